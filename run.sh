@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# The whole pipeline in one command. Usage: ./run.sh --help
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+  cat <<'TEXT'
+./run.sh                                  the whole pipeline on the bundled demo (writes demo_output/ only)
+./run.sh test                             every check: ruff, unit tests, the four scripts on the demo corpus
+./run.sh --korean DIR [--foreign DIR]     the whole pipeline on real corpora
+    --gpus N          processes of script 2, one a GPU; all GPUs of this machine if not given
+    --recipe NAME     v1, v2, v3 (v3 if not given)
+    --base-model M    hub name or local folder of the base model
+    --stage N         first script to run, 1 to 4 (1 if not given)
+    --stop-stage N    last script to run, 1 to 4 (4 if not given)
+The first call makes .venv and installs requirements.txt. · 처음 실행할 때 .venv를 만들고 필요한 것을 설치합니다.
+TEXT
+}
+
+fail() { printf 'ERROR · 오류: %s\n' "$1" >&2; exit 2; }
+say() { printf '\n>>> %s\n' "$1"; }
+
+mode=demo; korean=; foreign=; gpus=; recipe=; base_model=; stage=1; stop_stage=4
+while [ $# -gt 0 ]; do
+  case $1 in
+    test) mode=test; shift; continue ;;
+    -h|--help) usage; exit 0 ;;
+    --korean|--foreign|--gpus|--recipe|--base-model|--stage|--stop-stage) [ $# -ge 2 ] || fail "$1 wants a value." ;;
+    *) usage >&2; fail "unknown option $1" ;;
+  esac
+  case $1 in
+    --korean) korean=$2; mode=corpora ;;
+    --foreign) foreign=$2 ;;
+    --gpus) gpus=$2 ;;
+    --recipe) recipe=$2 ;;
+    --base-model) base_model=$2 ;;
+    --stage) stage=$2 ;;
+    --stop-stage) stop_stage=$2 ;;
+  esac
+  shift 2
+done
+case $stage$stop_stage in [1-4][1-4]) ;; *) fail "--stage and --stop-stage are numbers from 1 to 4." ;; esac
+[ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage."
+case $gpus in *[!0-9]*|0) fail "--gpus $gpus: a whole number above 0 is wanted." ;; esac
+if [ "$mode" = demo ] && [ -n "$foreign$gpus$recipe$base_model" ]; then
+  fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo takes none of them."
+fi
+
+# Set up once: again only when requirements.txt has changed. The stamp is written last, so a broken install is repeated.
+if ! cmp -s requirements.txt .venv/installed-requirements.txt; then
+  say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번 설치합니다"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed: python3 is $(python3 -V)."
+  [ -x .venv/bin/python ] || python3 -m venv .venv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+  cp requirements.txt .venv/installed-requirements.txt
+fi
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false
+
+if [ "$mode" = test ]; then
+  say "ruff"
+  ruff check .
+  ruff format --check .
+  say "unit tests"
+  python -m pytest -m "not pipeline"
+  say "the four scripts on the demo corpus"
+  python -m pytest -m pipeline
+  exit 0
+fi
+
+if [ "$mode" = demo ]; then
+  korean=data/demo/korean foreign=data/demo/foreign recipe=demo base_model=data/demo/base_model gpus=1
+  data=demo_output/processed model=demo_output/wav2vec2_korean_demo checkpoints=demo_output/wav2vec2_finetune_ko
+  # The base model is scored beside the fine-tuned one: it writes no punctuation.
+  also_scored=(--model "$base_model")
+else
+  recipe=${recipe:-v3}
+  base_model=${base_model:-kresnik/wav2vec2-large-xlsr-korean}
+  data=data/processed model=wav2vec2_korean_$recipe checkpoints=wav2vec2_finetune_ko
+  also_scored=()
+  gpus=${gpus:-$(nvidia-smi -L 2>/dev/null | wc -l)}
+fi
+runs_stage() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
+first_line() { say "stage $1 of 4: $2"; }
+
+if runs_stage 1; then
+  first_line 1 "corpora -> manifests · 전처리"
+  python "model_tuning/1. script_preprocessing.py" --korean "$korean" ${foreign:+--foreign "$foreign"} --output "$data"
+fi
+if runs_stage 2; then
+  first_line 2 "split, tokens, fine-tuning · 미세조정"
+  launcher=(python)
+  [ "$gpus" -gt 1 ] && launcher=(torchrun --nproc_per_node="$gpus")
+  "${launcher[@]}" "model_tuning/2. model2_experiment_2.py" --data "$data" --recipe "$recipe" \
+    --base-model "$base_model" --output "$model" --checkpoints "$checkpoints"
+fi
+if runs_stage 3; then
+  first_line 3 "Korean speakers · 한국어 화자 평가"
+  python "model_tuning/3. model_test_ko.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"}
+fi
+if runs_stage 4; then
+  if [ -n "$foreign" ]; then
+    first_line 4 "foreign speakers · 외국인 화자 평가"
+    python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} --manifest "$data/foreign.jsonl"
+  else
+    say "stage 4 is left out: no --foreign DIR was given. · 외국인 데이터가 없어 4단계를 건너뜁니다."
+  fi
+fi
+
+say "written · 결과 파일"
+for path in "$data"/*.json* "$model" "$model"/results/*; do
+  [ -e "$path" ] && printf '  %s\n' "$path"
+done
+exit 0
