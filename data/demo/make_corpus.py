@@ -1,0 +1,118 @@
+"""Make the demo corpora data/demo/korean and data/demo/foreign, in the folder layouts of AI Hub.
+
+    python data/demo/make_corpus.py            (a minute; needs espeak-ng; users of the pipeline never run this)
+
+korean_sentences.tsv and foreign_sentences.tsv say what is spoken and how it is transcribed. Voices and accents are in
+voices.py. The same seed gives the same files.
+"""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+from voices import FOREIGN_VOICES, KOREAN_VOICES, SAMPLE_RATE, Voice, accented_phonemes, spoken_waveform
+
+HERE = Path(__file__).resolve().parent
+SEED = 7
+THEMES = {"dialog": "3.일상안부", "hobby": "2.취미"}
+# (part, theme, label folder, clips). The recipe draws from the training part of dialog; the rest shows that it does.
+KOREAN_PARTS = (
+    ("1.Training", "dialog", "dialog_01", 120),
+    ("1.Training", "dialog", "dialog_02", 120),
+    ("1.Training", "hobby", "hobby_01", 6),
+    ("2.Validation", "dialog", "dialog_03", 6),
+)
+# Labels as every real corpus has some: masked, broken, and without their audio.
+UNUSABLE_LABELS = (
+    "@이름1 씨한테 전화해 봤어?",
+    "우리 집 주소는 ##### 이야.",
+    "(8개)/(여덟 개 사 왔어.",
+    "b/ n/",
+)
+LABEL_WITHOUT_AUDIO = "이 말은 녹음 파일이 없어."
+COUNTRIES = {"영어": "US", "베트남어": "VN", "중국어": "CN", "일본어": "JP"}
+
+
+def rows(name: str) -> list[dict[str, str]]:
+    with (HERE / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def write_flac(path: Path, spoken: str, voice: Voice, rng: random.Random) -> float:
+    """Speak one clip into a file; its duration in seconds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waveform = spoken_waveform(spoken, voice, rng.uniform(0.92, 1.08), rng.randint(-3, 3))
+    soundfile.write(path, waveform, SAMPLE_RATE, compression_level=1.0)
+    return len(waveform) / SAMPLE_RATE
+
+
+def make_korean(root: Path, rng: random.Random) -> None:
+    sentences = iter(rows("korean_sentences.tsv"))
+    number = 0
+    voices = [KOREAN_VOICES[i % len(KOREAN_VOICES)] for i in range(sum(n for *_, n in KOREAN_PARTS))]
+    rng.shuffle(voices)
+    deck = iter(voices)
+    people = {voice.name: (rng.choice("TAAAS"), rng.choice("11234569")) for voice in KOREAN_VOICES}
+    for part, theme, folder, n_clips in KOREAN_PARTS:
+        scripts, metadata = [], []
+        for _ in tqdm(range(n_clips), folder):
+            number += 1
+            sentence, voice = next(sentences), next(deck)
+            clip = f"{part}/2.원천데이터/{THEMES[theme]}/{folder}/001/{theme}_{number:08}"
+            write_flac(root / f"{clip}.flac", sentence["spoken"], voice, rng)
+            age, residence = people[voice.name]
+            scripts.append(f"/{clip}.wav :: {sentence['label']}")
+            metadata.append(f"/{clip}.wav | {voice.name} | {theme} | {voice.gender} | {age} | 1 | {residence} | 1 | 1")
+        if folder == "dialog_01":
+            stem = f"{part}/2.원천데이터/{THEMES[theme]}/{folder}/001/{theme}_9000000"
+            scripts += [f"/{stem}{i}.wav :: {label}" for i, label in enumerate([*UNUSABLE_LABELS, LABEL_WITHOUT_AUDIO])]
+        labels = root / part / "1.라벨링데이터" / THEMES[theme] / folder
+        labels.mkdir(parents=True, exist_ok=True)
+        (labels / f"{folder}_scripts.txt").write_text("\n".join(scripts) + "\n", encoding="utf-8")
+        (labels / f"{folder}_metadata.txt").write_text("\n".join(metadata) + "\n", encoding="utf-8")
+
+
+def make_foreign(root: Path, rng: random.Random) -> None:
+    """Sentences are dealt to speakers in turn; every fourth clip belongs to the validation part."""
+    speakers = [(language, voice) for trio in zip(*FOREIGN_VOICES.values(), strict=True)
+                for language, voice in zip(FOREIGN_VOICES, trio, strict=True)]  # fmt: skip
+    for number, sentence in enumerate(tqdm(rows("foreign_sentences.tsv"), "foreign"), 1):
+        language, voice = speakers[number % len(speakers)]
+        part, prefix = ("2.Validation", "VS") if number % 4 == 0 and number > 40 else ("1.Training", "TS")
+        place = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
+        read = sentence["task"] == "read"
+        sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
+        name = f"{sentence_id}_{voice.name}_20210809"
+        audio = root / part / "원천데이터" / f"{prefix}_{place}" / "일상" / f"{name}.flac"
+        duration = write_flac(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
+        label = {
+            "fileName": f"{name}.wav",
+            "file_info": {
+                "speakerID": voice.name, "sentenceID": sentence_id, "recordUnit": "pc",
+                "recordQuality": "16bit 16kHz MONO", "recordDate": "2021-08-09 10:00:00", "recordTime": f"{duration:.3f}",
+            },
+            "transcription": {
+                "Reading": sentence["prompt"] if read else "", "ReadingLabelText": sentence["label"] if read else "",
+                "Question": "" if read else sentence["prompt"], "AnswerLabelText": "" if read else sentence["label"],
+                "SentenceSpeechLV": "중",
+            },
+            "SpeakerID": voice.name,
+            "basic_info": {"gender": voice.gender, "birthYear": "1995", "eduBackground": "대졸"},
+            "residence_info": {"country": COUNTRIES[language], "residencePeriod": "2년", "residenceCity": "KR-11"},
+            "skill_info": {
+                "languageClass": language, "motherTongue": language, "selfAssessment": "중",
+                "topikGrade": ("2", "4", "해당 없음")[int(voice.name[-1]) - 1], "LearningPeriod": "24", "learningSource": "기타",
+            },
+        }  # fmt: skip
+        labels = root / part / "라벨링데이터" / place / "일상"
+        labels.mkdir(parents=True, exist_ok=True)
+        (labels / f"{name}.json").write_text(json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    make_korean(HERE / "korean", random.Random(SEED))
+    make_foreign(HERE / "foreign", random.Random(SEED))
