@@ -1,0 +1,68 @@
+"""What a user can cause, told in one clear line; and the exit status of a script."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# torch and safetensors report a full disk in exceptions of their own, by message alone.
+DISK_FULL_MESSAGES = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos", "File too large")
+
+
+class DataError(Exception):
+    """The data or the model on disk is not usable. The message says what, where, and what to do. Exit status 1."""
+
+
+class UsageError(Exception):
+    """The command line asks for something impossible. Exit status 2."""
+
+
+def exit_status(main: Callable[[], None]) -> int:
+    """Run a script's main function: 0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted, 141 pipe closed.
+
+    Every other exception is a fault of ours and keeps its traceback.
+    """
+    try:
+        main()
+    except UsageError as error:
+        return _failed(2, f"wrong usage: {error}")
+    except DataError as error:
+        return _failed(1, str(error))
+    except KeyboardInterrupt:
+        return _failed(
+            130, "interrupted. Run the same command again to go on. · 중단했습니다. 같은 명령으로 이어집니다."
+        )
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except PermissionError as error:
+        return _failed(1, f"no permission for {error.filename}. Change its owner, or choose another folder.")
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        place = getattr(error, "filename", None) or os.getcwd()
+        return _failed(
+            1,
+            f"the disk is full while writing {place}. What was complete before is still there: "
+            "free some space and run the same command again. · 디스크가 가득 찼습니다. 공간을 비우고 다시 실행하세요.",
+        )
+    return 0
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an exception means a full disk, a used-up quota or a file size limit, however a library words it."""
+    if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
+        return True
+    if any(message in str(error) for message in DISK_FULL_MESSAGES):
+        return True
+    return error.__context__ is not None and is_disk_full(error.__context__)
+
+
+def _failed(status: int, message: str) -> int:
+    # Under torchrun every process meets a fault of the inputs; one of them tells it. Once they work apart, each speaks.
+    distributed = sys.modules.get("torch.distributed")
+    if os.environ.get("RANK", "0") != "0" and not (distributed and distributed.is_initialized()):
+        return status
+    print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
+    return status

@@ -1,0 +1,108 @@
+"""The Utterance record, and manifests: JSON lines, one clip a line, in the keys of NeMo and the Open ASR Leaderboard."""
+
+import hashlib
+import json
+import os
+import unicodedata
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError
+from .files import write_json_lines
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REQUIRED_KEYS = ("audio_filepath", "duration", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One clip and its reference text.
+
+    audio_filepath is absolute in memory; duration is in seconds; text is NFC. None is what the corpus does not tell.
+    """
+
+    id: str
+    audio_filepath: str
+    duration: float
+    text: str
+    speaker: str | None = None
+    theme: str | None = None
+    part: str | None = None
+    gender: str | None = None
+    age: str | None = None
+    residence: str | None = None
+    quality: str | None = None
+    first_language: str | None = None
+    topik_level: str | None = None
+    country: str | None = None
+    task: str | None = None
+
+
+OPTIONAL_KEYS = tuple(field.name for field in fields(Utterance) if field.name not in ("id", *REQUIRED_KEYS))
+
+
+def read_manifest(path: Path) -> list[Utterance]:
+    """All utterances of a manifest, in its order.
+
+    A relative audio_filepath starts at the manifest's folder. A clip without an id is named by its audio's stem. Keys that
+    are not ours are dropped. Raises DataError that names the file and line.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing. Run 'model_tuning/1. script_preprocessing.py' first, or pass another file."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a manifest: its bytes are not UTF-8 (byte {error.start}).") from None
+    folder = path.resolve().parent
+    utterances = [_utterance(line, folder, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    if not utterances:
+        raise DataError(f"{path} holds no clip. Look into rejected.jsonl beside it, or pass another file.")
+    return utterances
+
+
+def _utterance(line: str, folder: Path, place: str) -> Utterance:
+    try:
+        row = json.loads(line)
+        audio = os.path.normpath(folder / row["audio_filepath"])
+        return Utterance(
+            id=str(row.get("id") or Path(audio).stem),
+            audio_filepath=audio,
+            duration=float(row["duration"]),
+            # Compose: decomposed Hangul, as macOS writes it, would be all [UNK].
+            text=unicodedata.normalize("NFC", row["text"]),
+            **{key: None if row.get(key) is None else str(row[key]) for key in OPTIONAL_KEYS},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{place}: not a clip. Each line is a JSON object with {', '.join(REQUIRED_KEYS)}.") from None
+
+
+def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, Any]]:
+    """The lines of a manifest that is to lie in `folder`, as dictionaries.
+
+    Audio in this repository is named relative to the folder, if that lies in it too, so that a clone may move; all other
+    audio by its absolute path.
+    """
+    folder = folder.resolve()
+    inside = folder.is_relative_to(REPOSITORY)
+    rows = []
+    for utterance in utterances:
+        row = asdict(utterance)
+        if inside and Path(utterance.audio_filepath).is_relative_to(REPOSITORY):
+            row["audio_filepath"] = Path(os.path.relpath(utterance.audio_filepath, folder)).as_posix()
+        rows.append({key: row[key] for key in row if row[key] is not None or key == "speaker"})
+    return rows
+
+
+def write_manifest(path: Path, utterances: list[Utterance]) -> None:
+    write_json_lines(path, manifest_rows(utterances, path.parent))
+
+
+def content_checksum(utterances: list[Utterance]) -> str:
+    """SHA-256 over ids, durations and texts in order: the same clips give the same value wherever they lie."""
+    digest = hashlib.sha256()
+    for utterance in utterances:
+        digest.update(f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n".encode())
+    return digest.hexdigest()

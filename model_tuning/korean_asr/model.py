@@ -1,0 +1,232 @@
+"""Load a base model; resize its head without losing a trained row; save the model folder."""
+
+import logging
+import re
+import urllib.error
+import urllib.request
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from torch import nn
+from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
+
+from .audio import SAMPLE_RATE
+from .errors import DataError
+from .files import write_json
+from .recipes import Recipe
+from .vocabulary import add_tokens
+
+SEVEN_FILES = (
+    "config.json", "model.safetensors", "vocab.json", "added_tokens.json", "special_tokens_map.json",
+    "tokenizer_config.json", "preprocessor_config.json",
+)  # fmt: skip
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+NEEDED_FILES = ("config.json", "vocab.json", "preprocessor_config.json")
+HUB_TIMEOUT_S = 10
+
+# Nothing below can be acted on by a user: load reports of heads that are resized on purpose, and advice to developers.
+transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate|huggingface_hub)\b.*")
+
+
+class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
+    """wav2vec2-CTC whose head can grow. It keeps its parent's name, which config.json carries to other programs."""
+
+    # forward() takes **kwargs, from which the Trainer concludes that the loss is already divided by the items of the whole
+    # update. It is not: without this line loss and gradients come out multiplied by accumulation x processes.
+    accepts_loss_kwargs = False
+
+    def resize_token_embeddings(self, new_num_tokens: int, *_, **__) -> nn.Linear:
+        """Fit the CTC head to `new_num_tokens` labels; every trained row and bias stays bit-equal.
+
+        A CTC model has no input embedding, so the parent raises NotImplementedError; its head is what tokens mean here.
+        New rows start at the mean of the trained rows, new biases at the mean of the trained biases: the new logit is then
+        the mean of the old ones, which never exceeds their largest, so that no new token wins a frame before training, and
+        it is learned in the first epoch. Returns the new head. Raises ValueError if rows would be lost.
+        """
+        old = self.lm_head
+        n_new = new_num_tokens - old.out_features
+        if n_new < 0:
+            raise ValueError(f"the head has {old.out_features} trained rows: {new_num_tokens} would lose some.")
+        head = nn.Linear(old.in_features, new_num_tokens, device=old.weight.device, dtype=old.weight.dtype)
+        with torch.no_grad():
+            head.weight.copy_(torch.cat([old.weight, old.weight.mean(0, keepdim=True).expand(n_new, -1)]))
+            head.bias.copy_(torch.cat([old.bias, old.bias.mean().expand(n_new)]))
+        self.lm_head = head
+        self.config.vocab_size = new_num_tokens
+        return head
+
+
+@dataclass(frozen=True, slots=True)
+class Recogniser:
+    """A model with its tokenizer and feature extractor, and the name that reports give it."""
+
+    name: str
+    model: Wav2Vec2ForCTC
+    tokenizer: Wav2Vec2CTCTokenizer
+    feature_extractor: Wav2Vec2FeatureExtractor
+
+
+def load_recogniser(source: str) -> Recogniser:
+    """A model for evaluation, in float32, on the GPU where there is one. Raises DataError for what is no such model."""
+    folder = model_folder(source)
+    tokenizer, extractor = _processors(folder)
+    model = _checked_load(folder, tokenizer)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor)
+
+
+def expanded_base_model(source: str, recipe: Recipe) -> tuple[Recogniser, list[str]]:
+    """The base model made ready for training by the recipe, in float32 on the CPU, and the tokens that were added.
+
+    Raises DataError for what is no wav2vec2-CTC model, or cannot be reached.
+    """
+    folder = model_folder(source)
+    tokenizer, extractor = _processors(folder)
+    added = add_tokens(tokenizer, recipe.added_tokens)
+    settings = {
+        "attention_dropout": recipe.attention_dropout,
+        "hidden_dropout": recipe.hidden_dropout,
+        "feat_proj_dropout": recipe.feat_proj_dropout,
+        "layerdrop": recipe.layerdrop,
+        "mask_time_prob": recipe.mask_time_prob,
+        "ctc_loss_reduction": "mean",
+        "ctc_zero_infinity": True,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if recipe.head == "reinitialise":
+        # What the first seeds did: the tokenizer counts <s> and </s>, so the sizes differ and the whole head starts anew.
+        torch.manual_seed(recipe.seed)
+        settings |= {"vocab_size": len(tokenizer), "ignore_mismatched_sizes": True}
+    model = _checked_load(folder, tokenizer, **settings)
+    if recipe.head == "resize":
+        model.resize_token_embeddings(len(tokenizer))
+    if recipe.freeze_feature_encoder:
+        model.freeze_feature_encoder()
+    return Recogniser(public_name(source), model, tokenizer, extractor), added
+
+
+def public_name(source: str) -> str:
+    """How reports call a model: a hub model by its whole name, a folder by its last part, without where it lies."""
+    return source if _is_hub_name(source) else Path(source).resolve().name
+
+
+def _is_hub_name(source: str) -> bool:
+    """`owner/name`, unless there is such a folder or `owner` is a folder here."""
+    path = Path(source)
+    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", source)) and not path.exists() and not path.parent.is_dir()
+
+
+def model_folder(source: str) -> Path:
+    """The folder of a model given as a folder or a hub name; a hub model is downloaded once, then taken from the cache.
+
+    Raises DataError for a folder that is no wav2vec2-CTC model, and for a hub that cannot be reached.
+    """
+    if not _is_hub_name(source):
+        return _local_folder(Path(source))
+    try:
+        return Path(snapshot_download(source, local_files_only=True))
+    except (LocalEntryNotFoundError, FileNotFoundError):
+        return _downloaded(source)
+
+
+def _local_folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise DataError(
+            f"there is no model folder {path}. Run script 2 first, or pass another folder. · 모델 폴더가 없습니다."
+        )
+    missing = [name for name in NEEDED_FILES if not (path / name).is_file()]
+    if not any((path / name).is_file() for name in WEIGHT_FILES):
+        missing.append(WEIGHT_FILES[0])
+    if missing:
+        raise DataError(
+            f"{path} is not a wav2vec2-CTC model: it lacks {', '.join(missing)}. Run script 2, or pass another."
+        )
+    return path
+
+
+def _downloaded(name: str) -> Path:
+    advice = (
+        f"On a machine with internet run 'hf download {name} --local-dir {Path(name).name}', copy the folder here and pass "
+        f"--base-model {Path(name).name} (script 2) or --model {Path(name).name} (scripts 3 and 4). "
+        "· 인터넷이 없으면 모델 폴더를 받아 그 경로를 지정하세요."
+    )
+    try:  # the hub's own client would retry for minutes
+        urllib.request.urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        pass  # it answers, if only to say no to this page
+    except (OSError, ValueError):
+        raise DataError(f"the model hub cannot be reached for '{name}', and it is no folder here. {advice}") from None
+    try:
+        files = {file.rfilename for file in HfApi().model_info(name).siblings or ()}
+        weights = next((file for file in WEIGHT_FILES if file in files), WEIGHT_FILES[0])
+        return _local_folder(Path(snapshot_download(name, allow_patterns=["*.json", weights])))
+    except HfHubHTTPError:
+        raise DataError(f"the model hub has no public model '{name}'. Check the name. {advice}") from None
+
+
+def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor]:
+    try:
+        tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder)
+        extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read ({_one_line(error)})."
+        ) from None
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise DataError(
+            f"{folder} wants audio at {extractor.sampling_rate:,} Hz; this pipeline reads {SAMPLE_RATE:,} Hz."
+        )
+    return tokenizer, extractor
+
+
+def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> Wav2Vec2ForCTC:
+    """Load in float32 (from_pretrained would keep the checkpoint's own dtype) and see that head and tokenizer fit."""
+    try:
+        config = Wav2Vec2Config.from_pretrained(folder)
+        if config.model_type != "wav2vec2":
+            raise DataError(f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed.")
+        model, loaded = Wav2Vec2ForCTC.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **settings
+        )
+    except DataError:
+        raise
+    except Exception as error:  # damaged weights fail in a dozen ways, each a fault of the folder
+        raise DataError(f"{folder} cannot be loaded as wav2vec2-CTC: {_one_line(error)}") from None
+    # Positional-convolution weights have two names across versions; a head has one.
+    if any("lm_head" in key for key in loaded["missing_keys"]):
+        raise DataError(f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech recognition.")
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.config.vocab_size:
+        raise DataError(f"{folder}: the blank [PAD] lies outside the head of {model.config.vocab_size} labels.")
+    return model
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
+    """Write the seven files that transformers 4.57 and 5.x both load, each whole or not at all."""
+    part = folder / ".part"
+    part.mkdir(parents=True, exist_ok=True)
+    recogniser.model.save_pretrained(part, max_shard_size="100GB")
+    recogniser.tokenizer.save_pretrained(part)
+    recogniser.feature_extractor.save_pretrained(part)
+    tokenizer = recogniser.tokenizer
+    special = {key: str(getattr(tokenizer, key)) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    write_json(part / "special_tokens_map.json", special)  # transformers 5 leaves it out
+    if not (part / "added_tokens.json").exists():  # and this one where it holds nothing new
+        added = {token: index for token, index in tokenizer.get_vocab().items() if index >= tokenizer.vocab_size}
+        write_json(part / "added_tokens.json", added)
+    for name in SEVEN_FILES:
+        (part / name).replace(folder / name)
+    for left_over in part.iterdir():
+        left_over.unlink()
+    part.rmdir()

@@ -1,0 +1,226 @@
+"""v1, v2, v3 and demo: every value of an experiment, as data. A value on the command line replaces one of these."""
+
+import difflib
+from dataclasses import dataclass, fields, replace
+from typing import get_args
+
+from .errors import UsageError
+
+KRESNIK = "kresnik/wav2vec2-large-xlsr-korean"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One experiment. Times in seconds; probabilities 0 to 1; steps are optimiser updates."""
+
+    name: str
+
+    # Data. `clips_before_split`: shuffle, take that many, split 8:1:1 (v3). `split_caps`: split everything 8:1:1, then keep
+    # the first so many of train, validation and test (v1, v2). None: all clips.
+    clips_before_split: int | None = None
+    split_caps: tuple[int, int, int] | None = None
+    group_by: str = "none"  # "sentence": the same sentence never lies in two splits
+    seed: int = 42
+    max_duration_s: float = 20.0  # training leaves longer clips out; validation and test keep them
+
+    # Tokens and head. With "resize" every trained row is kept; "reinitialise" is what the first seeds did.
+    added_tokens: str = ""
+    head: str = "resize"
+    freeze_feature_encoder: bool = True
+
+    # Optimisation. The global batch is batch_per_gpu x accumulation x gpus, on whatever number of GPUs it runs.
+    epochs: float = 10.0
+    batch_per_gpu: int = 8
+    accumulation: int = 2
+    gpus: int = 4
+    learning_rate: float = 1e-4
+    warmup_steps: int = 0
+    warmup_ratio: float = 0.0  # of all updates; counts where warmup_steps is 0
+    weight_decay: float = 0.0
+    fp16: bool = False
+    workers: int = 0
+
+    # Regularisation.
+    attention_dropout: float = 0.1
+    hidden_dropout: float = 0.1
+    feat_proj_dropout: float = 0.0
+    layerdrop: float = 0.1
+    mask_time_prob: float = 0.05
+
+    # Evaluation and checkpoints.
+    eval_steps: int = 100
+    save_steps: int = 100
+    checkpoints_kept: int = 2
+
+    @property
+    def global_batch(self) -> int:
+        """Clips of one optimiser update."""
+        return self.batch_per_gpu * self.accumulation * self.gpus
+
+
+# The first experiments, as their authors ran them: no new token, so `. , ? !` become [UNK], and a head that is initialised
+# anew because the tokenizer is larger than it (ignore_mismatched_sizes alone).
+V1 = Recipe(
+    name="v1",
+    split_caps=(12_000, 1_500, 1_500),
+    head="reinitialise",
+    freeze_feature_encoder=False,
+    epochs=20.0,
+    batch_per_gpu=4,
+    accumulation=4,
+    learning_rate=3e-4,
+    warmup_steps=300,
+)
+V2 = replace(V1, name="v2")
+
+# Experiment 2: punctuation becomes part of the alphabet and every trained row of the head is kept.
+V3 = Recipe(
+    name="v3",
+    clips_before_split=8_000,
+    group_by="sentence",
+    added_tokens=".,?!",
+    warmup_ratio=0.05,
+    fp16=True,
+    workers=4,
+    attention_dropout=0.05,
+    hidden_dropout=0.05,
+    layerdrop=0.05,
+    mask_time_prob=0.04,
+    eval_steps=200,
+    save_steps=200,
+    checkpoints_kept=3,
+)
+
+# v3 scaled to the bundled corpus: at v3's own values its 192 training clips would make 30 updates. A model of 2 M parameters
+# takes, and needs, a larger learning rate than one of 317 M.
+DEMO = replace(
+    V3,
+    name="demo",
+    epochs=12.0,
+    batch_per_gpu=8,
+    accumulation=1,
+    gpus=1,
+    learning_rate=5e-4,
+    eval_steps=72,
+    save_steps=72,
+    workers=0,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (V1, V2, V3, DEMO)}
+CHOICES = {"group_by": ("none", "sentence"), "head": ("resize", "reinitialise")}
+VALUES = {field.name: field for field in fields(Recipe) if field.name != "name"}
+
+
+def recipe(name: str, values: dict[str, str]) -> Recipe:
+    """A recipe by name, with values given as text (`{"learning_rate": "2e-4"}`) in place of its own.
+
+    Raises UsageError that names the unknown recipe and the nearest right one, or the ill-typed value.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no recipe '{name}'. There are: {', '.join(RECIPES)}.{_nearest(name, RECIPES)}")
+    return _checked(replace(RECIPES[name], **{key: _parsed(key, text) for key, text in values.items()}))
+
+
+def overrides(options: list[str]) -> dict[str, str]:
+    """`["--learning-rate", "2e-4"]` or `["--learning-rate=2e-4"]` as {"learning_rate": "2e-4"}; raises UsageError."""
+    values, rest = {}, list(options)
+    while rest:
+        option, equals, text = rest.pop(0).partition("=")
+        if not option.startswith("--"):
+            raise UsageError(f"'{option}' belongs to no option.")
+        key = option[2:].replace("-", "_")
+        if key not in VALUES:
+            raise UsageError(f"no option or recipe value '{option}'.{_nearest(key, VALUES)}")
+        if not equals and not rest:
+            raise UsageError(f"{option} wants a value.")
+        values[key] = text if equals else rest.pop(0)
+    return values
+
+
+def _parsed(key: str, text: str) -> object:
+    kind = VALUES[key].type
+    if type(None) in get_args(kind):
+        if text.lower() == "none":
+            return None
+        kind = get_args(kind)[0]
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float, str):
+            return kind(text)
+        caps = tuple(int(part) for part in text.split(","))
+        if len(caps) != 3:
+            raise ValueError
+        return caps
+    except (ValueError, KeyError):
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "three numbers: 80,10,10")
+        raise UsageError(f"--{key.replace('_', '-')} {text}: {wanted} is wanted.") from None
+
+
+POSITIVE = (
+    "epochs",
+    "batch_per_gpu",
+    "accumulation",
+    "gpus",
+    "learning_rate",
+    "eval_steps",
+    "save_steps",
+    "max_duration_s",
+)
+PROBABILITIES = (
+    "warmup_ratio", "attention_dropout", "hidden_dropout", "feat_proj_dropout", "layerdrop", "mask_time_prob",
+)  # fmt: skip
+NOT_NEGATIVE = ("seed", "warmup_steps", "weight_decay", "workers")
+
+
+def _checked(values: Recipe) -> Recipe:
+    for key in POSITIVE:
+        if not getattr(values, key) > 0:
+            raise UsageError(f"--{key.replace('_', '-')} {getattr(values, key)}: it must be above 0.")
+    for key in PROBABILITIES:
+        if not 0 <= getattr(values, key) < 1:
+            raise UsageError(f"--{key.replace('_', '-')} {getattr(values, key)}: it must be from 0 to below 1.")
+    for key in NOT_NEGATIVE:
+        if not getattr(values, key) >= 0:
+            raise UsageError(f"--{key.replace('_', '-')} {getattr(values, key)}: it must not be negative.")
+    for key, choices in CHOICES.items():
+        if getattr(values, key) not in choices:
+            raise UsageError(
+                f"--{key.replace('_', '-')} {getattr(values, key)}: one of {', '.join(choices)} is wanted."
+            )
+    if values.clips_before_split is not None and values.clips_before_split < 3:
+        raise UsageError("--clips-before-split: at least 3 are wanted, one for each split.")
+    if values.checkpoints_kept < 2:
+        raise UsageError("--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written.")
+    return values
+
+
+def _nearest(name: str, names: object) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPlan:
+    """How one update's clips are dealt: per_device clips at a time, accumulation times, on each of n_processes."""
+
+    per_device: int
+    accumulation: int
+    n_processes: int
+
+
+def batch_plan(values: Recipe, n_processes: int) -> BatchPlan:
+    """The recipe's global batch on this many processes: accumulation changes, the batch of an update does not.
+
+    Raises UsageError where the processes do not divide the global batch.
+    """
+    share, left_over = divmod(values.global_batch, n_processes)
+    if left_over or share == 0:
+        numbers = [str(n) for n in range(1, values.global_batch + 1) if values.global_batch % n == 0 and n <= 64]
+        raise UsageError(
+            f"{n_processes} processes do not divide the global batch of {values.global_batch} clips "
+            f"({values.batch_per_gpu} x {values.accumulation} x {values.gpus}). "
+            f"Use --nproc_per_node {', '.join(numbers)}, or change --batch-per-gpu."
+        )
+    per_device = max(size for size in range(1, min(values.batch_per_gpu, share) + 1) if share % size == 0)
+    return BatchPlan(per_device, share // per_device, n_processes)
