@@ -1,0 +1,580 @@
+"""Transcript rules as tables: a raw line, and the text that each side must give, worked out by hand."""
+
+import ast
+import pickle
+import re
+import sys
+import time
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from korean_asr import transcripts
+from korean_asr.transcripts import ALLOWED_CHARACTERS, REASONS, RULES, Rejected, clean_transcript
+
+QUICK = settings(max_examples=150, derandomize=True, deadline=None, database=None)
+
+
+def outcome(raw: str, **choices) -> str:
+    """The cleaned text, or `<REJECT:reason>`."""
+    try:
+        return clean_transcript(raw, **choices)
+    except Rejected as rejection:
+        return f"<REJECT:{rejection.reason}>"
+
+
+# --- Duals: raw, side A, side B ---
+
+DUALS = [
+    # One dual, alone and in company.
+    ("(2월)/(이 월)", "2월", "이 월"),
+    ("(11시)/(열한 시)에 보자", "11시에 보자", "열한 시에 보자"),
+    ("내일 (15일)/(십오 일)이야.", "내일 15일이야.", "내일 십오 일이야."),
+    ("약(40분)/(사십 분)쯤", "약40분쯤", "약사십 분쯤"),
+    ("(6층)/(육 층) (7층)/(칠 층) 다 막혔어", "6층 7층 다 막혔어", "육 층 칠 층 다 막혔어"),
+    ("(3)/(삼)(4)/(사)", "34", "삼사"),
+    ("(요기)/(여기) 앉아", "요기 앉아", "여기 앉아"),
+    ("(사백 원)/(400원) 남았네", "사백 원 남았네", "400원 남았네"),
+    ("'(99)/(구십구)'번", "99번", "구십구번"),
+    ("[(5호선)/(오 호선)] 타", "5호선 타", "오 호선 타"),
+    # What is inside a side goes through the later rules.
+    ("(0.5%)/(영 점 오 퍼센트) 올랐대", "0.5% 올랐대", "영 점 오 퍼센트 올랐대"),
+    ("(R&D)/(알 앤 디) 부서", "R&D 부서", "알 앤 디 부서"),
+    ("(K-POP)/(케이 팝) 좋아해", "K-POP 좋아해", "케이 팝 좋아해"),
+    ("(2:15)/(두 시 십오 분)에 출발", "2:15에 출발", "두 시 십오 분에 출발"),
+    ("(6*8)/(육 곱하기 팔)은", "6*8은", "육 곱하기 팔은"),
+    ("(1/4)/(사분의 일)만 줘", "1/4만 줘", "사분의 일만 줘"),
+    ("(10~15명)/(열 명에서 열다섯 명) 와", "10 15명 와", "열 명에서 열다섯 명 와"),
+    ("(2,300원)/(이천삼백 원)!", "2,300원!", "이천삼백 원!"),
+    ("(그렇지)/(그치*) 뭐", "그렇지 뭐", "그치 뭐"),
+    ("(무엇을+)/(뭘+) 샀어", "무엇을 샀어", "뭘 샀어"),
+    ("(8시/)/(여덟 시/) 반", "8시 반", "여덟 시 반"),
+    ("(9, 10월)/(구+ 시월)", "9, 10월", "구 시월"),
+    ("(b/ 저기)/(쩌기) 봐", "저기 봐", "쩌기 봐"),
+    ("(50개 )/( 오십 개 )", "50개", "오십 개"),
+    ("(8월 )/(팔 월 )에", "8월 에", "팔 월 에"),
+    ("(영  삼)/(공 삼)", "영 삼", "공 삼"),
+    ("(“7번”)/(칠 번) 버스", "7번 버스", "칠 번 버스"),
+    ("(이천이십년...)/(2020년) 봄", "이천이십년 봄", "2020년 봄"),
+    ("(３대)/(세 대)", "3대", "세 대"),
+    # Markers, tags and marks directly behind.
+    ("(4번)/(네 번)+ (4번)/(네 번) 불렀어", "4번 4번 불렀어", "네 번 네 번 불렀어"),
+    ("(저거)/(저고)/ 있잖아", "저거 있잖아", "저고 있잖아"),
+    ("(PC)/(피씨)* 켜 놔", "PC 켜 놔", "피씨 켜 놔"),
+    ("(1등)/(일 등)n/ 했어", "1등 했어", "일 등 했어"),
+    ("(60%)/(육십 퍼센트)+할인", "60% 할인", "육십 퍼센트 할인"),
+    ("(2잔)/(두 잔), 주세요?", "2잔, 주세요?", "두 잔, 주세요?"),
+    ("(5등)/(오 등)/(cough) 했지", "5등 했지", "오 등 했지"),
+    ("l/(3반)/(삼 반)b/", "3반", "삼 반"),
+    # Latin on the second side is no event.
+    ("(유튜브)/(YouTube) 봐", "유튜브 봐", "YouTube 봐"),
+    ("/(laugh) (에이아이)/(AI) 시대", "에이아이 시대", "AI 시대"),
+    ("(A)/(에이)/(B)/(비)", "A B", "에이 비"),
+    ("/(noise)/(cough)(C)/(씨) 가자", "C 가자", "씨 가자"),
+    # Events inside.
+    ("((FP:어) 2시)/(어 두 시)", "어 2시", "어 두 시"),
+    ("(/(cough) 2시)/(두 시)", "2시", "두 시"),
+    ("(7월@웃음)/(칠 월) 말", "7월 말", "칠 월 말"),
+]
+
+
+# --- Everything else: raw, the text of both sides ---
+
+TEXTS = [
+    # Fillers, repeats, unclear words.
+    ("음/ 글쎄 뭐/ 잘 모르겠네", "음 글쎄 뭐 잘 모르겠네"),
+    ("오+ 오+ 오늘은 쉬자", "오 오 오늘은 쉬자"),
+    ("어제* 누가* 왔대", "어제 누가 왔대"),
+    ("저/, 그러니까요", "저, 그러니까요"),
+    ("그래*+ 알았어", "그래 알았어"),
+    ("그/+ 그거 말이야", "그 그거 말이야"),
+    ("했+했어", "했 했어"),
+    ("형++형이 그랬어", "형 형이 그랬어"),
+    ("어/저기요", "어 저기요"),
+    ("*이건 뭐지", "이건 뭐지"),
+    ("+ 가자", "가자"),
+    ("/ 가자 /", "가자"),
+    ("가자 * 가자", "가자 가자"),
+    ("누나가*.", "누나가."),
+    ("ㅋㅋ+ㅋㅋ", "ㅋㅋ ㅋㅋ"),
+    ("OK+ 알겠어", "OK 알겠어"),
+    ("A/B 테스트", "A B 테스트"),
+    ("10대/20대 모두", "10대 20대 모두"),
+    ("하나+2", "하나 2"),
+    ("3+하나", "3 하나"),
+    ("MP3/MP4 파일", "MP3 MP4 파일"),
+    # Signs between digits.
+    ("5*5는 25", "5*5는 25"),
+    ("1+1 행사래", "1+1 행사래"),
+    ("9/10 점", "9/10 점"),
+    ("2024/3/1 맞지", "2024/3/1 맞지"),
+    ("3* 4* 5", "3 4 5"),
+    ("3 / 4", "3 4"),
+    ("3++4", "3 4"),
+    ("3/+4", "3 4"),
+    ("7/ 그거", "7 그거"),
+    ("+7 그거", "7 그거"),
+    # Tags.
+    ("b/ 자 l/ 시작하자 o/", "자 시작하자"),
+    ("u/ 뭐라 했어 n/?", "뭐라 했어?"),
+    ("피곤해.l/", "피곤해."),
+    ("아니o/ 그게 아니라", "아니 그게 아니라"),
+    ("그러니까n/말이지", "그러니까 말이지"),
+    ("우리는 un/ 학교에 sn/ 갔습니다", "우리는 학교에 갔습니다"),
+    ("친구un/ 만났어요sn/", "친구 만났어요"),
+    ("b/n/l/ 됐다", "됐다"),
+    ("5n/ 6", "5 6"),
+    ("3b/4", "3 4"),
+    ("pub/ 갔다가 fun/ 하게", "pub 갔다가 fun 하게"),
+    ("hotel/ 앞에서", "hotel 앞에서"),
+    ("bun/ 먹고 sun/ 보고", "bun 먹고 sun 보고"),
+    ("radio/ 켜 봐", "radio 켜 봐"),
+    ("caféb/ 가자", "caféb 가자"),
+    ("B/ 등급", "B 등급"),
+    ("x/ y/", "x y"),
+    ("n/.", "<REJECT:empty>"),
+    # Percent and signs inside words.
+    ("30% 넘어", "30% 넘어"),
+    ("백% 확실해", "백% 확실해"),
+    ("30 % 넘어", "30 넘어"),
+    ("%라고 써", "라고 써"),
+    ("30%% 넘어", "30% 넘어"),
+    ("50%~60%예요", "50% 60%예요"),
+    ("M&A 얘기", "M&A 얘기"),
+    ("너 & 나", "너 나"),
+    ("와이-파이 켜", "와이-파이 켜"),
+    ("e-mail 보내", "e-mail 보내"),
+    ("- 첫째, 둘째 -", "첫째, 둘째"),
+    ("Wi‑Fi 돼?", "Wi-Fi 돼?"),
+    ("I'm fine 이래", "I'm fine 이래"),
+    ("I’m fine 이래", "I'm fine 이래"),
+    ("비율은 2:1 이야", "비율은 2:1 이야"),
+    ("오후 4:50 차", "오후 4:50 차"),
+    ("4:50 차", "4:50 차"),
+    ("결론: 없음", "결론 없음"),
+    ("가--나", "가 나"),
+    ("가-~나", "가 나"),
+    ("10~-20", "10 20"),
+    # Symbols.
+    ("5~6개쯤", "5 6개쯤"),
+    ("와~ 예쁘다~", "와 예쁘다"),
+    ("예쁘다~!", "예쁘다!"),
+    ("대구·광주", "대구 광주"),
+    ("대구ㆍ광주", "대구 광주"),
+    ("$50 냈어", "50 냈어"),
+    ("영하 5℃래", "영하 5 래"),
+    ("a_b 파일", "a b 파일"),
+    ("이거=저거", "이거 저거"),
+    ("좋아요♥♥", "좋아요"),
+    ("좋아요😀정말", "좋아요 정말"),
+    ("<하늘> 봤어", "하늘 봤어"),
+    ("漢字는 몰라", "는 몰라"),
+    ("한국語요", "한국 요"),
+    ("스시 すし 먹자", "스시 먹자"),
+    ("위;아래", "위 아래"),
+    ("경로\\이름", "경로 이름"),
+    ("어디|여기", "어디 여기"),
+    # Square brackets and braces.
+    ("[하나 둘*] 셋", "하나 둘 셋"),
+    ("{오늘} 와", "오늘 와"),
+    ("[엄마]가 그랬어", "엄마가 그랬어"),
+    ("]뭐야[", "뭐야"),
+    ("뭐야}", "뭐야"),
+    ("【공지】 봐", "공지 봐"),
+    # Punctuation and spaces.
+    ("진짜??", "진짜?"),
+    ("진짜?! 와", "진짜? 와"),
+    ("진짜 ! ? 와", "진짜! 와"),
+    ("갔어 , 그래서", "갔어, 그래서"),
+    ("신난다 !", "신난다!"),
+    (", 그래서 갔어", "그래서 갔어"),
+    ("?!. 뭐", "뭐"),
+    ("응.그래", "응.그래"),
+    ("갈게 b/ . n/ ?", "갈게."),
+    ("  많이   띄었네  ", "많이 띄었네"),
+    ("탭\t사이\r", "탭 사이"),
+    ("줄\r\n바꿈\n", "줄 바꿈"),
+    ("앞\r뒤\v옆\x85끝", "앞 뒤 옆 끝"),
+    ("빈\u00a0칸\u3000둘", "빈 칸 둘"),
+    ("12.5 3,400", "12.5 3,400"),
+    # Ellipses and quotes.
+    ("글쎄…", "글쎄."),
+    ("글쎄...", "글쎄."),
+    ("글쎄..", "글쎄."),
+    ("글쎄‥ 뭐", "글쎄 뭐"),
+    ("음..... 그건 좀", "음 그건 좀"),
+    ("어…그게", "어 그게"),
+    ("10..20", "10 20"),
+    ("왜…?", "왜?"),
+    ("왜?…", "왜?"),
+    ("… 네", "네"),
+    ("그래.… 어", "그래 어"),
+    ('"네" 하고 "아니요"', "네 하고 아니요"),
+    ('"떡"이랑 "국"을', "떡이랑 국을"),
+    ("‘떡’이랑 ‘국’을", "떡이랑 국을"),
+    ("'떡'이랑 '국'을", "떡이랑 국을"),
+    ("''떡''을", "떡을"),
+    ("I'm 'ok' 라고", "I'm ok 라고"),
+    ("'tis I'm", "tis I'm"),
+    ("`떡`을", "떡을"),
+    ("「떡」과 『국』, 《책》은", "떡과 국, 책은"),
+    ("“응…”", "응."),
+    # Character forms.
+    (unicodedata.normalize("NFD", "값을 깎았네"), "값을 깎았네"),
+    ("\ufeff처음부터", "처음부터"),
+    ("보\u200b이지 않\u00ad는\u2060 글", "보이지 않는 글"),
+    ("널\x00 글자\x1f", "널 글자"),
+    ("하\U000e0100늘", "하늘"),
+    ("ＡＢＣ　１２３％", "ABC 123%"),
+    ("뭐？！ 네，네．", "뭐? 네,네."),
+    ("그래﹐ 뭐﹖", "그래, 뭐?"),
+    ("네。그래、응", "네.그래,응"),
+    ("５＊５", "5*5"),
+    ("ㅎㅎ 그래ㅠ", "ㅎㅎ 그래ㅠ"),
+    ("\u1112\u1112 웃겨", "ㅎㅎ 웃겨"),
+    ("ﾡﾢ", "ㄱㄲ"),
+    ("80㎞ 달려", "80km 달려"),
+    ("Ⅲ부", "III부"),
+    ("cafe\u0301 가자", "café 가자"),
+    ("\u1100\u200b\u1161요", "가요"),
+    ("반쪽\ud800글", "반쪽글"),
+    # Events and the intent label.
+    ("(NO:) 조용히 (SN:문소리)", "조용히"),
+    ("(SN:기침 소리)네", "네"),
+    ("어제(NO:)갔어", "어제 갔어"),
+    ("(FP:음) 글쎄 (FP:그)", "음 글쎄 그"),
+    ("밥(FP:어)먹자", "밥 어 먹자"),
+    ("（NO：） 조용히", "조용히"),
+    ("(NO:)b/ 쉿", "쉿"),
+    ("그만 /(noise) 해", "그만 해"),
+    ("그만/(music)해 /(door slam)", "그만 해"),
+    ("@박수 축하해 @노래", "축하해"),
+    ("큰일이야@목청.", "큰일이야."),
+    ("재밌다 @웃음@박수", "재밌다"),
+    ("문 좀 열어 줘. | [요구]", "문 좀 열어 줘."),
+    ("문 열었어… | [진술]\r", "문 열었어."),
+    ("문 열었어|[진술]", "문 열었어"),
+    ("문 | [큰] 열었어", "문 큰 열었어"),
+]
+
+
+REJECTED = [
+    # Masked: the audio has words that the text has not.
+    ("#이 왔어", "masked"),
+    ("전화는 ＃＃＃＃ 이야", "masked"),
+    ("@이름 씨", "masked"),
+    ("어제 @상호3에서", "masked"),
+    ("@웃음소리", "masked"),
+    ("me@site.kr", "masked"),
+    ("&name3& 왔어", "masked"),
+    ("여기는&address1&이야", "masked"),
+    ("&tel-num2&", "masked"),
+    ("&이름2& 왔어", "masked"),
+    ("&address& 쪽이야", "masked"),
+    ("나 (()) 갔어", "masked"),
+    ("(()) 갔어", "masked"),
+    ("(( )) 갔어", "masked"),
+    ("B: (()) 갔어", "masked"),
+    ("(2개)/(##)", "masked"),
+    # Nothing was said, or nothing that is known.
+    ("", "empty"),
+    ("   ", "empty"),
+    ("(()) ", "empty"),
+    ("(( ))", "empty"),
+    ("b/ (()).", "empty"),
+    ("A: (())", "empty"),
+    ("(()) (())", "empty"),
+    ("l/ o/ u/", "empty"),
+    ("un/ sn/", "empty"),
+    ("?!", "empty"),
+    ("...", "empty"),
+    ("(NO:) (SN:박수)", "empty"),
+    ("@웃음", "empty"),
+    ("+ * /", "empty"),
+    ("♪~", "empty"),
+    ("“”", "empty"),
+    ("| [인사]", "empty"),
+    ("A:", "empty"),
+    ("\u200b\ufeff", "empty"),
+    # Somebody else.
+    ("B: 안녕", "other speaker"),
+    ("A: B: 안녕", "other speaker"),
+    ("화자2: 안녕 화자3: 네", "other speaker"),
+    # Brackets that are no proper dual.
+    ("(4월)", "bracket"),
+    ("4월) 초", "bracket"),
+    ("((10월)/(시 월))", "bracket"),
+    ("((10월)/(시 월)", "bracket"),
+    ("(10월)/(시 월))", "bracket"),
+    ("(10월))/(시 월)", "bracket"),
+    ("(10월)/((시 월)", "bracket"),
+    (")10월)/(시 월)", "bracket"),
+    ("(10월)/(시 월(", "bracket"),
+    ("(10월) /(시 월)", "bracket"),
+    ("(10월)/ (시 월)", "bracket"),
+    ("(10월)(시 월)", "bracket"),
+    ("(10월)?(시 월)", "bracket"),
+    ("(10월)/+(시 월)", "bracket"),
+    ("(10월)!/(시 월)", "bracket"),
+    ("(10월(/(시 월)", "bracket"),
+    ("(10월)/시 월)", "bracket"),
+    ("(10월/(시 월)", "bracket"),
+    ("10월)/(시 월)", "bracket"),
+    ("(10월/시 월) 초", "bracket"),
+    ("(10월)/(시 월0", "bracket"),
+    ("()/(시 월)", "bracket"),
+    ("(10월)/( )", "bracket"),
+    ("(10월)/(시 월)/(구 월)", "bracket"),
+    ("(가 (10월)/(시 월))", "bracket"),
+    ("좋아 :)", "bracket"),
+    ("(SN:박수", "bracket"),
+    ("/(박수)", "bracket"),
+    ("((네)) 그래", "bracket"),
+    ("（４월）", "bracket"),
+]
+
+
+@pytest.mark.parametrize(("raw", "side_a", "side_b"), DUALS)
+def test_a_proper_dual_gives_the_chosen_side(raw, side_a, side_b):
+    assert (outcome(raw, side="A"), outcome(raw, side="B")) == (side_a, side_b)
+
+
+@pytest.mark.parametrize(("raw", "text"), TEXTS)
+def test_text_without_a_dual_is_the_same_on_both_sides(raw, text):
+    assert {outcome(raw, side=side) for side in ("A", "B", "auto")} == {text}
+
+
+@pytest.mark.parametrize(("raw", "reason"), REJECTED)
+def test_a_line_without_a_certain_text_is_rejected_with_its_reason(raw, reason):
+    assert {outcome(raw, side=side) for side in ("A", "B", "auto")} == {f"<REJECT:{reason}>"}
+
+
+# --- Choices ---
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("(3월)/(삼월)", "삼월"),
+        ("(TV)/(티브이) 켜", "티브이 켜"),
+        ("(그러면)/(그럼) 가자", "그러면 가자"),
+        ("(20명)/(스무 명)이 (무엇을)/(뭘) 해", "스무 명이 무엇을 해"),
+        ("(b/ 이것은)/(이건) 뭐야", "이것은 뭐야"),
+    ],
+)
+def test_side_auto_takes_the_pronunciation_only_where_the_spelling_needs_to_be_read_out(raw, text):
+    assert clean_transcript(raw, side="auto") == text
+
+
+@pytest.mark.parametrize(
+    ("side", "text"),
+    [("A", "DVD 3장을"), ("B", "디브이디 세 장을"), ("auto", "디브이디 세 장을")],
+)
+def test_the_order_of_a_corpus_swaps_what_its_brackets_mean_not_what_a_side_means(side, text):
+    raw = "(디브이디)/(DVD) (세 장)/(3장)을"
+    assert clean_transcript(raw, side=side, order="pronunciation-first") == text
+
+
+TWO_SPEAKERS = "A: 어디 가? B: 시장에. A: 같이 가!"
+
+
+@pytest.mark.parametrize(
+    ("raw", "speaker", "text"),
+    [
+        (TWO_SPEAKERS, "A", "어디 가? 같이 가!"),
+        (TWO_SPEAKERS, "B", "시장에."),
+        (TWO_SPEAKERS, "C", "<REJECT:other speaker>"),
+        (TWO_SPEAKERS, None, "어디 가? 시장에. 같이 가!"),
+        ("A： 잘 자. B： 너도.", "B", "너도."),
+        ("A:잘 자. B:너도.", "A", "잘 자."),
+        ("화자1: 잘 자. 화자2: 너도.", "A", "잘 자."),
+        ("화자 1: 잘 자. 화자 2: 너도.", "B", "너도."),
+        ("화자1： 잘 자. 화자 3： 그래.", "C", "그래."),
+        ("화자4: 저요.", "D", "저요."),
+        ("화자5: 저요.", "D", "<REJECT:other speaker>"),
+        ("잘 자. B: 너도.", "A", "잘 자."),
+        ("잘 자. B: 너도.", "B", "너도."),
+        ("C: 네. D: 아뇨.", "D", "아뇨."),
+        ("표시가 없는 줄", "B", "표시가 없는 줄"),
+        ("지금 3:30 이야", "B", "지금 3:30 이야"),
+        ("비타민A:과일", "A", "비타민A:과일"),
+        ("AB: 혈액형", "B", "AB 혈액형"),
+        ("E: 다섯째", "A", "E 다섯째"),
+        ("B: (2시)/(두 시)야? A: (3시)/(세 시)야.", "A", "3시야."),
+        ("“A: 잘 자.” B: 너도.", "A", "잘 자."),
+        ("A: b/ B: 너도.", "A", "<REJECT:empty>"),
+        ("A: 그래… B: 응…", "A", "그래"),
+    ],
+)
+def test_only_the_chosen_speakers_turns_are_kept(raw, speaker, text):
+    assert outcome(raw, speaker=speaker) == text
+
+
+@pytest.mark.parametrize("choice", [{"side": "C"}, {"order": "a-first"}, {"speaker": "E"}, {"speaker": "a"}])
+def test_an_unknown_choice_is_an_error_that_names_it_and_is_no_rejection(choice):
+    (name, value), *_ = choice.items()
+    with pytest.raises(ValueError, match=f"{name} must be one of .*not '{value}'") as error:
+        clean_transcript("네", **choice)
+    assert not isinstance(error.value, Rejected)
+
+
+def test_a_rejection_keeps_its_reason_between_processes():
+    assert pickle.loads(pickle.dumps(Rejected("masked"))).reason == "masked"
+
+
+# --- The table of rules ---
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_the_example_of_each_rule_is_true_and_shows_that_rule_at_work(rule):
+    counts = Counter()
+    try:
+        assert clean_transcript(rule.example_before, counts=counts) == rule.example_after
+        assert rule.name in counts
+    except Rejected as rejection:
+        assert rule.example_after == f"<REJECT:{rejection.reason}>"
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_no_example_comes_out_right_without_its_rule(rule, monkeypatch):
+    monkeypatch.setattr(transcripts, "RULES", tuple(other for other in RULES if other is not rule))
+    assert outcome(rule.example_before) != rule.example_after
+
+
+def test_every_rule_has_a_name_of_its_own_and_a_reason_to_be():
+    assert len({rule.name for rule in RULES}) == len(RULES)
+    assert all(rule.why for rule in RULES)
+
+
+def test_counts_are_lines_in_which_a_rule_changed_something():
+    counts = Counter()
+    for raw in ["아/ 글쎄 음/ 몰라", "오늘은 쉬자.", "b/ 그래*", "n/"]:
+        outcome(raw, counts=counts)
+    assert counts == {"marker": 2, "tag": 2, "spaces": 2}
+
+
+def test_a_clean_line_counts_nothing():
+    counts = Counter()
+    clean_transcript("3월 2일, 9:30에 R&D 팀 30%가 왔다.", counts=counts)
+    assert not counts
+
+
+def test_the_module_imports_nothing_but_the_standard_library():
+    tree = ast.parse(Path(transcripts.__file__).read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in imported} <= set(sys.stdlib_module_names)
+
+
+# --- Any input ---
+
+MARKUP = [*"()/+*'’‘“.…,?!%&-:|[]~@#_AB310bae가나éㅋ韓？：\u0301\u1100\u1161\u11a8\u200b\ufeff\u3000\ud800\n", *" " * 8]
+MARKUP += ["..", "A:", "B:", "화자", "화자1:", "b/", "un/", "((", "))", ")/(", "(())", "(NO:)", "(SN:", "(FP:", "다시"]
+MARKUP += ["@웃음", "&name1&", "name1", "/(cough)", "(가)/(나)", "(B)/(비)", "| [의도]"]
+messy_lines = st.one_of(st.lists(st.sampled_from(MARKUP), max_size=14).map("".join), st.text(max_size=20))
+any_choices = st.fixed_dictionaries(
+    {
+        "side": st.sampled_from(transcripts.SIDES),
+        "order": st.sampled_from(transcripts.ORDERS),
+        "speaker": st.sampled_from([*transcripts.SPEAKERS, None]),
+    }
+)
+
+
+@settings(QUICK, max_examples=500)
+@given(messy_lines, any_choices)
+def test_any_line_gives_a_tidy_text_of_allowed_characters_that_cleaning_leaves_alone_or_a_known_reason(raw, choices):
+    try:
+        text = clean_transcript(raw, **choices)
+    except Rejected as rejection:
+        assert rejection.reason in REASONS
+        return
+    assert re.fullmatch(f"{ALLOWED_CHARACTERS}+", text)
+    assert unicodedata.is_normalized("NFC", text)
+    assert not re.search(r"  | [.,?!]|[.,?!]{2}|^[ .,?!]| $", text)
+    assert clean_transcript(text, **choices) == text
+
+
+@QUICK
+@given(messy_lines)
+def test_skipping_rules_that_a_line_does_not_need_changes_nothing(raw):
+    choices = transcripts.Choices("A", "spelling-first", "A")
+    for rule in RULES:
+        if not any(sign in raw for sign in rule.needs):
+            assert rule.apply(raw, choices) == raw
+
+
+def hangul(text: str) -> str:
+    return "".join(re.findall("[가-힣]", text))
+
+
+words = st.text(st.characters(min_codepoint=0xAC00, max_codepoint=0xD7A3), min_size=1, max_size=4)
+harmless = st.sampled_from(
+    [*"/+*~%-'\"’.,?!…[]{}_=·3A", "b/", "un/", "10/20", " /(cough) ", " (NO:) ", " ", " ", "\u200b"]
+)
+# Each piece is (raw, what must be left of it on side A, and on side B).
+pieces = st.one_of(
+    words.map(lambda word: (word, word, word)),
+    harmless.map(lambda sign: (sign, "", "")),
+    st.tuples(words, words).map(lambda dual: (f"({dual[0]})/({dual[1]})", dual[0], dual[1])),
+    st.tuples(words, words).map(lambda dual: (f"({dual[0]}* 5)/({dual[1]} b/)+", dual[0], dual[1])),
+    words.map(lambda word: (f"(FP:{word})", word, word)),
+    words.map(lambda word: (f" (SN:{word}) @박수 ", "", "")),
+)
+
+
+@settings(QUICK, max_examples=300)
+@given(st.lists(pieces, min_size=1, max_size=8), words, st.booleans())
+def test_no_syllable_is_lost_outside_events_and_the_other_side(parts, last_word, decomposed):
+    raw = "".join(raw for raw, _, _ in parts) + last_word
+    raw = unicodedata.normalize("NFD", raw) if decomposed else raw
+    assert hangul(clean_transcript(raw, side="A")) == "".join(a for _, a, _ in parts) + last_word
+    assert hangul(clean_transcript(raw, side="B")) == "".join(b for _, _, b in parts) + last_word
+
+
+@QUICK
+@given(st.lists(st.tuples(st.sampled_from("ABCD"), words), min_size=1, max_size=6), st.sampled_from("ABCD"))
+def test_no_syllable_of_the_chosen_speaker_is_lost(turns, speaker):
+    raw = " ".join(f"{name}: {word}." for name, word in turns)
+    spoken = "".join(word for name, word in turns if name == speaker)
+    assert hangul(outcome(raw, speaker=speaker)) == spoken
+
+
+def test_characters_without_width_leave_no_gap():
+    invisible = [chr(c) for c in range(0x10000) if unicodedata.category(chr(c)) in ("Cf", "Mn", "Cs")]
+    assert {clean_transcript(f"전{character}화") for character in invisible} == {"전화"}
+
+
+def test_ten_thousand_nested_brackets_are_rejected():
+    assert outcome("(" * 10_000 + "네" + ")" * 10_000) == "<REJECT:bracket>"
+
+
+# Quadratic time would take minutes for these, linear time takes 0.1 s.
+@pytest.mark.parametrize(
+    "unit",
+    ["(", "(가", "(가)/", "(가)/(나", "/(a ", "(NO:", "((", " 'a", "‘a'a", ".. x", "| [", "&a", "화자 ", "A:", " A:"]
+    + [
+        "b/",
+        "가+",
+        "/*",
+        "%",
+        "3%",
+        "가-",
+        "가%~",
+        " ",
+        ".",
+        "? ",
+        "\u0301\u0316",
+        "\u1100",
+        "\U0001e8d0\U0001d185",
+        "\U0001d165\U0001d16d",
+    ],
+)
+def test_time_is_linear_in_the_length_of_a_hostile_line(unit):
+    started = time.perf_counter()
+    outcome("가 " + unit * (120_000 // len(unit)) + "나", side="auto")
+    assert time.perf_counter() - started < 2.0
