@@ -1,5 +1,6 @@
 """One audio file -> mono float32 waveform at 16 kHz; durations without decoding."""
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ SAMPLE_RATE = 16_000  # of wav2vec2
 MIN_SAMPLES = 400
 PCM_BYTES_A_SAMPLE = 2  # headerless .pcm: signed 16-bit little-endian, 16 kHz, mono (KsponSpeech)
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac"}
-STREAMED_SIZES = {0, 0xFFFFFFFF}  # data sizes that a program writes which cannot go back to fill in the header
+# Data sizes that a program writes which cannot go back to fill in the header: ffmpeg the second, sox the third.
+STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
 
 
 class UnreadableAudio(Exception):
@@ -80,11 +82,12 @@ def read_waveform(path: str | Path) -> np.ndarray:
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
+    name = os.fsencode(path)  # bytes: soundfile cannot encode the name of a file unpacked in another code page
     if path.suffix.lower() == ".pcm":
         return soundfile.SoundFile(
-            path, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
+            name, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
         )
-    return soundfile.SoundFile(path)
+    return soundfile.SoundFile(name)
 
 
 def _refuse_truncated(path: Path, file: soundfile.SoundFile, n_bytes: int) -> None:

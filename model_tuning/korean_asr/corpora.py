@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ def korean_utterances(root: Path) -> Iterator[RawUtterance]:
             if not line.strip():
                 continue
             audio_name, separator, raw = line.partition(" :: ")
-            stem = PurePosixPath(audio_name.strip()).stem
+            stem = _stem(audio_name)
             if not separator:
                 yield RawUtterance(stem, line, None, "label unreadable", encoding)
                 continue
@@ -80,18 +81,19 @@ def foreign_utterances(root: Path) -> Iterator[RawUtterance]:
     audio = _audio_by_stem(files)
     seen: set[str] = set()
     for path in labels:
-        text, encoding = _decoded(path.read_bytes())
+        text, encoding = "", "utf-8"
         try:
+            text, encoding = _decoded(path.read_bytes())
             label = json.loads(text)
             name = str(label.get("fileName") or path.name)
             raw, facts = _foreign_label(label)
-        except (ValueError, AttributeError, TypeError, RecursionError):
-            seen.add(path.stem)  # its audio is accounted for by this line
-            yield RawUtterance(path.stem, text[:200], None, "label unreadable", encoding)
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+            seen.add(_stem(path.name))  # its audio is accounted for by this line
+            yield RawUtterance(_stem(path.name), text[:200], None, "label unreadable", encoding)
             continue
-        stem = PurePosixPath(name.replace("\\", "/")).stem
-        if stem not in audio and path.stem in audio:  # renamed together, the name inside forgotten
-            stem = name = path.stem
+        stem = _stem(name)
+        if stem not in audio and _stem(path.name) in audio:  # renamed together, the name inside forgotten
+            name, stem = path.name, _stem(path.name)
         found, reason = _joined_audio(name, audio, seen)
         seen.add(stem)
         yield RawUtterance(stem, raw, found, reason, encoding, {**facts, "part": _part(path)})
@@ -123,25 +125,35 @@ def _files(root: Path) -> list[Path]:
     return sorted(Path(folder, name) for folder, _, names in os.walk(root) for name in names)
 
 
+def _label_path(name: str) -> PurePosixPath:
+    """A path as a label writes it, composed: macOS decomposes the Hangul of file names."""
+    return PurePosixPath(unicodedata.normalize("NFC", name.strip().replace("\\", "/")))
+
+
+def _stem(name: str) -> str:
+    return _label_path(name).stem
+
+
 def _audio_by_stem(files: list[Path]) -> dict[str, list[Path]]:
     # By stem, since a script may name .pcm where the file is .wav, and the demo's clips are .flac.
     audio = defaultdict(list)
     for path in files:
         if path.suffix.lower() in AUDIO_SUFFIXES:
-            audio[path.stem].append(path)
+            audio[_stem(path.name)].append(path)
     return audio
 
 
 def _joined_audio(name: str, audio: dict[str, list[Path]], seen: set[str]) -> tuple[Path | None, str | None]:
     """The audio file that a label means, or the reason why there is none."""
-    wanted = PurePosixPath(name.strip().replace("\\", "/"))
+    wanted = _label_path(name)
     if wanted.stem in seen:
         return None, "duplicate id"
     candidates = audio.get(wanted.stem, [])
     if not candidates:
         return None, "no audio"
     # The same name in two folders: the one whose folders agree longest with the label's path.
-    return max(candidates, key=lambda path: _common_tail(path.parent.parts, wanted.parent.parts)), None
+    folders = wanted.parent.parts
+    return max(candidates, key=lambda path: _common_tail(_label_path(str(path)).parent.parts, folders)), None
 
 
 def _common_tail(one: tuple[str, ...], other: tuple[str, ...]) -> int:
@@ -172,7 +184,7 @@ def _korean_facts(metadata_files: Iterator[Path]) -> dict[str, dict[str, str]]:
                 "residence": RESIDENCES.get(values[RESIDENCE_FIELD]),
                 "quality": QUALITIES.get(values[QUALITY_FIELD]),
             }
-            facts[PurePosixPath(values[0]).stem] = {key: value for key, value in known.items() if value}
+            facts[_stem(values[0])] = {key: value for key, value in known.items() if value}
     return facts
 
 

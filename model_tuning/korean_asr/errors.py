@@ -6,6 +6,10 @@ import sys
 from collections.abc import Callable
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# A place that cannot be written or read: a file where a folder is wanted, a read-only disk, another owner.
+UNUSABLE_PLACE_ERRNOS = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
+}  # fmt: skip
 # torch and safetensors report a full disk in exceptions of their own, by message alone.
 DISK_FULL_MESSAGES = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos", "File too large")
 
@@ -36,9 +40,11 @@ def exit_status(main: Callable[[], None]) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except PermissionError as error:
-        return _failed(1, f"no permission for {error.filename}. Change its owner, or choose another folder.")
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in UNUSABLE_PLACE_ERRNOS and error.filename:
+            return _failed(
+                1, f"{error.filename} cannot be used: {error.strerror}. Choose another place, or free this one."
+            )
         if not is_disk_full(error):
             raise
         place = getattr(error, "filename", None) or os.getcwd()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import unicodedata
 from dataclasses import asdict, dataclass, fields
@@ -67,15 +68,19 @@ def _utterance(line: str, folder: Path, place: str) -> Utterance:
     try:
         row = json.loads(line)
         audio = os.path.normpath(folder / row["audio_filepath"])
+        duration = float(row["duration"])
+        if not row["audio_filepath"] or not 0 <= duration < math.inf:
+            raise ValueError
+        name = row.get("id")
         return Utterance(
-            id=str(row.get("id") or Path(audio).stem),
+            id=Path(audio).stem if name in (None, "") else str(name),
             audio_filepath=audio,
-            duration=float(row["duration"]),
+            duration=duration,
             # Compose: decomposed Hangul, as macOS writes it, would be all [UNK].
             text=unicodedata.normalize("NFC", row["text"]),
             **{key: None if row.get(key) is None else str(row[key]) for key in OPTIONAL_KEYS},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise DataError(f"{place}: not a clip. Each line is a JSON object with {', '.join(REQUIRED_KEYS)}.") from None
 
 
@@ -104,5 +109,5 @@ def content_checksum(utterances: list[Utterance]) -> str:
     """SHA-256 over ids, durations and texts in order: the same clips give the same value wherever they lie."""
     digest = hashlib.sha256()
     for utterance in utterances:
-        digest.update(f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n".encode())
+        digest.update(f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()

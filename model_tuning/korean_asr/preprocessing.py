@@ -111,7 +111,9 @@ def _converted(clip: RawUtterance, settings: Settings) -> tuple[Utterance | None
     if not unicodedata.is_normalized("NFC", clip.raw):
         converted.append("NFD text -> NFC")
     duration = round(info.duration, 4)
-    utterance = Utterance(clip.id, str(clip.audio.resolve()), duration, text, **clip.facts)
+    # The folder alone is resolved: a link .pcm -> store/abc123 must keep the name that tells its format.
+    audio = clip.audio.parent.resolve() / clip.audio.name
+    utterance = Utterance(clip.id, str(audio), duration, text, **clip.facts)
     return utterance, None, rules, converted
 
 
@@ -153,7 +155,9 @@ def _earlier(folder: Path, corpora: dict[str, Corpus]) -> tuple[list[dict[str, s
     """Rejected rows and summaries of the corpora that this run did not read."""
     try:
         summary = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
-        rows = [json.loads(line) for line in (folder / "rejected.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = [
+            json.loads(line) for line in (folder / "rejected.jsonl").read_text(encoding="utf-8").split("\n") if line
+        ]
         kept = {name: part for name, part in summary.items() if name not in corpora}
         for name in kept:
             print(f"{folder / name}.jsonl is of an earlier run and stays as it is. · 이전 결과를 그대로 둡니다.")

@@ -131,7 +131,7 @@ def overrides(options: list[str]) -> dict[str, str]:
         key = option[2:].replace("-", "_")
         if key not in VALUES:
             raise UsageError(f"no option or recipe value '{option}'.{_nearest(key, VALUES)}")
-        if not equals and not rest:
+        if not equals and (not rest or rest[0].startswith("--")):
             raise UsageError(f"{option} wants a value.")
         values[key] = text if equals else rest.pop(0)
     return values
@@ -188,8 +188,10 @@ def _checked(values: Recipe) -> Recipe:
             raise UsageError(
                 f"--{key.replace('_', '-')} {getattr(values, key)}: one of {', '.join(choices)} is wanted."
             )
-    if values.clips_before_split is not None and values.clips_before_split < 3:
-        raise UsageError("--clips-before-split: at least 3 are wanted, one for each split.")
+    if values.clips_before_split is not None and values.clips_before_split < 10:
+        raise UsageError("--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty.")
+    if values.split_caps is not None and min(values.split_caps) < 1:
+        raise UsageError("--split-caps: at least 1 clip is wanted in each split.")
     if values.checkpoints_kept < 2:
         raise UsageError("--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written.")
     return values

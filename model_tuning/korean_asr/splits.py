@@ -30,9 +30,10 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
     """Select and split by the recipe. Raises DataError for too few clips."""
     pool, notes = training_pool(utterances)
     if len(pool) < MIN_CLIPS:
-        raise DataError(f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed.")
+        chosen = " ".join(["", *notes]) if len(pool) < len(utterances) else ""
+        raise DataError(f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed.{chosen}")
     # Sorted first: the order of a folder listing differs between machines. random.Random's shuffle is the same everywhere.
-    shuffled = sorted(pool, key=lambda utterance: utterance.id)
+    shuffled = sorted(pool, key=lambda utterance: (utterance.id, utterance.audio_filepath))
     rng = random.Random(recipe.seed)
     rng.shuffle(shuffled)
     wanted = recipe.clips_before_split
@@ -42,6 +43,12 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
     sizes = split_sizes(len(selected))
     if recipe.group_by == "sentence":
         train, validation, test = _split_by_sentence(selected, sizes, rng)
+        if not (validation and test):
+            n_sentences = len({sentence_key(utterance.text) for utterance in selected})
+            raise DataError(
+                f"{len(selected)} clips of {n_sentences} different sentences leave validation or test empty where a "
+                "sentence stays in one split. Add other sentences, or pass --group-by none."
+            )
         if (len(train), len(validation), len(test)) != sizes:
             notes.append("repeated sentences were kept together, so the sizes are not exactly 8:1:1.")
     else:

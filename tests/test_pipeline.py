@@ -1,0 +1,335 @@
+"""The four scripts as a user runs them: processes of their own, real audio, the bundled corpus and base model."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unicodedata
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from korean_asr.manifest import read_manifest
+from korean_asr.model import SEVEN_FILES
+
+pytestmark = pytest.mark.pipeline
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SCRIPTS = {int(path.name[0]): path for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")}
+KOREAN, FOREIGN, BASE = (REPOSITORY / "data" / "demo" / name for name in ("korean", "foreign", "base_model"))
+FEW_UPDATES = ["--recipe", "demo", "--epochs", "0.5", "--eval-steps", "4", "--save-steps", "4"]  # 12 updates
+
+
+def command(number, *arguments):
+    return [sys.executable, str(SCRIPTS[number]), *map(str, arguments)]
+
+
+def run(arguments, status=0, cwd=None, **options):
+    """Run to the end in a folder of its own choice; the output, once the exit status is as wanted."""
+    result = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=600, **options)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("pipeline")
+
+
+@pytest.fixture(scope="module")
+def processed(work):
+    printed = run(command(1, "--korean", KOREAN, "--foreign", FOREIGN, "--output", work / "processed"))
+    return work / "processed", printed
+
+
+@pytest.fixture(scope="module")
+def trained(work, processed):
+    places = [
+        "--data",
+        processed[0],
+        "--base-model",
+        BASE,
+        "--output",
+        work / "model",
+        "--checkpoints",
+        work / "checkpoints",
+    ]
+    printed = run(command(2, *places, *FEW_UPDATES))
+    return work / "model", printed
+
+
+def json_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_script_1_accounts_for_every_clip_of_the_demo(processed):
+    folder, printed = processed
+    korean, foreign = read_manifest(folder / "korean.jsonl"), read_manifest(folder / "foreign.jsonl")
+    rejected, summary = rows_of(folder / "rejected.jsonl"), json_of(folder / "preprocessing.json")
+    n_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in KOREAN.rglob("*_scripts.txt"))
+    assert len(korean) + sum(row["corpus"] == "korean" for row in rejected) == n_lines
+    assert len(foreign) == len(list(FOREIGN.rglob("*.json")))
+    assert summary["korean"]["reasons"] == {"masked": 2, "bracket": 1, "empty": 1, "no audio": 1}
+    assert f"{len(korean):,} usable" in printed
+    assert all(Path(utterance.audio_filepath).is_file() for utterance in korean + foreign)
+    assert {utterance.theme for utterance in korean} == {"dialog", "hobby"}
+    assert {utterance.task for utterance in foreign} == {"read", "answer"}
+
+
+def test_script_1_writes_the_same_bytes_again(processed, tmp_path):
+    folder, _ = processed
+    run(command(1, "--korean", KOREAN, "--foreign", FOREIGN, "--output", tmp_path, "--jobs", "1"))
+    for name in ("korean.jsonl", "foreign.jsonl", "rejected.jsonl", "preprocessing.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+def test_script_2_writes_every_file_of_the_model_folder(trained):
+    model, printed = trained
+    assert {path.name for path in model.iterdir()} == {
+        *SEVEN_FILES, "split", "experiment.json", "training_log.jsonl", "training_curve.png", "README.md",
+    }  # fmt: skip
+    assert "tokens added: . , ? !" in printed
+    assert "float32 on the CPU" in printed
+    experiment = json_of(model / "experiment.json")
+    assert experiment["recipe"]["name"] == "demo"
+    assert experiment["updates"] == 12
+    assert experiment["tokens_added"] == list(".,?!")
+    evaluations = [row["step"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row]
+    assert evaluations == [4, 8, 12]
+    assert (model / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_split_is_8_1_1_of_the_dialog_training_part_without_overlap(trained):
+    parts = {name: read_manifest(trained[0] / "split" / f"{name}.jsonl") for name in ("train", "validation", "test")}
+    assert [len(part) for part in parts.values()] == [192, 24, 24]
+    ids = [utterance.id for part in parts.values() for utterance in part]
+    assert len(set(ids)) == 240
+    assert all(utterance.theme == "dialog" and utterance.part == "training" for p in parts.values() for utterance in p)
+
+
+def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(trained, processed):
+    model, _ = trained
+    printed = run(command(3, "--model", model, "--model", BASE))
+    assert f"CER: {json_of(model / 'results' / 'korean.json')['scores']['cer']['rate']:.4f}" in printed.splitlines()
+    assert "Side by side" in printed
+    assert {path.name for path in (model / "results").iterdir()} == {
+        f"korean{name}.{suffix}" for name in ("", ".base_model") for suffix in ("json", "jsonl", "html")
+    }
+    base = json_of(model / "results" / "korean.base_model.json")
+    assert base["scores"]["cer_no_space"]["rate"] < 0.2  # the base model recognises
+    assert not any(
+        mark in row["pred_text"] for row in rows_of(model / "results" / "korean.base_model.jsonl") for mark in ".,?!"
+    )
+
+    printed = run(command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "12"))
+    foreign = json_of(model / "results" / "foreign.json")
+    assert foreign["n_clips"] == 12
+    languages = foreign["groups"]["first_language"]
+    assert {name: part["n_clips"] for name, part in languages.items()} == dict.fromkeys(
+        ("영어", "베트남어", "중국어", "일본어"), 3
+    )
+    assert "12 of 64 clips" in printed
+    assert "recipe demo" in printed
+
+
+def test_script_3_refuses_clips_of_the_training_split(trained):
+    model, _ = trained
+    printed = run(command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1)
+    assert "192 of 192 clips" in printed
+    assert "Traceback" not in printed
+
+
+def _finished(path, seconds=300):
+    for _ in range(seconds * 20):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(trained, processed, tmp_path):
+    places = [
+        "--data",
+        processed[0],
+        "--base-model",
+        BASE,
+        "--output",
+        tmp_path / "model",
+        "--checkpoints",
+        tmp_path / "c",
+    ]
+    arguments = command(2, *places, *FEW_UPDATES)
+    first = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _finished(tmp_path / "c" / "checkpoint-4" / "complete")
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+    printed = run(arguments)
+    assert "continuing from" in printed
+    assert (tmp_path / "model" / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+
+    changed = run([*arguments, "--learning-rate", "1e-5"], status=1)
+    assert "learning_rate" in changed
+    assert "Traceback" not in changed
+
+
+def test_torchrun_on_two_processes_makes_one_split_one_log_and_one_model(trained, processed, tmp_path):
+    places = [
+        "--data",
+        processed[0],
+        "--base-model",
+        BASE,
+        "--output",
+        tmp_path / "model",
+        "--checkpoints",
+        tmp_path / "c",
+    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPTS[2])]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    printed = run([*torchrun, *map(str, places), *FEW_UPDATES], env=environment)
+    assert printed.count("tokens added") == printed.count("saved to") == 1
+    assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in printed
+    one, two = trained[0], tmp_path / "model"
+    for name in ("train", "validation", "test"):
+        ids = [[utterance.id for utterance in read_manifest(m / "split" / f"{name}.jsonl")] for m in (one, two)]
+        assert ids[0] == ids[1]
+    assert [row["step"] for row in rows_of(two / "training_log.jsonl") if "eval_cer" in row] == [4, 8, 12]
+    assert json_of(two / "experiment.json")["n_processes"] == 2
+
+
+def test_three_processes_are_wrong_usage(processed, tmp_path):
+    environment = {**os.environ, "WORLD_SIZE": "3", "RANK": "0"}
+    printed = run(command(2, "--data", processed[0], "--base-model", BASE, *FEW_UPDATES), 2, tmp_path, env=environment)
+    assert "3 processes do not divide the global batch of 8" in printed
+
+
+def test_check_looks_at_all_inputs_and_writes_nothing(processed, tmp_path):
+    printed = run(command(2, "--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--check"), cwd=tmp_path)
+    assert "all inputs are usable" in printed
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def messy_corpus(tmp_path):
+    """Twelve usable clips, four of them odd, and one of each kind that cannot be used."""
+    root = tmp_path / "corpus"
+    source = sorted(KOREAN.rglob("dialog_01/001/*.flac"))[:20]
+    labels, audio = root / "1.Training" / "1.라벨링데이터" / "dialog_01", root / "1.Training" / "2.원천데이터" / "001"
+    labels.mkdir(parents=True)
+    audio.mkdir(parents=True)
+    lines = []
+    for number, path in enumerate(source[:18]):
+        waveform, rate = soundfile.read(path)
+        name, text = f"dialog_{number:08}.wav", "오늘 뭐 먹을까?"
+        if number == 1:
+            waveform, rate = waveform[::2], 8_000
+        if number == 2:
+            waveform, rate = waveform.repeat(2).reshape(-1, 2), 44_100
+        if number == 3:
+            text = unicodedata.normalize("NFD", text)
+        if number != 12:  # a label without audio
+            soundfile.write(audio / name, waveform, rate)
+        if number == 13:
+            (audio / name).write_bytes(b"")
+        if number == 14:
+            (audio / name).write_bytes((audio / name).read_bytes()[:9_000])
+        if number == 15:
+            (audio / name).write_text("이것은 음성이 아닙니다")
+        if number == 16:
+            text = "b/ n/"
+        if number != 17:  # audio without a label
+            lines.append(f"/x/001/{name} :: {text}".encode("cp949" if number == 4 else "utf-8"))
+    (labels / "dialog_01_scripts.txt").write_bytes(b"\r\n".join(lines))
+    return root
+
+
+def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_corpus, tmp_path):
+    printed = run(command(1, "--korean", messy_corpus, "--output", tmp_path / "out"))
+    reasons = {row["id"][-2:]: row["reason"] for row in rows_of(tmp_path / "out" / "rejected.jsonl")}
+    assert reasons == {
+        "12": "no audio", "13": "audio empty", "14": "audio truncated", "15": "audio unreadable", "16": "empty",
+        "17": "no label",
+    }  # fmt: skip
+    clips = read_manifest(tmp_path / "out" / "korean.jsonl")
+    assert len(clips) == 12
+    assert {clip.text for clip in clips} == {"오늘 뭐 먹을까?"}
+    converted = json_of(tmp_path / "out" / "preprocessing.json")["korean"]["converted"]
+    assert converted == {
+        "8,000 Hz -> 16,000 Hz": 1, "44,100 Hz -> 16,000 Hz": 1, "2 channels -> mono": 1, "cp949 label -> UTF-8": 1,
+        "NFD text -> NFC": 1,
+    }  # fmt: skip
+    assert "rejected        1  audio truncated" in printed
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "status", "told"),
+    [
+        (1, ["--korean", "nowhere"], 1, "nowhere does not exist"),
+        (1, ["--korean", "."], 1, "no *scripts.txt"),
+        (1, [], 2, "--korean"),
+        (1, ["--korean", ".", "--jobs", "0"], 2, "--jobs 0"),
+        (2, ["--data", "nowhere"], 1, "Run 'model_tuning/1. script_preprocessing.py' first"),
+        (2, ["--recipe", "v33"], 2, "Did you mean 'v3'?"),
+        (2, ["--learnin-rate", "1"], 2, "learning_rate"),
+        (2, ["--learning-rate", "fast"], 2, "a number is wanted"),
+        (3, ["--model", "nowhere"], 1, "Run script 2 first"),
+        (3, ["--model", str(KOREAN), "--manifest", "processed/korean.jsonl"], 1, "lacks config.json"),
+        (4, ["--model", str(BASE), "--manifest", "processed/nothing.jsonl"], 1, "nothing.jsonl is missing"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_with_its_exit_status(processed, work, number, arguments, status, told):
+    printed = run(command(number, *arguments), status, cwd=work)
+    assert told in printed
+    assert "Traceback" not in printed
+
+
+def test_a_corpus_without_a_usable_clip_leaves_the_earlier_manifest(processed, tmp_path):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "dialog_01_scripts.txt").write_text("/x/dialog_00000001.wav :: 네.\n", encoding="utf-8")
+    shutil.copytree(processed[0], tmp_path / "out")
+    printed = run(command(1, "--korean", corpus, "--output", tmp_path / "out"), status=1)
+    assert "no usable clip: no audio 1" in printed
+    for name in ("korean.jsonl", "rejected.jsonl", "preprocessing.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (processed[0] / name).read_bytes()
+
+
+def _small_files_only(n_bytes):
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes))
+
+
+def test_script_1_on_a_full_disk_says_so_and_leaves_the_earlier_manifest(processed, tmp_path):
+    shutil.copytree(processed[0], tmp_path / "out")
+    arguments = command(1, "--korean", KOREAN, "--output", tmp_path / "out")
+    printed = run(arguments, status=1, preexec_fn=_small_files_only(20_000))
+    assert "the disk is full while writing" in printed
+    assert "Traceback" not in printed
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in processed[0].iterdir()}
+    assert (tmp_path / "out" / "korean.jsonl").read_bytes() == (processed[0] / "korean.jsonl").read_bytes()
+
+
+def test_script_2_on_a_full_disk_says_so_and_continues_when_there_is_room(processed, tmp_path):
+    places = [
+        "--data",
+        processed[0],
+        "--base-model",
+        BASE,
+        "--output",
+        tmp_path / "model",
+        "--checkpoints",
+        tmp_path / "c",
+    ]
+    printed = run(command(2, *places, *FEW_UPDATES), status=1, preexec_fn=_small_files_only(1_000_000))
+    assert "the disk is full" in printed
+    assert "Traceback" not in printed
+    run(command(2, *places, *FEW_UPDATES))
+    assert (tmp_path / "model" / "model.safetensors").stat().st_size > 1_000_000
