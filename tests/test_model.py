@@ -96,6 +96,15 @@ def test_a_reinitialised_head_is_the_same_on_every_run(tiny_base):
     assert torch.equal(one, other)
 
 
+def test_an_embedding_of_masked_frames_that_the_base_lacks_is_the_same_on_every_run(tiny_base, tmp_path):
+    copy = shutil.copytree(tiny_base, tmp_path / "unmasked")
+    model = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base, mask_time_prob=0.0)
+    assert not hasattr(model.wav2vec2, "masked_spec_embed")
+    model.save_pretrained(copy)
+    one, other = (expanded_base_model(str(copy), RECIPES["v3"])[0].model.wav2vec2 for _ in range(2))
+    assert torch.equal(one.masked_spec_embed, other.masked_spec_embed)
+
+
 def test_the_base_is_loaded_in_float32_whatever_it_was_saved_in(tiny_base, tmp_path):
     folder = shutil.copytree(tiny_base, tmp_path / "half")
     transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base).half().save_pretrained(folder)

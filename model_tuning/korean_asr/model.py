@@ -103,8 +103,9 @@ def expanded_base_model(source: str, recipe: Recipe) -> tuple[Recogniser, list[s
     }
     if recipe.head == "reinitialise":
         # What the first seeds did: the tokenizer counts <s> and </s>, so the sizes differ and the whole head starts anew.
-        torch.manual_seed(recipe.seed)
         settings |= {"vocab_size": len(tokenizer), "ignore_mismatched_sizes": True}
+    # What the checkpoint lacks starts at random: a head made anew, or the embedding of masked frames.
+    transformers.set_seed(recipe.seed)
     model = _checked_load(folder, tokenizer, **settings)
     if recipe.head == "resize":
         model.resize_token_embeddings(len(tokenizer))

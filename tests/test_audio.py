@@ -1,0 +1,186 @@
+import os
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from korean_asr.audio import AudioInfo, UnreadableAudio, audio_info, read_waveform
+
+
+def tone(n_samples, frequency=440, sample_rate=16_000):
+    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(n_samples) / sample_rate)).astype(np.float32)
+
+
+def wav(path, n_samples=16_000, **options):
+    soundfile.write(path, tone(n_samples), 16_000, **options)
+    return path
+
+
+def reason(function, path):
+    with pytest.raises(UnreadableAudio) as failure:
+        function(path)
+    return str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "sample_rate", "channels", "options"),
+    [
+        ("a.wav", 16_000, 1, {"subtype": "PCM_16"}),
+        ("a.wav", 16_000, 1, {"subtype": "PCM_24"}),
+        ("a.wav", 16_000, 1, {"subtype": "FLOAT"}),
+        ("a.wav", 16_000, 1, {"subtype": "PCM_U8"}),
+        ("a.wav", 16_000, 2, {"format": "WAVEX"}),
+        ("a.wav", 16_000, 1, {"subtype": "IMA_ADPCM"}),
+        ("a.wav", 8_000, 1, {"subtype": "ULAW"}),
+        ("a.WAV", 44_100, 2, {}),
+        ("a.flac", 16_000, 1, {}),
+        ("a.flac", 48_000, 2, {}),
+        ("a.wav", 16_000, 1, {"format": "FLAC"}),  # named for another format
+    ],
+)
+def test_the_header_tells_what_decoding_finds(tmp_path, name, sample_rate, channels, options):
+    samples = np.stack([tone(8_123)] * channels, axis=1)
+    soundfile.write(tmp_path / name, samples, sample_rate, **options)
+    decoded, decoded_rate = soundfile.read(tmp_path / name, always_2d=True)
+    info = audio_info(tmp_path / name)
+    assert info == AudioInfo(len(decoded) / decoded_rate, sample_rate, channels)
+    assert len(read_waveform(tmp_path / name)) == pytest.approx(info.duration * 16_000, abs=1)
+
+
+@pytest.mark.parametrize(("subtype", "error"), [("PCM_16", 1e-4), ("FLOAT", 1e-7), ("IMA_ADPCM", 0.05), ("ULAW", 0.03)])
+def test_a_waveform_is_what_was_written(tmp_path, subtype, error):
+    path = wav(tmp_path / "a.wav", subtype=subtype)
+    waveform = read_waveform(path)
+    assert waveform.dtype == np.float32 and waveform.ndim == 1 and waveform.flags.c_contiguous
+    assert np.abs(waveform[200:16_000] - tone(16_000)[200:]).max() < error  # ADPCM has to find its step first
+
+
+def test_flac_and_wav_of_the_same_samples_are_the_same_waveform(tmp_path):
+    samples = (tone(16_000) * 32_767).astype(np.int16)
+    for name in ("a.wav", "a.flac"):
+        soundfile.write(tmp_path / name, samples, 16_000)
+    assert np.array_equal(read_waveform(tmp_path / "a.wav"), read_waveform(tmp_path / "a.flac"))
+
+
+def test_channels_are_averaged(tmp_path):
+    samples = np.stack([np.full(400, 0.5), np.full(400, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", samples, 16_000)
+    assert np.array_equal(read_waveform(tmp_path / "a.wav"), np.full(400, 0.125, np.float32))
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 22_050, 44_100, 48_000])
+def test_another_sample_rate_is_converted_at_the_same_pitch_and_length(tmp_path, sample_rate):
+    soundfile.write(tmp_path / "a.wav", tone(sample_rate, sample_rate=sample_rate), sample_rate)
+    waveform = read_waveform(tmp_path / "a.wav")
+    assert len(waveform) == 16_000 and waveform.dtype == np.float32
+    assert np.abs(np.fft.rfft(waveform)).argmax() == 440  # one second: one bin a hertz
+    assert np.abs(waveform[1_000:-1_000] - tone(16_000)[1_000:-1_000]).max() < 0.01
+
+
+def test_headerless_pcm_is_16_bit_little_endian_at_16_khz(tmp_path):
+    (tmp_path / "a.pcm").write_bytes(struct.pack("<3h", 16_384, -16_384, 1) * 400)
+    assert audio_info(tmp_path / "a.pcm") == AudioInfo(1_200 / 16_000, 16_000, 1)
+    assert read_waveform(tmp_path / "a.pcm")[:3].tolist() == [0.5, -0.5, 2**-15]
+
+
+def test_an_odd_last_byte_of_pcm_is_dropped(tmp_path):
+    (tmp_path / "a.PCM").write_bytes(struct.pack("<h", 16_384) * 400 + b"\x7f")
+    assert audio_info(tmp_path / "a.PCM").duration == 400 / 16_000
+    assert read_waveform(tmp_path / "a.PCM").tolist() == [0.5] * 400
+
+
+@pytest.mark.parametrize("missing", [1, 2, 100, 15_000, 31_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_wav_whose_bytes_are_missing_is_truncated(tmp_path, missing, subtype):
+    content = wav(tmp_path / "a.wav", subtype=subtype).read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:-missing])
+    assert reason(audio_info, tmp_path / "a.wav") == "audio truncated"
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize(("name", "options"), [("a.flac", {}), ("a.wav", {"subtype": "IMA_ADPCM"})])
+def test_a_compressed_file_whose_bytes_are_missing_is_truncated(tmp_path, share, name, options):
+    content = wav(tmp_path / name, **options).read_bytes()
+    (tmp_path / name).write_bytes(content[: int(len(content) * share)])
+    assert reason(audio_info, tmp_path / name) == "audio truncated"
+
+
+@pytest.mark.parametrize(
+    "chunk", [b"LIST\x04\x00\x00\x00abcd", b"LIST\x03\x00\x00\x00abc\x00"]
+)  # an odd size is padded
+def test_other_chunks_around_the_samples_are_stepped_over(tmp_path, chunk):
+    content = wav(tmp_path / "a.wav").read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:36] + chunk + content[36:] + chunk)
+    assert audio_info(tmp_path / "a.wav").duration == 1.0
+    (tmp_path / "a.wav").write_bytes(content[:36] + chunk + content[36:-2])
+    assert reason(audio_info, tmp_path / "a.wav") == "audio truncated"
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000], ids=["ffmpeg", "sox"])
+def test_a_streamed_header_that_knows_no_size_is_read_to_the_end(tmp_path, size):
+    content = bytearray(wav(tmp_path / "a.wav").read_bytes())
+    content[4:8] = content[40:44] = struct.pack("<I", size)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert audio_info(tmp_path / "a.wav").duration == 1.0
+    assert len(read_waveform(tmp_path / "a.wav")) == 16_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "of_info", "of_waveform"),
+    [
+        ("a.wav", b"", "audio empty", "audio unreadable"),
+        ("a.flac", b"", "audio empty", "audio unreadable"),
+        ("a.pcm", b"", "audio empty", "audio empty"),
+        ("a.pcm", b"\x01", "audio empty", "audio empty"),
+        ("a.wav", b"No such file. Ask the administrator.\n" * 30, "audio unreadable", "audio unreadable"),
+        ("a.flac", b"<html>404</html>" * 100, "audio unreadable", "audio unreadable"),
+        ("a.wav", b"RIFF", "audio unreadable", "audio unreadable"),
+        ("a.wav", b"\x00" * 4_000, "audio unreadable", "audio unreadable"),
+        ("a.pcm", b"\x00\x01" * 399, "audio too short", "audio too short"),
+    ],
+)
+def test_a_file_that_is_no_audio_gives_its_reason(tmp_path, name, content, of_info, of_waveform):
+    (tmp_path / name).write_bytes(content)
+    assert reason(audio_info, tmp_path / name) == of_info
+    assert reason(read_waveform, tmp_path / name) == of_waveform
+
+
+def test_a_header_without_a_sample_is_empty(tmp_path):
+    wav(tmp_path / "a.wav", n_samples=0)
+    assert reason(audio_info, tmp_path / "a.wav") == reason(read_waveform, tmp_path / "a.wav") == "audio empty"
+
+
+def test_a_folder_named_like_a_clip_is_unreadable(tmp_path):
+    (tmp_path / "x.wav").mkdir()
+    assert reason(audio_info, tmp_path / "x.wav") == reason(read_waveform, tmp_path / "x.wav") == "audio unreadable"
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.pcm", "a.flac", "no/such/folder/a.wav"])
+def test_a_file_that_is_not_there_is_missing(tmp_path, name):
+    assert reason(audio_info, tmp_path / name) == reason(read_waveform, tmp_path / name) == "audio missing"
+
+
+def test_400_samples_make_the_first_frame_and_399_none(tmp_path):
+    wav(tmp_path / "short.wav", n_samples=399)
+    wav(tmp_path / "long.wav", n_samples=400)
+    assert reason(audio_info, tmp_path / "short.wav") == "audio too short"
+    assert reason(read_waveform, tmp_path / "short.wav") == "audio too short"
+    assert audio_info(tmp_path / "long.wav").duration == 0.025
+    assert len(read_waveform(tmp_path / "long.wav")) == 400
+
+
+@pytest.mark.parametrize(("sample_rate", "least"), [(8_000, 200), (44_100, 1_103), (48_000, 1_200)])
+def test_what_is_too_short_is_counted_at_16_khz(tmp_path, sample_rate, least):
+    soundfile.write(tmp_path / "short.wav", tone(least - 1), sample_rate)
+    soundfile.write(tmp_path / "long.wav", tone(least), sample_rate)
+    assert reason(audio_info, tmp_path / "short.wav") == "audio too short"
+    assert audio_info(tmp_path / "long.wav").duration == least / sample_rate
+    assert len(read_waveform(tmp_path / "long.wav")) == 400
+
+
+def test_a_file_name_of_undecodable_bytes_is_read(tmp_path):
+    path = tmp_path / os.fsdecode(b"\xc7\xd1.wav")  # 한 in CP949, as unzip leaves it
+    wav(tmp_path / "a.wav").rename(path)
+    assert audio_info(path).duration == 1.0
+    assert len(read_waveform(path)) == 16_000

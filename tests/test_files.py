@@ -1,0 +1,88 @@
+import json
+import os
+
+import pytest
+
+from korean_asr.files import file_checksum, whole_file, write_json, write_json_lines
+
+
+def test_a_block_that_raises_leaves_the_old_content_and_no_part(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(RuntimeError), whole_file(path) as file:
+        file.write("half of the new")
+        raise RuntimeError
+    assert path.read_text(encoding="utf-8") == "old"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_a_block_that_raises_leaves_no_file_where_there_was_none(tmp_path):
+    with pytest.raises(KeyboardInterrupt), whole_file(tmp_path / "out.txt") as file:
+        file.write("half")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_old_content_is_there_until_the_block_ends(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("old", encoding="utf-8")
+    with whole_file(path) as file:
+        file.write("new")
+        file.flush()
+        assert path.read_text(encoding="utf-8") == "old"
+    assert path.read_text(encoding="utf-8") == "new"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "out.txt"
+    path.write_text("old", encoding="utf-8")
+    with path.open(encoding="utf-8") as reader:
+        with whole_file(path) as file:  # renamed there, not copied over
+            file.write("new")
+        assert reader.read() == "old"
+
+
+def test_missing_folders_are_made(tmp_path):
+    write_json(tmp_path / "a" / "b" / "out.json", {})
+    assert (tmp_path / "a" / "b" / "out.json").read_bytes() == b"{}\n"
+
+
+def test_a_failed_write_names_the_file(tmp_path):
+    with pytest.raises(OSError) as failure, whole_file(tmp_path / "out.txt"):
+        raise OSError(28, "No space left on device")
+    assert failure.value.filename == str(tmp_path / "out.txt")
+
+
+def test_a_failure_that_names_another_file_keeps_that_name(tmp_path):
+    with pytest.raises(OSError) as failure, whole_file(tmp_path / "out.txt"):
+        raise OSError(5, "Input/output error", "other.wav")
+    assert failure.value.filename == "other.wav"
+
+
+def test_json_is_utf_8_as_it_is_spoken_and_ends_its_line(tmp_path):
+    write_json(tmp_path / "out.json", {"text": "밥"})
+    assert (tmp_path / "out.json").read_bytes() == '{\n "text": "밥"\n}\n'.encode()
+
+
+def test_json_lines_are_one_row_a_line_whatever_the_row_holds(tmp_path):
+    rows = [{"text": "밥\n국"}, {"text": "가\u2028나\x85다"}, {}]
+    write_json_lines(tmp_path / "out.jsonl", rows)
+    lines = (tmp_path / "out.jsonl").read_bytes().decode().split("\n")
+    assert lines[-1] == "" and [json.loads(line) for line in lines[:-1]] == rows
+
+
+def test_no_rows_are_an_empty_file(tmp_path):
+    write_json_lines(tmp_path / "out.jsonl", [])
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+def test_a_name_of_undecodable_bytes_is_written_and_read_back(tmp_path):
+    row = {"audio_filepath": os.fsdecode(b"/raw/\xc7\xd1.wav")}  # 한 in CP949, as unzip leaves it
+    write_json_lines(tmp_path / "out.jsonl", [row])
+    assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8")) == row
+
+
+def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert file_checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

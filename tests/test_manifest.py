@@ -1,0 +1,184 @@
+import json
+import unicodedata
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from korean_asr.errors import DataError
+from korean_asr.manifest import (
+    OPTIONAL_KEYS,
+    REPOSITORY,
+    Utterance,
+    content_checksum,
+    manifest_rows,
+    read_manifest,
+    write_manifest,
+)
+
+CLIP = {"audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥."}
+
+texts = st.text(st.characters(codec="utf-8"), max_size=20).map(lambda text: unicodedata.normalize("NFC", text))
+names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=12).filter(
+    lambda name: name not in (".", "..")
+)
+utterances = st.builds(
+    Utterance,
+    id=texts.filter(bool),
+    audio_filepath=names.map(lambda name: f"/raw/{name}"),
+    duration=st.floats(0, 1e5, allow_subnormal=False),
+    text=texts,
+    **dict.fromkeys(OPTIONAL_KEYS, st.none() | texts),
+)
+
+
+def written(path, *rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(clips=st.lists(utterances, min_size=1, max_size=4))
+def test_what_is_written_is_read_back(tmp_path, clips):
+    write_manifest(tmp_path / "korean.jsonl", clips)
+    assert read_manifest(tmp_path / "korean.jsonl") == clips
+
+
+def test_the_keys_are_those_of_nemo_then_what_the_corpus_knows():
+    clip = Utterance("a", "/raw/a.wav", 1.5, "밥.", gender="F", topik_level="4")
+    assert manifest_rows([clip], REPOSITORY) == [
+        {"id": "a", "audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥.", "speaker": None,
+         "gender": "F", "topik_level": "4"}
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("folder", "audio", "wanted"),
+    [
+        (REPOSITORY / "data/processed", REPOSITORY / "data/raw/한/a.wav", "../raw/한/a.wav"),
+        (REPOSITORY / "data", REPOSITORY / "data/a.wav", "a.wav"),
+        ("/elsewhere/processed", REPOSITORY / "data/raw/a.wav", str(REPOSITORY / "data/raw/a.wav")),
+        (REPOSITORY / "data/processed", "/raw/a.wav", "/raw/a.wav"),
+        (REPOSITORY / "data/processed", f"{REPOSITORY}_raw/a.wav", f"{REPOSITORY}_raw/a.wav"),
+        ("/elsewhere", "/elsewhere/a.wav", "/elsewhere/a.wav"),
+    ],
+)
+def test_audio_is_relative_only_where_it_shares_the_repository_with_the_manifest(folder, audio, wanted, tmp_path):
+    clip = Utterance("a", str(audio), 1.5, "밥.")
+    (row,) = manifest_rows([clip], tmp_path.joinpath(folder))
+    assert row["audio_filepath"] == wanted
+
+
+def test_a_clone_may_move_with_its_audio(tmp_path, monkeypatch):
+    monkeypatch.setattr("korean_asr.manifest.REPOSITORY", tmp_path)
+    write_manifest(tmp_path / "here/data/korean.jsonl", [Utterance("a", f"{tmp_path}/here/raw/a.wav", 1.5, "밥.")])
+    (tmp_path / "here").rename(tmp_path / "there")
+    (clip,) = read_manifest(tmp_path / "there/data/korean.jsonl")
+    assert clip.audio_filepath == f"{tmp_path}/there/raw/a.wav"
+
+
+def test_a_nemo_line_is_named_by_its_audio_and_its_other_keys_are_dropped(tmp_path):
+    row = {"audio_filepath": "/raw/KsponSpeech_01.pcm", "duration": 2, "text": "밥.", "offset": 0, "lang": "ko"}
+    path = written(tmp_path / "nemo.json", row)
+    assert read_manifest(path) == [Utterance("KsponSpeech_01", "/raw/KsponSpeech_01.pcm", 2.0, "밥.")]
+
+
+@pytest.mark.parametrize(("given_id", "wanted"), [(None, "a"), ("", "a"), (0, "0"), (17, "17"), ("b", "b")])
+def test_an_id_of_any_type_is_kept_as_text(tmp_path, given_id, wanted):
+    assert read_manifest(written(tmp_path / "m.jsonl", {**CLIP, "id": given_id}))[0].id == wanted
+
+
+def test_relative_audio_starts_at_the_folder_of_the_manifest_wherever_the_script_runs(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    written(tmp_path / "data/m.jsonl", {**CLIP, "audio_filepath": "../raw/a.wav"})
+    monkeypatch.chdir(tmp_path / "data")
+    assert read_manifest(type(tmp_path)("m.jsonl"))[0].audio_filepath == f"{tmp_path}/raw/a.wav"
+
+
+def test_bom_crlf_and_blank_lines_are_no_part_of_a_clip(tmp_path):
+    line = json.dumps(CLIP, ensure_ascii=False)
+    (tmp_path / "m.jsonl").write_bytes(f"\ufeff{line}\r\n\r\n{line}\r\n\n".encode())
+    assert read_manifest(tmp_path / "m.jsonl") == [Utterance("a", "/raw/a.wav", 1.5, "밥.")] * 2
+
+
+def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
+    path = written(tmp_path / "m.jsonl", {**CLIP, "text": "밥\u2028국\x85물"})
+    assert read_manifest(path)[0].text == "밥\u2028국\x85물"
+
+
+def test_decomposed_text_is_composed(tmp_path):
+    path = written(tmp_path / "m.jsonl", {**CLIP, "text": "\u1112\u1161\u11ab\u1100\u116e\u11a8"})
+    assert read_manifest(path)[0].text == "한국"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "밥.",
+        '{"audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥',
+        "[]",
+        "null",
+        '"text"',
+        "7",
+        "[" * 100_000,
+        *(json.dumps({key: CLIP[key] for key in CLIP if key != left_out}) for left_out in CLIP),
+        *(json.dumps({**CLIP, key: None}) for key in CLIP),
+        json.dumps({**CLIP, "text": 7}),
+        json.dumps({**CLIP, "text": ["밥"]}),
+        json.dumps({**CLIP, "audio_filepath": ""}),
+        json.dumps({**CLIP, "audio_filepath": 7}),
+        json.dumps({**CLIP, "duration": "long"}),
+        json.dumps({**CLIP, "duration": [1.5]}),
+        json.dumps({**CLIP, "duration": -1}),
+        json.dumps({**CLIP, "duration": float("nan")}),
+        json.dumps({**CLIP, "duration": float("inf")}),
+    ],
+    ids=lambda line: line[:60],
+)
+def test_a_damaged_line_is_named_by_file_and_line(tmp_path, line):
+    path = tmp_path / "m.jsonl"
+    path.write_text(f"{json.dumps(CLIP)}\n\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError) as failure:
+        read_manifest(path)
+    assert str(failure.value) == (
+        f"{path}, line 3: not a clip. Each line is a JSON object with audio_filepath, duration, text."
+    )
+
+
+def test_a_missing_manifest_says_which_script_writes_it(tmp_path):
+    with pytest.raises(DataError, match=r"korean\.jsonl is missing\. Run 'model_tuning/1\. script_preprocessing\.py'"):
+        read_manifest(tmp_path / "korean.jsonl")
+    with pytest.raises(DataError, match="is missing"):
+        read_manifest(tmp_path)  # a folder
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_a_manifest_without_a_clip_is_refused(tmp_path, content):
+    (tmp_path / "m.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=r"m\.jsonl holds no clip"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_bytes_that_are_not_utf_8_are_named(tmp_path):
+    (tmp_path / "m.jsonl").write_bytes(b'{"text": "' + "밥".encode("cp949"))
+    with pytest.raises(DataError, match=r"m\.jsonl is not a manifest: its bytes are not UTF-8 \(byte 10\)"):
+        read_manifest(tmp_path / "m.jsonl")
+
+
+def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_place():
+    one, two = Utterance("a", "/x/a.wav", 1.5, "밥."), Utterance("b", "/x/b.wav", 2.0, "국.")
+    value = content_checksum([one, two])
+    assert content_checksum([replace(one, audio_filepath="/y/a.wav"), two]) == value
+    for other in (
+        [two, one],
+        [one],
+        [replace(one, id="c"), two],
+        [replace(one, duration=1.6), two],
+        [replace(one, text="밥"), two],
+    ):
+        assert content_checksum(other) != value
+
+
+def test_an_id_of_undecodable_bytes_has_a_checksum_too():
+    assert content_checksum([Utterance("\udcc7", "/x/a.wav", 1.5, "밥.")])
