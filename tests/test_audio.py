@@ -184,3 +184,11 @@ def test_a_file_name_of_undecodable_bytes_is_read(tmp_path):
     wav(tmp_path / "a.wav").rename(path)
     assert audio_info(path).duration == 1.0
     assert len(read_waveform(path)) == 16_000
+
+
+def test_a_sample_that_is_no_number_makes_a_clip_unreadable(tmp_path):
+    samples = np.zeros(16_000, dtype=np.float32)
+    samples[8_000] = np.nan
+    soundfile.write(tmp_path / "nan.wav", samples, 16_000, subtype="FLOAT")
+    with pytest.raises(UnreadableAudio, match="audio unreadable"):
+        read_waveform(tmp_path / "nan.wav")

@@ -59,7 +59,9 @@ def test_labels_carry_what_real_ones_carry(korean, foreign):
 
 
 def test_no_sentence_of_the_corpus_was_written_for_the_training_of_the_base_model(korean, foreign):
-    trained = {sentence_key(line) for line in (DEMO / "training_sentences.txt").read_text(encoding="utf-8").splitlines()}
+    trained = {
+        sentence_key(line) for line in (DEMO / "training_sentences.txt").read_text(encoding="utf-8").splitlines()
+    }
     spoken = {
         sentence_key(line.split("\t")[-1])
         for name in ("korean_sentences.tsv", "foreign_sentences.tsv")

@@ -279,7 +279,7 @@ def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_c
         (1, ["--korean", ".", "--jobs", "0"], 2, "--jobs 0"),
         (2, ["--data", "nowhere"], 1, "Run 'model_tuning/1. script_preprocessing.py' first"),
         (2, ["--recipe", "v33"], 2, "Did you mean 'v3'?"),
-        (2, ["--learnin-rate", "1"], 2, "learning_rate"),
+        (2, ["--learnin-rate", "1"], 2, "Did you mean '--learning-rate'?"),
         (2, ["--learning-rate", "fast"], 2, "a number is wanted"),
         (3, ["--model", "nowhere"], 1, "Run script 2 first"),
         (3, ["--model", str(KOREAN), "--manifest", "processed/korean.jsonl"], 1, "lacks config.json"),

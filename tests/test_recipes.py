@@ -89,7 +89,7 @@ def test_options_are_read_in_either_form(options, wanted):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--learnin-rate", "1"], "no option or recipe value '--learnin-rate'. Did you mean 'learning_rate'?"),
+        (["--learnin-rate", "1"], "no option or recipe value '--learnin-rate'. Did you mean '--learning-rate'?"),
         (["--eval-step=1"], "no option or recipe value '--eval-step'. Did you mean 'eval_steps'?"),
         (["--name", "v4"], "no option or recipe value '--name'."),
         (["--zzz"], "no option or recipe value '--zzz'."),
@@ -153,7 +153,7 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
         ("split_caps", "a,b,c", "--split-caps a,b,c: three numbers: 80,10,10 is wanted."),
         ("epochs", "0", "--epochs 0.0: it must be above 0."),
         ("learning_rate", "-1", "--learning-rate -1.0: it must be above 0."),
-        ("learning_rate", "nan", "--learning-rate nan: it must be above 0."),
+        ("learning_rate", "nan", "--learning-rate nan: a number is wanted."),
         ("accumulation", "0", "--accumulation 0: it must be above 0."),
         ("eval_steps", "0", "--eval-steps 0: it must be above 0."),
         ("layerdrop", "1", "--layerdrop 1.0: it must be from 0 to below 1."),

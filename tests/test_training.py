@@ -2,7 +2,9 @@ import dataclasses
 import json
 
 import pytest
+import soundfile
 import torch
+from conftest import noise
 
 from korean_asr.batches import Collator, TrainingClips
 from korean_asr.errors import DataError
@@ -116,16 +118,21 @@ def test_evaluation_in_training_gives_the_rates_of_decoding(tiny_base, utterance
 
 def test_training_leaves_out_long_short_and_unreadable_clips_and_counts_them(utterances, tmp_path):
     (tmp_path / "text.wav").write_text("no audio")
+    soundfile.write(tmp_path / "damaged.flac", noise(32_000, 1), 16_000)
+    content = bytearray((tmp_path / "damaged.flac").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = b"\xff" * 400
+    (tmp_path / "damaged.flac").write_bytes(content)
     clips = [
         *utterances[:3],
         dataclasses.replace(utterances[0], duration=20.1),
         dataclasses.replace(utterances[0], duration=0.2),
         Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가"),
         Utterance("text", str(tmp_path / "text.wav"), 1.0, "가"),
+        Utterance("damaged", str(tmp_path / "damaged.flac"), 2.0, "가"),
     ]
     kept, left_out = trainable(clips, RECIPES["v3"])
     assert kept == utterances[:3]
-    assert left_out == {"over 20 s": 1, "under 0.25 s": 1, "audio missing": 1, "audio unreadable": 1}
+    assert left_out == {"over 20 s": 1, "under 0.25 s": 1, "audio missing": 1, "audio unreadable": 2}
 
 
 def test_no_usable_training_clip_is_an_error(utterances):

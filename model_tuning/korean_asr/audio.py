@@ -12,7 +12,6 @@ SAMPLE_RATE = 16_000  # of wav2vec2
 # The convolutional encoder of wav2vec2 needs this many samples for its first 20 ms frame (kernels 10,3,3,3,3,2,2 with
 # strides 5,2,2,2,2,2,2), and makes no frame of less.
 MIN_SAMPLES = 400
-PCM_BYTES_A_SAMPLE = 2  # headerless .pcm: signed 16-bit little-endian, 16 kHz, mono (KsponSpeech)
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac"}
 # Data sizes that a program writes which cannot go back to fill in the header: ffmpeg the second, sox the third.
 STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
@@ -78,12 +77,14 @@ def read_waveform(path: str | Path) -> np.ndarray:
         raise UnreadableAudio("audio empty")
     if len(waveform) < MIN_SAMPLES:
         raise UnreadableAudio("audio too short")
+    if not np.isfinite(waveform).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
+        raise UnreadableAudio("audio unreadable")
     return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
     name = os.fsencode(path)  # bytes: soundfile cannot encode the name of a file unpacked in another code page
-    if path.suffix.lower() == ".pcm":
+    if path.suffix.lower() == ".pcm":  # KsponSpeech's: no header; an odd last byte is dropped by libsndfile
         return soundfile.SoundFile(
             name, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
         )

@@ -122,7 +122,10 @@ def _files(root: Path) -> list[Path]:
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}. Pass the folder of the unpacked corpus. · 그런 폴더가 없습니다.")
-    return sorted(Path(folder, name) for folder, _, names in os.walk(root) for name in names)
+    # macOS puts a `._name` beside each file that it copies to a foreign disk.
+    return sorted(
+        Path(folder, name) for folder, _, names in os.walk(root) for name in names if not name.startswith("._")
+    )
 
 
 def _label_path(name: str) -> PurePosixPath:

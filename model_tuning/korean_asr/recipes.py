@@ -1,6 +1,7 @@
 """v1, v2, v3 and demo: every value of an experiment, as data. A value on the command line replaces one of these."""
 
 import difflib
+import math
 from dataclasses import dataclass, fields, replace
 from typing import get_args
 
@@ -130,7 +131,7 @@ def overrides(options: list[str]) -> dict[str, str]:
             raise UsageError(f"'{option}' belongs to no option.")
         key = option[2:].replace("-", "_")
         if key not in VALUES:
-            raise UsageError(f"no option or recipe value '{option}'.{_nearest(key, VALUES)}")
+            raise UsageError(f"no option or recipe value '{option}'.{_nearest(option, map(_option, VALUES))}")
         if not equals and (not rest or rest[0].startswith("--")):
             raise UsageError(f"{option} wants a value.")
         values[key] = text if equals else rest.pop(0)
@@ -147,14 +148,17 @@ def _parsed(key: str, text: str) -> object:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind in (int, float, str):
-            return kind(text)
+            value = kind(text)
+            if kind is float and not (math.isfinite(value) or (value == math.inf and key == "max_duration_s")):
+                raise ValueError
+            return value
         caps = tuple(int(part) for part in text.split(","))
         if len(caps) != 3:
             raise ValueError
         return caps
     except (ValueError, KeyError):
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "three numbers: 80,10,10")
-        raise UsageError(f"--{key.replace('_', '-')} {text}: {wanted} is wanted.") from None
+        raise UsageError(f"{_option(key)} {text}: {wanted} is wanted.") from None
 
 
 POSITIVE = (
@@ -176,18 +180,16 @@ NOT_NEGATIVE = ("seed", "warmup_steps", "weight_decay", "workers")
 def _checked(values: Recipe) -> Recipe:
     for key in POSITIVE:
         if not getattr(values, key) > 0:
-            raise UsageError(f"--{key.replace('_', '-')} {getattr(values, key)}: it must be above 0.")
+            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be above 0.")
     for key in PROBABILITIES:
         if not 0 <= getattr(values, key) < 1:
-            raise UsageError(f"--{key.replace('_', '-')} {getattr(values, key)}: it must be from 0 to below 1.")
+            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be from 0 to below 1.")
     for key in NOT_NEGATIVE:
         if not getattr(values, key) >= 0:
-            raise UsageError(f"--{key.replace('_', '-')} {getattr(values, key)}: it must not be negative.")
+            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must not be negative.")
     for key, choices in CHOICES.items():
         if getattr(values, key) not in choices:
-            raise UsageError(
-                f"--{key.replace('_', '-')} {getattr(values, key)}: one of {', '.join(choices)} is wanted."
-            )
+            raise UsageError(f"{_option(key)} {getattr(values, key)}: one of {', '.join(choices)} is wanted.")
     if values.clips_before_split is not None and values.clips_before_split < 10:
         raise UsageError("--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty.")
     if values.split_caps is not None and min(values.split_caps) < 1:
@@ -195,6 +197,10 @@ def _checked(values: Recipe) -> Recipe:
     if values.checkpoints_kept < 2:
         raise UsageError("--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written.")
     return values
+
+
+def _option(key: str) -> str:
+    return "--" + key.replace("_", "-")
 
 
 def _nearest(name: str, names: object) -> str:
@@ -217,7 +223,7 @@ def batch_plan(values: Recipe, n_processes: int) -> BatchPlan:
     Raises UsageError where the processes do not divide the global batch.
     """
     share, left_over = divmod(values.global_batch, n_processes)
-    if left_over or share == 0:
+    if left_over:
         numbers = [str(n) for n in range(1, values.global_batch + 1) if values.global_batch % n == 0 and n <= 64]
         raise UsageError(
             f"{n_processes} processes do not divide the global batch of {values.global_batch} clips "

@@ -6,6 +6,9 @@ import os
 import platform
 import sys
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import transformers
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from .audio import MIN_SAMPLES, SAMPLE_RATE, UnreadableAudio, audio_info
+from .audio import UnreadableAudio, read_waveform
 from .batches import Collator, TrainingClips
 from .decoding import decoded_by_all
 from .errors import DataError
@@ -88,25 +91,24 @@ def trainable(utterances: list[Utterance], recipe: Recipe) -> tuple[list[Utteran
 
     Validation and test never pass through here: they keep every clip.
     """
-    kept, left_out = [], {}
-    for utterance in tqdm(utterances, "looking at training clips", unit=" clips", delay=2, disable=not is_first()):
-        reason = _untrainable(utterance, recipe)
-        if reason:
-            left_out[reason] = left_out.get(reason, 0) + 1
-        else:
-            kept.append(utterance)
+    with ThreadPoolExecutor(8) as pool:
+        reasons = pool.map(partial(_untrainable, recipe=recipe), utterances)
+        bar = tqdm(reasons, "reading training clips", len(utterances), unit=" clips", delay=2, disable=not is_first())
+        found = list(zip(utterances, bar, strict=True))
+    left_out = Counter(reason for _, reason in found if reason)
+    kept = [utterance for utterance, reason in found if not reason]
     if not kept:
-        raise DataError(f"no training clip is usable: {left_out}. Run script 1 again, or raise --max-duration-s.")
-    return kept, left_out
+        raise DataError(f"no training clip is usable: {dict(left_out)}. Run script 1 again, or raise --max-duration-s.")
+    return kept, dict(left_out)
 
 
 def _untrainable(utterance: Utterance, recipe: Recipe) -> str | None:
     if utterance.duration > recipe.max_duration_s:
         return f"over {recipe.max_duration_s:g} s"
-    if utterance.duration < max(MIN_TRAINING_S, MIN_SAMPLES / SAMPLE_RATE):
+    if utterance.duration < MIN_TRAINING_S:
         return f"under {MIN_TRAINING_S} s"
     try:
-        audio_info(utterance.audio_filepath)
+        read_waveform(utterance.audio_filepath)  # to the end: damage in the middle must not stop the run in the night
     except UnreadableAudio as problem:
         return str(problem)
     return None
