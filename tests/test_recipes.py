@@ -90,7 +90,7 @@ def test_options_are_read_in_either_form(options, wanted):
     ("options", "told"),
     [
         (["--learnin-rate", "1"], "no option or recipe value '--learnin-rate'. Did you mean '--learning-rate'?"),
-        (["--eval-step=1"], "no option or recipe value '--eval-step'. Did you mean 'eval_steps'?"),
+        (["--eval-step=1"], "no option or recipe value '--eval-step'. Did you mean '--eval-steps'?"),
         (["--name", "v4"], "no option or recipe value '--name'."),
         (["--zzz"], "no option or recipe value '--zzz'."),
         (["--"], "no option or recipe value '--'."),
