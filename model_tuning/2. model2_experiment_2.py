@@ -7,7 +7,6 @@ Stopped and run again with the same command, it goes on from its last checkpoint
 """
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -17,14 +16,13 @@ from korean_asr.errors import exit_status
 from korean_asr.files import write_json, write_json_lines
 from korean_asr.manifest import read_manifest
 from korean_asr.model import expanded_base_model, save_recogniser
+from korean_asr.processes import is_first, n_processes, on_one_gpu_unless_torchrun
 from korean_asr.report import draw_training_curve, write_model_card
 from korean_asr.splits import split_utterances
 from korean_asr.training import (
     EXPERIMENT_FILE,
     experiment_record,
-    is_first,
     last_complete_checkpoint,
-    on_one_gpu_unless_torchrun,
     open_experiment,
     precision_note,
     run_identity,
@@ -45,12 +43,11 @@ def main() -> None:
     arguments, values = parser.parse_known_args()
     recipe = recipes.recipe(arguments.recipe, recipes.overrides(values))
     output = arguments.output or Path(f"wav2vec2_korean_{recipe.name}")
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
-    plan = recipes.batch_plan(recipe, n_processes)
+    plan = recipes.batch_plan(recipe, n_processes())
     say = print if is_first() else lambda *_: None
 
     # 1. The split: sorted, shuffled by the seed, selected, cut 8:1:1.
-    say(f"recipe {recipe.name}, {n_processes} process(es)")
+    say(f"recipe {recipe.name}, {n_processes()} process(es)")
     if note := on_one_gpu_unless_torchrun():
         say(note)
     split = split_utterances(read_manifest(arguments.data / "korean.jsonl"), recipe)
@@ -71,14 +68,14 @@ def main() -> None:
         say(f"left out of training: {n_clips:,} clips, {reason}")
     say(f"precision: {precision_note(recipe)}")
     say(
-        f"batch: {plan.per_device} clips x {plan.accumulation} accumulation x {n_processes} = {recipe.global_batch} an update"
+        f"batch: {plan.per_device} clips x {plan.accumulation} accumulation x {n_processes()} = {recipe.global_batch} an update"
     )
     if arguments.check:
         say("all inputs are usable; nothing was written (--check). · 점검 완료")
         return
 
     # 4. Training, from the last complete checkpoint if there is one.
-    identity = run_identity(recipe, split, recogniser, n_processes)
+    identity = run_identity(recipe, split, recogniser, n_processes())
     open_experiment(output, arguments.checkpoints, identity, split)
     checkpoint, half_written = last_complete_checkpoint(arguments.checkpoints)
     for path in half_written:

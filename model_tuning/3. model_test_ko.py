@@ -13,8 +13,8 @@ from pathlib import Path
 from korean_asr.errors import exit_status
 from korean_asr.evaluation import default_manifest, evaluate, results_folder
 from korean_asr.manifest import read_manifest
+from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
 from korean_asr.report import printed_comparison, printed_report, write_results
-from korean_asr.training import is_first
 
 
 def main() -> None:
@@ -26,6 +26,8 @@ def main() -> None:
 
     manifest = arguments.manifest or default_manifest(arguments.model)
     results = arguments.output or results_folder(arguments.model)
+    if note := on_one_gpu_unless_torchrun():
+        print(note)
     evaluations = evaluate(arguments.model, manifest, read_manifest(manifest), "korean")
 
     if is_first():

@@ -13,8 +13,8 @@ from pathlib import Path
 from korean_asr.errors import exit_status
 from korean_asr.evaluation import evaluate, results_folder, spread_sample
 from korean_asr.manifest import read_manifest
+from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
 from korean_asr.report import printed_comparison, printed_report, write_results
-from korean_asr.training import is_first
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def main() -> None:
         )
         utterances = spread_sample(utterances, arguments.limit)
 
+    if note := on_one_gpu_unless_torchrun():
+        print(note)
     evaluations = evaluate(arguments.model, arguments.manifest, utterances, "foreign", notes)
 
     if is_first():

@@ -133,7 +133,9 @@ def test_one_of_several_processes_tells_a_fault_of_the_inputs(monkeypatch, capsy
 
 
 def test_every_process_speaks_once_they_work_apart(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "torch.distributed", types.SimpleNamespace(is_initialized=lambda: True))
+    monkeypatch.setitem(
+        sys.modules, "torch.distributed", types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True)
+    )
     monkeypatch.setenv("RANK", "1")
     assert exit_status(raising(DataError("clip gone"))) == 1
     assert capsys.readouterr().err == "ERROR · 오류: clip gone\n"

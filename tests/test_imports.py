@@ -14,7 +14,7 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 ROWS = [
     {"files", "errors"},
     {"transcripts", "manifest", "splits", "audio", "vocabulary", "metrics", "recipes"},
-    {"model", "batches", "decoding", "corpora"},
+    {"model", "batches", "decoding", "corpora", "processes"},
     {"preprocessing", "training", "evaluation", "report"},
 ]
 LIGHT = sorted(ROWS[0] | ROWS[1] | {"corpora", "preprocessing"})

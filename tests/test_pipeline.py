@@ -182,7 +182,7 @@ def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(tr
     assert "Traceback" not in changed
 
 
-def test_torchrun_on_two_processes_makes_one_split_one_log_and_one_model(trained, processed, tmp_path):
+def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(trained, processed, tmp_path):
     places = [
         "--data",
         processed[0],
@@ -193,9 +193,9 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_and_one_model(trained
         "--checkpoints",
         tmp_path / "c",
     ]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(SCRIPTS[2])]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    printed = run([*torchrun, *map(str, places), *FEW_UPDATES], env=environment)
+    printed = run([*torchrun, str(SCRIPTS[2]), *map(str, places), *FEW_UPDATES], env=environment)
     assert printed.count("tokens added") == printed.count("saved to") == 1
     assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in printed
     one, two = trained[0], tmp_path / "model"
@@ -204,6 +204,13 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_and_one_model(trained
         assert ids[0] == ids[1]
     assert [row["step"] for row in rows_of(two / "training_log.jsonl") if "eval_cer" in row] == [4, 8, 12]
     assert json_of(two / "experiment.json")["n_processes"] == 2
+
+    arguments = ["--model", two, "--output"]
+    printed = run([*torchrun, str(SCRIPTS[3]), *map(str, arguments), str(tmp_path / "by_two")], env=environment)
+    assert printed.count("CER: ") == 1
+    run(command(3, *arguments, tmp_path / "by_one"))
+    for name in ("korean.json", "korean.jsonl"):
+        assert (tmp_path / "by_two" / name).read_bytes() == (tmp_path / "by_one" / name).read_bytes()
 
 
 def test_three_processes_are_wrong_usage(processed, tmp_path):

@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from types import ModuleType
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # A place that cannot be written or read: a file where a folder is wanted, a read-only disk, another owner.
@@ -53,6 +54,8 @@ def exit_status(main: Callable[[], None]) -> int:
             f"the disk is full while writing {place}. What was complete before is still there: "
             "free some space and run the same command again. · 디스크가 가득 찼습니다. 공간을 비우고 다시 실행하세요.",
         )
+    if distributed := _joined_processes():
+        distributed.destroy_process_group()
     return 0
 
 
@@ -67,8 +70,13 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _failed(status: int, message: str) -> int:
     # Under torchrun every process meets a fault of the inputs; one of them tells it. Once they work apart, each speaks.
-    distributed = sys.modules.get("torch.distributed")
-    if os.environ.get("RANK", "0") != "0" and not (distributed and distributed.is_initialized()):
+    if os.environ.get("RANK", "0") != "0" and not _joined_processes():
         return status
     print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
     return status
+
+
+def _joined_processes() -> ModuleType | None:
+    """torch.distributed where the processes of torchrun have met; torch is not imported for the question."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None

@@ -12,6 +12,7 @@ from .errors import DataError
 from .manifest import Utterance, manifest_rows, read_manifest
 from .metrics import RULE, EditCounts, corpus_counts, utterance_counts
 from .model import Recogniser, load_recogniser
+from .processes import join_processes
 from .splits import sentence_key
 
 GROUPED_BY = {"korean": (), "foreign": ("first_language",)}
@@ -68,6 +69,7 @@ class Evaluation:
 def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str,
              notes: tuple[str, ...] = ()) -> list[Evaluation]:  # fmt: skip
     """Score every model on the same clips. Raises DataError where a model was trained on one of them."""
+    join_processes()
     guards = [seen_in_training(source, utterances) for source in sources]  # before the long work
     evaluations = []
     for source, seen in zip(sources, guards, strict=True):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import platform
 import sys
 import time
@@ -25,6 +24,7 @@ from .files import write_json
 from .manifest import Utterance, content_checksum, write_manifest
 from .metrics import RULE, corpus_counts, utterance_counts
 from .model import Recogniser
+from .processes import is_first
 from .recipes import BatchPlan, Recipe
 from .splits import Split
 
@@ -33,18 +33,6 @@ RUN_FILE = "run.json"  # in the checkpoints folder: which experiment they belong
 COMPLETE_FILE = "complete"  # in a checkpoint, written last: without it the checkpoint is half written
 # wav2vec2 refuses to mask 10 frames of time in fewer: a batch of clips this short would stop the run.
 MIN_TRAINING_S = 0.25
-
-
-def on_one_gpu_unless_torchrun() -> str | None:
-    """Under plain python show torch one GPU only, and return the note about it; call before CUDA is used.
-
-    With several the Trainer would fall into DataParallel, and multiply the batch by their number.
-    """
-    n_gpus = torch.cuda.device_count()
-    if "WORLD_SIZE" in os.environ or n_gpus < 2:
-        return None
-    os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    return f"plain python uses one GPU of {n_gpus}; 'torchrun --nproc_per_node={n_gpus}' uses all. · GPU 하나만 씁니다."
 
 
 def training_arguments(recipe: Recipe, plan: BatchPlan, n_train: int, checkpoints: Path) -> TrainingArguments:
@@ -112,11 +100,6 @@ def _untrainable(utterance: Utterance, recipe: Recipe) -> str | None:
     except UnreadableAudio as problem:
         return str(problem)
     return None
-
-
-def is_first() -> bool:
-    """Whether this process is the one that prints and writes: rank 0 over all machines."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def run_identity(recipe: Recipe, split: Split, recogniser: Recogniser, n_processes: int) -> dict[str, Any]:
