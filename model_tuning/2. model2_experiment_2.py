@@ -22,6 +22,7 @@ from korean_asr.splits import split_utterances
 from korean_asr.training import (
     EXPERIMENT_FILE,
     experiment_record,
+    is_finished,
     last_complete_checkpoint,
     open_experiment,
     precision_note,
@@ -33,7 +34,11 @@ from korean_asr.training import (
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Split the clips, expand the tokenizer, fine-tune, save the model.")
+    parser = argparse.ArgumentParser(
+        description="Split the clips, expand the tokenizer, fine-tune, save the model.",
+        epilog="Every value of the recipe is an option too: " + ", ".join(recipes.OPTIONS),
+        allow_abbrev=False,
+    )
     parser.add_argument("--data", type=Path, default=Path("data/processed"), help="folder that script 1 wrote")
     parser.add_argument("--recipe", default="v3", help=f"one of {', '.join(recipes.RECIPES)}")
     parser.add_argument("--base-model", default=recipes.KRESNIK, help="a hub name or a local folder")
@@ -57,6 +62,7 @@ def main() -> None:
         say(f"  {name:<11}{len(part):>7,} clips {sum(utterance.duration for utterance in part) / 3600:>8.2f} h")
 
     # 2. The base model, its tokenizer with new tokens, its head resized.
+    say(f"loading {arguments.base_model}")
     recogniser, added = expanded_base_model(arguments.base_model, recipe)
     say(
         f"tokens added: {' '.join(added) or 'none'}; the head has {recogniser.model.config.vocab_size:,} labels ({recipe.head})"
@@ -77,6 +83,9 @@ def main() -> None:
     # 4. Training, from the last complete checkpoint if there is one.
     identity = run_identity(recipe, split, recogniser, n_processes())
     open_experiment(output, arguments.checkpoints, identity, split)
+    if is_finished(output):
+        say(f"{output} holds this very experiment, finished. Scripts 3 and 4 are next. · 이미 끝난 실험입니다.")
+        return
     checkpoint, half_written = last_complete_checkpoint(arguments.checkpoints)
     for path in half_written:
         say(f"{path} is only half written, so it is not used.")

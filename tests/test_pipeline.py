@@ -177,6 +177,10 @@ def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(tr
     assert "continuing from" in printed
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
 
+    experiment = (tmp_path / "model" / "experiment.json").read_bytes()
+    assert "finished" in run(arguments)
+    assert (tmp_path / "model" / "experiment.json").read_bytes() == experiment
+
     changed = run([*arguments, "--learning-rate", "1e-5"], status=1)
     assert "learning_rate" in changed
     assert "Traceback" not in changed

@@ -110,6 +110,7 @@ DEMO = replace(
 RECIPES = {recipe.name: recipe for recipe in (V1, V2, V3, DEMO)}
 CHOICES = {"group_by": ("none", "sentence"), "head": ("resize", "reinitialise")}
 VALUES = {field.name: field for field in fields(Recipe) if field.name != "name"}
+OPTIONS = tuple("--" + key.replace("_", "-") for key in VALUES)
 
 
 def recipe(name: str, values: dict[str, str]) -> Recipe:
@@ -131,7 +132,7 @@ def overrides(options: list[str]) -> dict[str, str]:
             raise UsageError(f"'{option}' belongs to no option.")
         key = option[2:].replace("-", "_")
         if key not in VALUES:
-            raise UsageError(f"no option or recipe value '{option}'.{_nearest(option, map(_option, VALUES))}")
+            raise UsageError(f"no option or recipe value '{option}'.{_nearest(option, OPTIONS)}")
         if not equals and (not rest or rest[0].startswith("--")):
             raise UsageError(f"{option} wants a value.")
         values[key] = text if equals else rest.pop(0)

@@ -23,7 +23,7 @@ from .errors import DataError
 from .files import write_json
 from .manifest import Utterance, content_checksum, write_manifest
 from .metrics import RULE, corpus_counts, utterance_counts
-from .model import Recogniser
+from .model import SEVEN_FILES, Recogniser
 from .processes import is_first
 from .recipes import BatchPlan, Recipe
 from .splits import Split
@@ -261,6 +261,11 @@ def open_experiment(output: Path, checkpoints: Path, identity: dict[str, Any], s
         for name, part in split.parts().items():
             write_manifest(output / "split" / f"{name}.jsonl", part)
         write_json(checkpoints / RUN_FILE, identity)
+
+
+def is_finished(output: Path) -> bool:
+    """Whether a claimed model folder is complete: experiment.json is written last."""
+    return all((output / name).is_file() for name in (*SEVEN_FILES, EXPERIMENT_FILE))
 
 
 def experiment_record(identity: dict[str, Any], split: Split, run: Run, **facts: Any) -> dict[str, Any]:
