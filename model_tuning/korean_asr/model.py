@@ -201,7 +201,9 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
         raise
     except Exception as error:  # damaged weights fail in a dozen ways, each a fault of the folder
         raise DataError(f"{folder} cannot be loaded as wav2vec2-CTC: {_one_line(error)}") from None
-    # Positional-convolution weights have two names across versions; a head has one.
+    # A base that was trained without masking lacks this one, and transformers 5.17 leaves it as uninitialised memory.
+    if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
+        nn.init.uniform_(model.wav2vec2.masked_spec_embed)
     if any("lm_head" in key for key in loaded["missing_keys"]):
         raise DataError(f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech recognition.")
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.config.vocab_size:
