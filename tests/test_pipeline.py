@@ -340,7 +340,7 @@ def test_script_2_on_a_full_disk_says_so_and_continues_when_there_is_room(proces
         tmp_path / "c",
     ]
     printed = run(command(2, *places, *FEW_UPDATES), status=1, preexec_fn=_small_files_only(1_000_000))
-    assert "the disk is full" in printed
+    assert f"the disk is full while writing {tmp_path / 'c'}" in printed
     assert "Traceback" not in printed
     run(command(2, *places, *FEW_UPDATES))
     assert (tmp_path / "model" / "model.safetensors").stat().st_size > 1_000_000

@@ -3,7 +3,8 @@
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -57,6 +58,17 @@ def exit_status(main: Callable[[], None]) -> int:
     if distributed := _joined_processes():
         distributed.destroy_process_group()
     return 0
+
+
+@contextmanager
+def writing_into(place: str | os.PathLike[str]) -> Iterator[None]:
+    """Give a library's way of saying that the disk is full the name of the place that it was writing into."""
+    try:
+        yield
+    except Exception as error:
+        if is_disk_full(error) and not getattr(error, "filename", None):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place)) from error
+        raise
 
 
 def is_disk_full(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from .audio import SAMPLE_RATE
-from .errors import DataError
+from .errors import DataError, writing_into
 from .files import write_json
 from .recipes import Recipe
 from .vocabulary import add_tokens
@@ -133,9 +133,10 @@ def model_folder(source: str) -> Path:
     if not _is_hub_name(source):
         return _local_folder(Path(source))
     try:
-        return Path(snapshot_download(source, local_files_only=True))
+        cached = Path(snapshot_download(source, local_files_only=True))
     except (LocalEntryNotFoundError, FileNotFoundError):
         return _downloaded(source)
+    return _downloaded(source) if _missing_files(cached) else cached  # another program may have fetched a part
 
 
 def _local_folder(path: Path) -> Path:
@@ -143,14 +144,18 @@ def _local_folder(path: Path) -> Path:
         raise DataError(
             f"there is no model folder {path}. Run script 2 first, or pass another folder. · 모델 폴더가 없습니다."
         )
-    missing = [name for name in NEEDED_FILES if not (path / name).is_file()]
-    if not any((path / name).is_file() for name in WEIGHT_FILES):
-        missing.append(WEIGHT_FILES[0])
-    if missing:
+    if missing := _missing_files(path):
         raise DataError(
             f"{path} is not a wav2vec2-CTC model: it lacks {', '.join(missing)}. Run script 2, or pass another."
         )
     return path
+
+
+def _missing_files(folder: Path) -> list[str]:
+    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in WEIGHT_FILES):
+        missing.append(WEIGHT_FILES[0])
+    return missing
 
 
 def _downloaded(name: str) -> Path:
@@ -219,7 +224,8 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
     """Write the seven files that transformers 4.57 and 5.x both load, each whole or not at all."""
     part = folder / ".part"
     part.mkdir(parents=True, exist_ok=True)
-    recogniser.model.save_pretrained(part, max_shard_size="100GB")
+    with writing_into(folder):
+        recogniser.model.save_pretrained(part, max_shard_size="100GB")
     recogniser.tokenizer.save_pretrained(part)
     recogniser.feature_extractor.save_pretrained(part)
     tokenizer = recogniser.tokenizer

@@ -172,7 +172,7 @@ def draw_training_curve(log: list[dict[str, Any]], path: Path) -> None:
     if losses:
         steps, loss, rate = zip(*losses, strict=True)
         above.plot(steps, loss, label="training loss")
-        above.set_ylabel("CTC loss per clip")
+        above.set_ylabel("CTC loss per label")
         above.set_ylim(bottom=0)
         right = above.twinx()
         right.plot(steps, rate, color="0.6", linestyle="--", label="learning rate")

@@ -19,7 +19,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from .audio import UnreadableAudio, read_waveform
 from .batches import Collator, TrainingClips
 from .decoding import decoded_by_all
-from .errors import DataError
+from .errors import DataError, writing_into
 from .files import write_json
 from .manifest import Utterance, content_checksum, write_manifest
 from .metrics import RULE, corpus_counts, utterance_counts
@@ -244,7 +244,8 @@ def train(recogniser: Recogniser, train_clips: list[Utterance], validation: list
     )
     first_update = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
     started = time.monotonic()
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with writing_into(arguments.output_dir):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
     rates = validation_rates(recogniser, validation)
     n_updates = trainer.state.global_step
