@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole pipeline in one command. Usage: ./run.sh --help
 set -euo pipefail
+started_in=$PWD
 cd "$(dirname "$0")"
 
 usage() {
@@ -19,6 +20,7 @@ TEXT
 
 fail() { printf 'ERROR · 오류: %s\n' "$1" >&2; exit 2; }
 say() { printf '\n>>> %s\n' "$1"; }
+from_where_the_user_stands() { case $1 in ''|/*) printf '%s' "$1" ;; *) printf '%s/%s' "$started_in" "$1" ;; esac; }
 
 mode=demo; korean=; foreign=; gpus=; recipe=; base_model=; stage=1; stop_stage=4
 while [ $# -gt 0 ]; do
@@ -47,10 +49,10 @@ if [ "$mode" = demo ] && [ -n "$foreign$gpus$recipe$base_model" ]; then
 fi
 
 # Set up once: again only when requirements.txt has changed. The stamp is written last, so a broken install is repeated.
-if ! cmp -s requirements.txt .venv/installed-requirements.txt; then
+if ! cmp -s requirements.txt .venv/installed-requirements.txt || ! .venv/bin/python -c '' 2>/dev/null; then
   say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번 설치합니다"
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed: python3 is $(python3 -V)."
-  [ -x .venv/bin/python ] || python3 -m venv .venv
+  .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
 fi
@@ -76,8 +78,10 @@ else
   recipe=${recipe:-v3}
   base_model=${base_model:-kresnik/wav2vec2-large-xlsr-korean}
   data=data/processed model=wav2vec2_korean_$recipe checkpoints=wav2vec2_finetune_ko
+  [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # script 2 refuses another recipe's checkpoints
   also_scored=()
-  gpus=${gpus:-$(nvidia-smi -L 2>/dev/null | wc -l)}
+  korean=$(from_where_the_user_stands "$korean") foreign=$(from_where_the_user_stands "$foreign")
+  gpus=${gpus:-$( (nvidia-smi -L 2>/dev/null || true) | wc -l)}
 fi
 runs_stage() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
 first_line() { say "stage $1 of 4: $2"; }
@@ -98,11 +102,11 @@ if runs_stage 3; then
   python "model_tuning/3. model_test_ko.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"}
 fi
 if runs_stage 4; then
-  if [ -n "$foreign" ]; then
+  if [ -n "$foreign" ] || [ -f "$data/foreign.jsonl" ]; then
     first_line 4 "foreign speakers · 외국인 화자 평가"
     python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} --manifest "$data/foreign.jsonl"
   else
-    say "stage 4 is left out: no --foreign DIR was given. · 외국인 데이터가 없어 4단계를 건너뜁니다."
+    say "stage 4 is left out: no --foreign DIR was given, now or earlier. · 외국인 데이터가 없어 4단계를 건너뜁니다."
   fi
 fi
 

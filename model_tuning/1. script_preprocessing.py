@@ -38,11 +38,17 @@ def main() -> None:
     settings = Settings(side=arguments.side, order=arguments.order, speaker=arguments.speaker)
 
     # Both corpora are read before anything is written, so that a wrong folder costs nothing that is already there.
-    corpora = {"korean": preprocessed(korean_utterances(arguments.korean), settings, arguments.jobs, "korean")}
-    print(printed_corpus("Korean speakers · 한국어 화자", arguments.korean, corpora["korean"]))
+    corpora = {
+        "korean": preprocessed(
+            arguments.korean, korean_utterances(arguments.korean), settings, arguments.jobs, "korean"
+        )
+    }
+    print(printed_corpus("Korean speakers · 한국어 화자", corpora["korean"]))
     if arguments.foreign:
-        corpora["foreign"] = preprocessed(foreign_utterances(arguments.foreign), settings, arguments.jobs, "foreign")
-        print(printed_corpus("Foreign speakers · 외국인 화자", arguments.foreign, corpora["foreign"]))
+        corpora["foreign"] = preprocessed(
+            arguments.foreign, foreign_utterances(arguments.foreign), settings, arguments.jobs, "foreign"
+        )
+        print(printed_corpus("Foreign speakers · 외국인 화자", corpora["foreign"]))
 
     for path in write_outputs(arguments.output, corpora, settings):
         print(f"wrote {path}")

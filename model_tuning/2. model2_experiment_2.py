@@ -13,7 +13,7 @@ from pathlib import Path
 
 from korean_asr import recipes
 from korean_asr.errors import exit_status
-from korean_asr.files import write_json, write_json_lines
+from korean_asr.files import file_checksum, write_json, write_json_lines
 from korean_asr.manifest import read_manifest
 from korean_asr.model import expanded_base_model, save_recogniser
 from korean_asr.processes import is_first, n_processes, on_one_gpu_unless_torchrun
@@ -76,6 +76,10 @@ def main() -> None:
     say(
         f"batch: {plan.per_device} clips x {plan.accumulation} accumulation x {n_processes()} = {recipe.global_batch} an update"
     )
+    if (plan.per_device, plan.accumulation) != (recipe.batch_per_gpu, recipe.accumulation):
+        say(
+            f"  (the recipe's {recipe.batch_per_gpu} x {recipe.accumulation} x {recipe.gpus}, for another number of processes)"
+        )
     if arguments.check:
         say("all inputs are usable; nothing was written (--check). · 점검 완료")
         return
@@ -103,6 +107,7 @@ def main() -> None:
             "precision": precision_note(recipe),
             "tokens_added": added,
             "left_out_of_training": left_out,
+            "manifest_sha256": file_checksum(arguments.data / "korean.jsonl"),
         }
         record = experiment_record(identity, split, run, **facts)
         write_json_lines(output / "training_log.jsonl", run.log)

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from korean_asr.errors import exit_status
-from korean_asr.evaluation import evaluate, results_folder, spread_sample
+from korean_asr.evaluation import evaluate, owner, results_folder, spread_sample
 from korean_asr.manifest import read_manifest
 from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
 from korean_asr.report import printed_comparison, printed_report, write_results
@@ -48,7 +48,7 @@ def main() -> None:
             print(printed_report(evaluation))
         if len(evaluations) > 1:
             print(printed_comparison(evaluations))
-        for path in write_results(evaluations, results):
+        for path in write_results(evaluations, results, owner(arguments.model)):
             print(f"wrote {path}")
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from conftest import noise
 
-from korean_asr.batches import Collator, TrainingClips, model_inputs
+from korean_asr.batches import Collator, TrainingClips, length_batches, model_inputs
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance
 from korean_asr.model import expanded_base_model
@@ -68,3 +68,16 @@ def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterance
     n_frames = alone.logits.shape[1]
     assert torch.allclose(together.logits[0, :n_frames], alone.logits[0], atol=1e-4)
     assert together.loss.item() == pytest.approx(np.mean([loss.item() for loss in losses]), rel=1e-4)
+
+
+def _clips(durations):
+    return [Utterance(str(place), "/x.wav", duration, "가") for place, duration in enumerate(durations)]
+
+
+def test_batches_hold_every_clip_once_longest_first_within_their_seconds_of_padded_audio():
+    durations = [3.0, 1.0, 9.0, 2.0, 2.5, 30.0]
+    assert length_batches(_clips(durations), 10.0) == [[5], [2], [0, 4, 3], [1]]
+
+
+def test_clips_without_a_duration_do_not_become_one_batch():
+    assert [len(batch) for batch in length_batches(_clips([0.0] * 150), 10.0)] == [64, 64, 22]

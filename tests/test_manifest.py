@@ -16,6 +16,7 @@ from korean_asr.manifest import (
     read_manifest,
     write_manifest,
 )
+from korean_asr.metrics import normalised
 
 CLIP = {"audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥."}
 
@@ -28,7 +29,7 @@ utterances = st.builds(
     id=texts.filter(bool),
     audio_filepath=names.map(lambda name: f"/raw/{name}"),
     duration=st.floats(0, 1e5, allow_subnormal=False),
-    text=texts,
+    text=texts.map(normalised),
     **dict.fromkeys(OPTIONAL_KEYS, st.none() | texts),
 )
 
@@ -39,7 +40,7 @@ def written(path, *rows):
 
 
 @settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(clips=st.lists(utterances, min_size=1, max_size=4))
+@given(clips=st.lists(utterances, min_size=1, max_size=4, unique_by=lambda clip: clip.id))
 def test_what_is_written_is_read_back(tmp_path, clips):
     write_manifest(tmp_path / "korean.jsonl", clips)
     assert read_manifest(tmp_path / "korean.jsonl") == clips
@@ -99,12 +100,12 @@ def test_relative_audio_starts_at_the_folder_of_the_manifest_wherever_the_script
 def test_bom_crlf_and_blank_lines_are_no_part_of_a_clip(tmp_path):
     line = json.dumps(CLIP, ensure_ascii=False)
     (tmp_path / "m.jsonl").write_bytes(f"\ufeff{line}\r\n\r\n{line}\r\n\n".encode())
-    assert read_manifest(tmp_path / "m.jsonl") == [Utterance("a", "/raw/a.wav", 1.5, "밥.")] * 2
+    assert read_manifest(tmp_path / "m.jsonl") == [Utterance("/raw/a", "/raw/a.wav", 1.5, "밥.")] * 2
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
     path = written(tmp_path / "m.jsonl", {**CLIP, "text": "밥\u2028국\x85물"})
-    assert read_manifest(path)[0].text == "밥\u2028국\x85물"
+    assert [clip.text for clip in read_manifest(path)] == ["밥 국 물"]
 
 
 def test_decomposed_text_is_composed(tmp_path):
@@ -182,3 +183,14 @@ def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_place():
 
 def test_an_id_of_undecodable_bytes_has_a_checksum_too():
     assert content_checksum([Utterance("\udcc7", "/x/a.wav", 1.5, "밥.")])
+
+
+def test_text_is_read_as_it_will_be_scored(tmp_path):
+    path = written(tmp_path / "nemo.jsonl", {**CLIP, "text": "  밥,\t 먹었어?\n"})
+    assert read_manifest(path)[0].text == "밥, 먹었어?"
+
+
+def test_clips_without_an_id_whose_stems_repeat_are_named_by_their_paths(tmp_path):
+    rows = [{**CLIP, "audio_filepath": f"/raw/{name}.wav"} for name in ("a/006", "b/006", "b/007")]
+    clips = read_manifest(written(tmp_path / "nemo.jsonl", *rows))
+    assert [clip.id for clip in clips] == ["/raw/a/006", "/raw/b/006", "007"]

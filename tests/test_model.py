@@ -186,3 +186,34 @@ def test_reports_call_a_folder_by_its_last_part_and_a_hub_model_by_its_whole_nam
 
 def test_the_trainer_is_told_that_the_loss_is_not_divided_yet():
     assert Wav2Vec2ForCTC.accepts_loss_kwargs is False
+
+
+def test_a_head_with_more_labels_than_tokens_is_refused(tiny_base, tmp_path):
+    copy = shutil.copytree(tiny_base, tmp_path / "copy")
+    vocab = {token: index for index, token in enumerate(["가", "|", "[UNK]", "[PAD]"])}
+    (copy / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    with pytest.raises(DataError, match="only 6 tokens"):
+        load_recogniser(str(copy))
+
+
+@pytest.mark.parametrize("name", ["foo/bar.git", "a..b/c", "x--y/z"])
+def test_what_cannot_be_a_hub_name_is_taken_for_a_folder(name):
+    with pytest.raises(DataError, match="there is no model folder"):
+        model_folder(name)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_base_model_in_the_cache_is_used_only_if_it_is_whole(tiny_base, tmp_path, monkeypatch, whole):
+    snapshot = tmp_path / "models--somebody--base" / "snapshots" / "abc"
+    shutil.copytree(tiny_base, snapshot)
+    (tmp_path / "models--somebody--base" / "refs").mkdir()
+    (tmp_path / "models--somebody--base" / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub._snapshot_download.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr("korean_asr.model.constants.ENDPOINT", "http://127.0.0.1:9")
+    if whole:
+        assert model_folder("somebody/base") == snapshot
+    else:
+        (snapshot / "model.safetensors").unlink()
+        with pytest.raises(DataError, match="cannot be reached"):
+            model_folder("somebody/base")

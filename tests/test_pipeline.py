@@ -141,6 +141,38 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(trained, proces
     assert "recipe demo" in printed
 
 
+def test_the_base_model_recognises_the_demo_that_it_was_not_trained_on(processed, tmp_path):
+    run(command(3, "--model", BASE, "--manifest", processed[0] / "korean.jsonl", "--output", tmp_path))
+    scores = json_of(tmp_path / "korean.json")["scores"]
+    assert scores["cer_no_space"]["reference_length"] > 2_500
+    assert scores["cer_no_space"]["rate"] <= 0.15
+    texts = [row["text"] for row in rows_of(tmp_path / "korean.jsonl")]
+    assert len({character for text in texts for character in text if "가" <= character <= "힣"}) >= 300
+
+
+def test_clips_that_were_all_moved_away_are_an_error_and_not_a_score(trained, tmp_path):
+    (tmp_path / "moved.jsonl").write_text('{"audio_filepath": "/nowhere/a.wav", "duration": 1.0, "text": "밥."}\n')
+    printed = run(
+        command(3, "--model", trained[0], "--manifest", tmp_path / "moved.jsonl", "--output", tmp_path / "r"), 1
+    )
+    assert "none of the 1 clips" in printed and "/nowhere/a.wav" in printed
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_plain_names_belong_to_the_model_whose_results_folder_it_is(trained):
+    model, _ = trained
+    run(command(3, "--model", BASE, "--model", model))
+    assert json_of(model / "results" / "korean.json")["model"] == "model"
+    assert json_of(model / "results" / "korean.base_model.json")["model"] == "base_model"
+
+
+def test_script_2_does_not_write_over_a_model_that_it_did_not_make(processed, tmp_path):
+    copy = shutil.copytree(BASE, tmp_path / "mine")
+    printed = run(command(2, "--data", processed[0], "--base-model", copy, "--output", copy, *FEW_UPDATES), 1, tmp_path)
+    assert "mine holds a model that is not of script 2" in printed
+    assert (copy / "model.safetensors").read_bytes() == (BASE / "model.safetensors").read_bytes()
+
+
 def test_script_3_refuses_clips_of_the_training_split(trained):
     model, _ = trained
     printed = run(command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1)
@@ -344,3 +376,60 @@ def test_script_2_on_a_full_disk_says_so_and_continues_when_there_is_room(proces
     assert "Traceback" not in printed
     run(command(2, *places, *FEW_UPDATES))
     assert (tmp_path / "model" / "model.safetensors").stat().st_size > 1_000_000
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A copy of what git holds, set up with the packages of this Python."""
+    folder = tmp_path_factory.mktemp("clone") / "repository"
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    for program in ("python", "torchrun"):
+        (folder / ".venv" / "bin" / program).write_text(
+            f'#!/bin/sh\nexec "{Path(sys.executable).parent}/{program}" "$@"\n'
+        )
+        (folder / ".venv" / "bin" / program).chmod(0o755)
+    shutil.copy(folder / "requirements.txt", folder / ".venv" / "installed-requirements.txt")
+    return folder
+
+
+def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(clone):
+    printed = run(["./run.sh"], cwd=clone)
+    results = clone / "demo_output" / "wav2vec2_korean_demo" / "results"
+    tuned, base = (json_of(results / name)["scores"] for name in ("korean.json", "korean.base_model.json"))
+    assert base["cer"]["rate"] - tuned["cer"]["rate"] > 0.02
+    hypotheses = [row["pred_text"] for row in rows_of(results / "korean.jsonl")]
+    assert all(any(mark in text for text in hypotheses) for mark in ".,?")
+    assert printed.count("CER: ") == printed.count("WER: ") == 4
+    assert printed.count("recipe demo") >= 3
+    for name in ("korean", "foreign"):
+        assert f"  demo_output/wav2vec2_korean_demo/results/{name}.json\n" in printed.rpartition(">>> written")[2]
+    outside = {"demo_output", ".venv"}
+    new = {path.name for path in clone.iterdir()} - {path.name for path in REPOSITORY.iterdir()}
+    assert new <= outside, new
+
+
+def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(clone, tmp_path):
+    (tmp_path / "mine").symlink_to(KOREAN)
+    arguments = [str(clone / "run.sh"), "--korean", "mine", "--stage", "1", "--stop-stage", "1"]
+    printed = run(arguments, cwd=tmp_path)
+    assert "252 usable" in printed and "stage 2" not in printed
+    assert len(read_manifest(clone / "data" / "processed" / "korean.jsonl")) == 252
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--korea", "x"], "unknown option --korea"),
+        (["--korean"], "--korean wants a value"),
+        (["--stage", "5"], "numbers from 1 to 4"),
+        (["--stage", "3", "--stop-stage", "2"], "comes after"),
+        (["--korean", "x", "--gpus", "many"], "--gpus many"),
+        (["--recipe", "v1"], "go with --korean"),
+    ],
+)
+def test_run_sh_tells_wrong_usage_in_one_line(clone, arguments, told):
+    assert told in run(["./run.sh", *arguments], 2, clone)

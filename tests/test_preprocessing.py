@@ -2,6 +2,7 @@ import json
 import os
 import unicodedata
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def audio(tmp_path):
 
 
 def clean(*clips, n_jobs=2, name="korean"):
-    return preprocessed(iter(clips), SETTINGS, n_jobs, name)
+    return preprocessed(Path("corpus"), iter(clips), SETTINGS, n_jobs, name)
 
 
 def test_a_usable_clip_becomes_an_utterance_with_its_facts(audio):
@@ -48,7 +49,9 @@ def test_a_usable_clip_becomes_an_utterance_with_its_facts(audio):
 
 def test_settings_reach_the_transcript_rules(audio):
     clips = [RawUtterance("a", "(3)/(세) 번", audio("a.wav")), RawUtterance("b", "A: 밥 B: 국", audio("b.wav"))]
-    corpus = preprocessed(iter(clips), Settings(side="B", order="spelling-first", speaker="B"), 1, "korean")
+    corpus = preprocessed(
+        Path("corpus"), iter(clips), Settings(side="B", order="spelling-first", speaker="B"), 1, "korean"
+    )
     assert [utterance.text for utterance in corpus.utterances] == ["세 번", "국"]
 
 
@@ -223,10 +226,10 @@ def test_the_summary_tells_settings_counts_and_the_checksum(audio, damaged, tmp_
 
 def test_the_printed_paragraph_counts_clips_reasons_and_conversions(audio, tmp_path):
     clips = [RawUtterance("a", "밥.", audio("a.wav", n_samples=8_000, sample_rate=8_000)), RawUtterance("b", "#", None)]
-    lines = printed_corpus("Korean", tmp_path, clean(*clips)).splitlines()
+    lines = printed_corpus("Korean", clean(*clips)).splitlines()
     assert lines[:5] == [
         "",
-        f"Korean: {tmp_path}",
+        "Korean: corpus",
         "  2 clips, 1 usable (0.00 h), 1 rejected",
         "    rejected        1  masked: personal data is masked in the text, not in the audio · 비식별",
         "    converted       1  8,000 Hz -> 16,000 Hz (when it is read)",
@@ -238,7 +241,7 @@ def test_a_whole_corpus_with_undecodable_folder_names_goes_from_disk_to_manifest
     root.mkdir()
     audio("dialog_1.wav").rename(root / "dialog_1.wav")
     (root / "x_scripts.txt").write_text("/dialog_1.wav :: 밥.\n/dialog_2.wav :: 국.\n", encoding="utf-8")
-    corpus = preprocessed(corpora.korean_utterances(root), SETTINGS, 2, "korean")
+    corpus = preprocessed(root, corpora.korean_utterances(root), SETTINGS, 2, "korean")
     assert corpus.reasons == Counter({"no audio": 1})
     write_outputs(tmp_path / "out", {"korean": corpus}, SETTINGS)
     assert read_manifest(tmp_path / "out/korean.jsonl") == corpus.utterances

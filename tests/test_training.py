@@ -157,7 +157,7 @@ def test_a_folder_of_the_same_experiment_may_be_used_again(identity, tmp_path):
     [
         (lambda identity: identity["recipe"].update(learning_rate=7.0), "recipe learning_rate was 0.001, is 7.0"),
         (lambda identity: identity["split"].update(test="0" * 64), "split test"),
-        (lambda identity: identity["base_model"].update(head_sum=1.5), "base_model head_sum"),
+        (lambda identity: identity["base_model"].update(sha256="0" * 64), "base_model sha256"),
         (lambda identity: identity.update(n_processes=2), "n_processes was 1, is 2"),
     ],
 )

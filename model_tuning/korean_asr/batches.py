@@ -11,6 +11,7 @@ from .errors import DataError
 from .manifest import Utterance
 from .vocabulary import label_ids
 
+MAX_BATCH_CLIPS = 64  # a manifest that gives no durations must not become one batch
 IGNORED_LABEL = -100  # what wav2vec2's CTC loss masks out of padded labels
 
 
@@ -57,3 +58,17 @@ def model_inputs(waveforms: list, feature_extractor: Wav2Vec2FeatureExtractor) -
         waveforms, sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
     )
     return {"input_values": features["input_values"], "attention_mask": features["attention_mask"]}
+
+
+def length_batches(utterances: list[Utterance], max_seconds: float) -> list[list[int]]:
+    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and MAX_BATCH_CLIPS."""
+    order = sorted(range(len(utterances)), key=lambda place: -utterances[place].duration)
+    batches: list[list[int]] = []
+    for place in order:
+        batch = batches[-1] if batches else []
+        padded = utterances[batch[0]].duration * (len(batch) + 1) if batch else max_seconds + 1
+        if padded <= max_seconds and len(batch) < MAX_BATCH_CLIPS:
+            batch.append(place)
+        else:
+            batches.append([place])
+    return batches

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from tqdm import tqdm
+
 from .audio import AUDIO_SUFFIXES
 from .errors import DataError
 
@@ -54,11 +56,13 @@ def korean_utterances(root: Path) -> Iterator[RawUtterance]:
         for line, encoding in _decoded_lines(path):
             if not line.strip():
                 continue
-            audio_name, separator, raw = line.partition(" :: ")
-            stem = _stem(audio_name)
+            audio_name, separator, raw = map(str.strip, line.partition("::"))
             if not separator:
+                stem = _stem(line.split()[0])
+                seen.add(stem)  # its audio is accounted for by this line
                 yield RawUtterance(stem, line, None, "label unreadable", encoding)
                 continue
+            stem = _stem(audio_name)
             found, reason = _joined_audio(audio_name, audio, seen)
             seen.add(stem)
             label_facts = {"theme": stem.rpartition("_")[0] or None, "part": _part(path), **facts.get(stem, {})}
@@ -118,14 +122,21 @@ def _foreign_label(label: dict) -> tuple[str, dict[str, str]]:
 
 
 def _files(root: Path) -> list[Path]:
-    """Every file under root, sorted by path. Raises DataError where there is no such folder."""
+    """Every file under root, links followed, sorted by path. Raises DataError where there is no such folder."""
     if not root.is_dir():
         what = "is not a folder" if root.exists() else "does not exist"
         raise DataError(f"{root} {what}. Pass the folder of the unpacked corpus. · 그런 폴더가 없습니다.")
-    # macOS puts a `._name` beside each file that it copies to a foreign disk.
-    return sorted(
-        Path(folder, name) for folder, _, names in os.walk(root) for name in names if not name.startswith("._")
-    )
+    found, visited = [], set()
+    walk = tqdm(os.walk(root, followlinks=True), f"listing {root.name}", unit=" folders", delay=2)
+    for folder, subfolders, names in walk:
+        real = os.path.realpath(folder)
+        if real in visited:  # a link that leads back
+            subfolders.clear()
+            continue
+        visited.add(real)
+        # macOS puts a `._name` beside each file that it copies to a foreign disk.
+        found += [Path(folder, name) for name in names if not name.startswith("._")]
+    return sorted(found)
 
 
 def _label_path(name: str) -> PurePosixPath:
@@ -176,7 +187,7 @@ def _lone_audio(audio: dict[str, list[Path]], seen: set[str]) -> Iterator[RawUtt
 def _korean_facts(metadata_files: Iterator[Path]) -> dict[str, dict[str, str]]:
     """Established metadata by the clip's stem; lines of another shape are passed over, since no clip depends on them."""
     facts = {}
-    for path in metadata_files:
+    for path in tqdm(metadata_files, "metadata", unit=" files", delay=2):
         for line, _ in _decoded_lines(path):
             values = [value.strip() for value in line.split("|")]
             if len(values) < N_FIELDS:

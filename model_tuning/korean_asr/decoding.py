@@ -6,7 +6,7 @@ import torch
 from tqdm import tqdm
 
 from .audio import UnreadableAudio, read_waveform
-from .batches import model_inputs
+from .batches import length_batches, model_inputs
 from .manifest import Utterance
 from .metrics import normalised
 from .model import Recogniser
@@ -42,7 +42,7 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
     bar = tqdm(total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None)
     training = recogniser.model.training
     recogniser.model.eval()
-    for batch in _batches(utterances):
+    for batch in length_batches(utterances, MAX_BATCH_SECONDS):
         waveforms, places = [], []
         for place in batch:
             try:
@@ -72,26 +72,14 @@ def decoded_by_all(
     return [shares[place % n_processes][place // n_processes] for place in range(len(utterances))]
 
 
-def _batches(utterances: list[Utterance], max_seconds: float = MAX_BATCH_SECONDS) -> list[list[int]]:
-    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio."""
-    order = sorted(range(len(utterances)), key=lambda place: -utterances[place].duration)
-    batches: list[list[int]] = []
-    for place in order:
-        if batches and utterances[batches[-1][0]].duration * (len(batches[-1]) + 1) <= max_seconds:
-            batches[-1].append(place)
-        else:
-            batches.append([place])
-    return batches
-
-
 @torch.inference_mode()
 def _label_ids(recogniser: Recogniser, waveforms: list) -> list[list[int]]:
     model = recogniser.model
     inputs = model_inputs(waveforms, recogniser.feature_extractor)
-    n_frames = model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(-1))
-    logits = model(
-        **{name: values.to(model.device) for name, values in inputs.items()}
-    ).logits  # (B, n_frames, n_labels)
+    n_frames = model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(-1)).tolist()
+    inputs = {name: values.to(model.device) for name, values in inputs.items()}
+    # The class's own forward: the Trainer wraps the instance's in autocast, and validation would be another number.
+    logits = type(model).forward(model, **inputs).logits  # (B, n_frames, n_labels)
     frame_ids = logits.argmax(-1).cpu()
     # Frames behind a clip's own end are padding: they would decode to text.
     return [

@@ -34,7 +34,8 @@ def exit_status(main: Callable[[], None]) -> int:
     except UsageError as error:
         return _failed(2, f"wrong usage: {error}")
     except DataError as error:
-        return _failed(1, str(error))
+        # A data loader's worker hands over its whole traceback as the message; its last line is ours.
+        return _failed(1, str(error).rpartition("DataError: ")[2].strip())
     except KeyboardInterrupt:
         return _failed(
             130, "interrupted. Run the same command again to go on. · 중단했습니다. 같은 명령으로 이어집니다."
@@ -46,6 +47,12 @@ def exit_status(main: Callable[[], None]) -> int:
         if isinstance(error, OSError) and error.errno in UNUSABLE_PLACE_ERRNOS and error.filename:
             return _failed(
                 1, f"{error.filename} cannot be used: {error.strerror}. Choose another place, or free this one."
+            )
+        if type(error).__name__ == "OutOfMemoryError":
+            return _failed(
+                1,
+                "the GPU's memory is full. Script 2: halve --batch-per-gpu and double --accumulation, which keeps the batch "
+                "of an update; or lower --max-duration-s. · GPU 메모리가 부족합니다.",
             )
         if not is_disk_full(error):
             raise

@@ -9,9 +9,9 @@ from typing import Any
 
 from .decoding import Hypothesis, decoded_by_all
 from .errors import DataError
-from .manifest import Utterance, manifest_rows, read_manifest
+from .manifest import Utterance, content_checksum, manifest_rows, read_manifest
 from .metrics import RULE, EditCounts, corpus_counts, utterance_counts
-from .model import Recogniser, load_recogniser
+from .model import Recogniser, load_recogniser, model_folder, versions
 from .processes import join_processes
 from .splits import sentence_key
 
@@ -25,6 +25,7 @@ class Evaluation:
 
     corpus: str
     model: str
+    weights_sha256: str
     recipe: str | None
     manifest: str
     utterances: list[Utterance]
@@ -69,12 +70,20 @@ class Evaluation:
 def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str,
              notes: tuple[str, ...] = ()) -> list[Evaluation]:  # fmt: skip
     """Score every model on the same clips. Raises DataError where a model was trained on one of them."""
+    # Every mistake that can be known is told before the long work, and before the processes meet.
+    guards = [seen_in_training(source, utterances) for source in sources]
+    for source in sources:
+        model_folder(source)
     join_processes()
-    guards = [seen_in_training(source, utterances) for source in sources]  # before the long work
     evaluations = []
     for source, seen in zip(sources, guards, strict=True):
         recogniser = load_recogniser(source)
         hypotheses = decoded_by_all(recogniser, utterances, f"decoding with {recogniser.name}")
+        if all(hypothesis.problem for hypothesis in hypotheses):
+            raise DataError(
+                f"none of the {len(utterances)} clips of {manifest} can be read (the first: {hypotheses[0].problem}, "
+                f"{utterances[0].audio_filepath}). Were they moved? Run script 1 again. · 읽을 수 있는 음성이 없습니다."
+            )
         evaluations.append(scored(recogniser, source, manifest, utterances, hypotheses, corpus, seen, notes))
     return evaluations
 
@@ -86,7 +95,16 @@ def scored(recogniser: Recogniser, source: str, manifest: Path, utterances: list
     pairs = zip(utterances, hypotheses, strict=True)
     per_utterance = [utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs]
     return Evaluation(
-        corpus, recogniser.name, recipe_of(source), str(manifest), utterances, hypotheses, per_utterance, seen, notes
+        corpus,
+        recogniser.name,
+        recogniser.weights_sha256,
+        recipe_of(source),
+        str(manifest),
+        utterances,
+        hypotheses,
+        per_utterance,
+        seen,
+        notes,
     )
 
 
@@ -100,12 +118,15 @@ def default_manifest(sources: list[str]) -> Path:
     )
 
 
+def owner(sources: list[str]) -> int:
+    """Which model the results belong to: the first that has a split, else the first."""
+    return next((place for place, source in enumerate(sources) if (Path(source) / "split").is_dir()), 0)
+
+
 def results_folder(sources: list[str]) -> Path:
     """results/ of the first model that has a split, else results_<model>/ here, so that no other folder is written into."""
-    for source in sources:
-        if (Path(source) / "split").is_dir():
-            return Path(source) / "results"
-    return Path(f"results_{Path(sources[0]).name}")
+    source = Path(sources[owner(sources)])
+    return source / "results" if (source / "split").is_dir() else Path(f"results_{source.name}")
 
 
 def seen_in_training(source: str, utterances: list[Utterance]) -> dict[str, int | None]:
@@ -192,6 +213,8 @@ def summary(evaluation: Evaluation) -> dict[str, Any]:
         "model": evaluation.model,
         "recipe": evaluation.recipe,
         "manifest": evaluation.manifest,
+        "checksums": {"clips": content_checksum(evaluation.utterances), "weights": evaluation.weights_sha256},
+        "versions": versions(),
         "n_clips": len(evaluation.utterances),
         "n_unreadable": evaluation.n_unreadable,
         "duration": round(evaluation.duration, 3),

@@ -4,13 +4,14 @@ import hashlib
 import json
 import math
 import os
-import unicodedata
-from dataclasses import asdict, dataclass, fields
+from collections import Counter
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError
 from .files import write_json_lines
+from .metrics import normalised
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED_KEYS = ("audio_filepath", "duration", "text")
@@ -46,8 +47,8 @@ OPTIONAL_KEYS = tuple(field.name for field in fields(Utterance) if field.name no
 def read_manifest(path: Path) -> list[Utterance]:
     """All utterances of a manifest, in its order.
 
-    A relative audio_filepath starts at the manifest's folder. A clip without an id is named by its audio's stem. Keys that
-    are not ours are dropped. Raises DataError that names the file and line.
+    A relative audio_filepath starts at the manifest's folder. A clip without an id is named by its audio's stem, and by its
+    whole path where stems repeat. Keys that are not ours are dropped. Raises DataError that names the file and line.
     """
     if not path.is_file():
         raise DataError(
@@ -61,7 +62,13 @@ def read_manifest(path: Path) -> list[Utterance]:
     utterances = [_utterance(line, folder, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
     if not utterances:
         raise DataError(f"{path} holds no clip. Look into rejected.jsonl beside it, or pass another file.")
-    return utterances
+    repeated = {stem for stem, n in Counter(utterance.id for utterance in utterances).items() if n > 1}
+    return [
+        replace(utterance, id=Path(utterance.audio_filepath).with_suffix("").as_posix())
+        if utterance.id in repeated and utterance.id == Path(utterance.audio_filepath).stem
+        else utterance
+        for utterance in utterances
+    ]
 
 
 def _utterance(line: str, folder: Path, place: str) -> Utterance:
@@ -76,8 +83,8 @@ def _utterance(line: str, folder: Path, place: str) -> Utterance:
             id=Path(audio).stem if name in (None, "") else str(name),
             audio_filepath=audio,
             duration=duration,
-            # Compose: decomposed Hangul, as macOS writes it, would be all [UNK].
-            text=unicodedata.normalize("NFC", row["text"]),
+            # Composed and with single spaces, as it will be scored: decomposed Hangul would be all [UNK].
+            text=normalised(row["text"]),
             **{key: None if row.get(key) is None else str(row[key]) for key in OPTIONAL_KEYS},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

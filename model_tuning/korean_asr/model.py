@@ -1,6 +1,7 @@
 """Load a base model; resize its head without losing a trained row; save the model folder."""
 
 import logging
+import platform
 import re
 import urllib.error
 import urllib.request
@@ -16,8 +17,8 @@ from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from .audio import SAMPLE_RATE
-from .errors import DataError, writing_into
-from .files import write_json
+from .errors import DataError, is_disk_full, writing_into
+from .files import file_checksum, write_json
 from .recipes import Recipe
 from .vocabulary import add_tokens
 
@@ -72,6 +73,7 @@ class Recogniser:
     model: Wav2Vec2ForCTC
     tokenizer: Wav2Vec2CTCTokenizer
     feature_extractor: Wav2Vec2FeatureExtractor
+    weights_sha256: str  # of the file that it was loaded from
 
 
 def load_recogniser(source: str) -> Recogniser:
@@ -80,7 +82,7 @@ def load_recogniser(source: str) -> Recogniser:
     tokenizer, extractor = _processors(folder)
     model = _checked_load(folder, tokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor)
+    return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor, _weights_checksum(folder))
 
 
 def expanded_base_model(source: str, recipe: Recipe) -> tuple[Recogniser, list[str]]:
@@ -111,7 +113,16 @@ def expanded_base_model(source: str, recipe: Recipe) -> tuple[Recogniser, list[s
         model.resize_token_embeddings(len(tokenizer))
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()
-    return Recogniser(public_name(source), model, tokenizer, extractor), added
+    return Recogniser(public_name(source), model, tokenizer, extractor, _weights_checksum(folder)), added
+
+
+def _weights_checksum(folder: Path) -> str:
+    return file_checksum(next(folder / name for name in WEIGHT_FILES if (folder / name).is_file()))
+
+
+def versions() -> dict[str, str]:
+    """What a result depends on besides the code."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
 
 
 def public_name(source: str) -> str:
@@ -122,7 +133,8 @@ def public_name(source: str) -> str:
 def _is_hub_name(source: str) -> bool:
     """`owner/name`, unless there is such a folder or `owner` is a folder here."""
     path = Path(source)
-    return bool(re.fullmatch(r"[\w.-]+/[\w.-]+", source)) and not path.exists() and not path.parent.is_dir()
+    well_formed = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) and not re.search(r"\.\.|--|\.git$|[.-]$", source)
+    return bool(well_formed) and not path.exists() and not path.parent.is_dir()
 
 
 def model_folder(source: str) -> Path:
@@ -174,8 +186,14 @@ def _downloaded(name: str) -> Path:
         files = {file.rfilename for file in HfApi().model_info(name).siblings or ()}
         weights = next((file for file in WEIGHT_FILES if file in files), WEIGHT_FILES[0])
         return _local_folder(Path(snapshot_download(name, allow_patterns=["*.json", weights])))
+    except DataError:
+        raise
     except HfHubHTTPError:
         raise DataError(f"the model hub has no public model '{name}'. Check the name. {advice}") from None
+    except Exception as error:  # offline mode, a proxy that answers, a broken connection: each in a class of its own
+        if is_disk_full(error):
+            raise
+        raise DataError(f"'{name}' cannot be downloaded: {_one_line(error)} {advice}") from None
 
 
 def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor]:
@@ -213,6 +231,11 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
         raise DataError(f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech recognition.")
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.config.vocab_size:
         raise DataError(f"{folder}: the blank [PAD] lies outside the head of {model.config.vocab_size} labels.")
+    if model.config.vocab_size > len(tokenizer):
+        raise DataError(
+            f"{folder}: the head has {model.config.vocab_size} labels and the tokenizer only {len(tokenizer)} tokens. "
+            "Put the vocab.json of this model there."
+        )
     return model
 
 

@@ -48,6 +48,7 @@ class Settings:
 class Corpus:
     """What became of one corpus: usable clips, rejected ones, and counts."""
 
+    folder: Path
     utterances: list[Utterance] = field(default_factory=list)
     rejected: list[dict[str, str]] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
@@ -59,10 +60,12 @@ class Corpus:
         return sum(utterance.duration for utterance in self.utterances) / 3600
 
 
-def preprocessed(raw_utterances: Iterator[RawUtterance], settings: Settings, n_jobs: int, name: str) -> Corpus:
+def preprocessed(
+    folder: Path, raw_utterances: Iterator[RawUtterance], settings: Settings, n_jobs: int, name: str
+) -> Corpus:
     """Clean and look at every clip. Raises DataError if none is usable; one bad clip is only counted."""
     clips = list(tqdm(raw_utterances, f"{name}: labels", unit=" lines", delay=2))
-    corpus = Corpus()
+    corpus = Corpus(folder)
     with ThreadPoolExecutor(n_jobs) as pool:  # reading headers waits for the disk, not for Python
         results = pool.map(partial(_converted, settings=settings), clips, chunksize=256)
         for clip, result in zip(
@@ -117,11 +120,11 @@ def _converted(clip: RawUtterance, settings: Settings) -> tuple[Utterance | None
     return utterance, None, rules, converted
 
 
-def printed_corpus(title: str, folder: Path, corpus: Corpus) -> str:
+def printed_corpus(title: str, corpus: Corpus) -> str:
     """The paragraph about one corpus that script 1 prints."""
     n_clips = len(corpus.utterances) + len(corpus.rejected)
     lines = [
-        f"\n{title}: {folder}",
+        f"\n{title}: {corpus.folder}",
         f"  {n_clips:,} clips, {len(corpus.utterances):,} usable ({corpus.hours:.2f} h), {len(corpus.rejected):,} rejected",
     ]
     lines += [f"    rejected {n:>8,}  {reason}: {REASONS[reason]}" for reason, n in corpus.reasons.most_common()]
@@ -137,6 +140,7 @@ def write_outputs(folder: Path, corpora: dict[str, Corpus], settings: Settings) 
         write_manifest(folder / f"{name}.jsonl", corpus.utterances)
         rejected += corpus.rejected
         summary[name] = {
+            "folder": str(corpus.folder),
             "settings": asdict(settings),
             "n_clips": len(corpus.utterances),
             "hours": round(corpus.hours, 4),

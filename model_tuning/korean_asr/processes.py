@@ -4,6 +4,8 @@ import os
 
 import torch
 
+from .errors import UsageError
+
 
 def n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
@@ -17,9 +19,13 @@ def is_first() -> bool:
 def on_one_gpu_unless_torchrun() -> str | None:
     """Under plain python show torch one GPU only, and return the note about it; call before CUDA is used.
 
-    With several the Trainer would fall into DataParallel, and multiply the batch by their number.
+    With several the Trainer would fall into DataParallel, and multiply the batch by their number. Raises UsageError where
+    torchrun starts more processes than there are GPUs.
     """
     n_gpus = torch.cuda.device_count()
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if n_gpus and here > n_gpus:
+        raise UsageError(f"{here} processes for {n_gpus} GPU(s): use --nproc_per_node={n_gpus}.")
     if "WORLD_SIZE" in os.environ or n_gpus < 2:
         return None
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]

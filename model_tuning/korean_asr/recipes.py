@@ -188,6 +188,8 @@ def _checked(values: Recipe) -> Recipe:
     for key in NOT_NEGATIVE:
         if not getattr(values, key) >= 0:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: it must not be negative.")
+    if values.seed >= 2**32:
+        raise UsageError(f"--seed {values.seed}: it must be below 2**32.")
     for key, choices in CHOICES.items():
         if getattr(values, key) not in choices:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: one of {', '.join(choices)} is wanted.")

@@ -77,11 +77,11 @@ def _padded(text: str, width: int) -> str:
     return text + " " * max(1, width - columns)
 
 
-def write_results(evaluations: list[Evaluation], folder: Path) -> list[Path]:
-    """korean.{json,jsonl,html} or foreign.*, with a second model's name in its files; returns what was written."""
+def write_results(evaluations: list[Evaluation], folder: Path, owner: int = 0) -> list[Path]:
+    """korean.{json,jsonl,html} or foreign.* of the owner, other models' with their names; returns what was written."""
     written = []
     for number, evaluation in enumerate(evaluations):
-        stem = evaluation.corpus if number == 0 else f"{evaluation.corpus}.{evaluation.model.rpartition('/')[2]}"
+        stem = evaluation.corpus if number == owner else f"{evaluation.corpus}.{evaluation.model.rpartition('/')[2]}"
         if folder / f"{stem}.json" in written:  # two models of one name
             stem += f".{number + 1}"
         write_json(folder / f"{stem}.json", summary(evaluation))

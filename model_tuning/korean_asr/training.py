@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import platform
 import sys
 import time
 from collections import Counter
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from tqdm import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
@@ -22,8 +20,8 @@ from .decoding import decoded_by_all
 from .errors import DataError, writing_into
 from .files import write_json
 from .manifest import Utterance, content_checksum, write_manifest
-from .metrics import RULE, corpus_counts, utterance_counts
-from .model import SEVEN_FILES, Recogniser
+from .metrics import RULE, SCORED_UNITS, corpus_counts, utterance_counts
+from .model import SEVEN_FILES, Recogniser, versions
 from .processes import is_first
 from .recipes import BatchPlan, Recipe
 from .splits import Split
@@ -104,15 +102,10 @@ def _untrainable(utterance: Utterance, recipe: Recipe) -> str | None:
 
 def run_identity(recipe: Recipe, split: Split, recogniser: Recogniser, n_processes: int) -> dict[str, Any]:
     """What makes two runs the same experiment, so that one may go on from the other's checkpoints."""
-    head = recogniser.model.lm_head.weight.detach()
     return {
         "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
         "split": {name: content_checksum(part) for name, part in split.parts().items()},
-        "base_model": {
-            "name": recogniser.name,
-            "n_parameters": recogniser.model.num_parameters(),
-            "head_sum": float(head.double().abs().sum()),
-        },
+        "base_model": {"name": recogniser.name, "sha256": recogniser.weights_sha256},
         "n_processes": n_processes,
     }
 
@@ -128,8 +121,9 @@ def claim(folder: Path, file_name: str, identity: dict[str, Any], option: str) -
         raise DataError(f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}.") from None
     changes = _differences(earlier, identity)
     if changes:
+        more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise DataError(
-            f"{folder} holds another experiment: {'; '.join(changes)}. Pass another {option} or rename that folder; "
+            f"{folder} holds another experiment: {'; '.join(changes[:3])}{more}. Pass another {option} or rename that folder; "
             "nothing was changed. · 다른 실험의 폴더입니다."
         )
 
@@ -247,8 +241,12 @@ def train(recogniser: Recogniser, train_clips: list[Utterance], validation: list
     with writing_into(arguments.output_dir):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     seconds = time.monotonic() - started
-    rates = validation_rates(recogniser, validation)
     n_updates = trainer.state.global_step
+    last = next((row for row in reversed(trainer.state.log_history) if "eval_cer" in row), {})
+    if last.get("step") == n_updates:
+        rates = {name: last[f"eval_{name}"] for name in SCORED_UNITS}
+    else:
+        rates = validation_rates(recogniser, validation)
     epochs_here = (n_updates - first_update) / max(1, trainer.state.max_steps) * arguments.num_train_epochs
     audio_seconds = epochs_here * sum(utterance.duration for utterance in train_clips)
     return Run(trainer.state.log_history, rates, n_updates, first_update, seconds, audio_seconds / seconds)
@@ -256,21 +254,31 @@ def train(recogniser: Recogniser, train_clips: list[Utterance], validation: list
 
 def open_experiment(output: Path, checkpoints: Path, identity: dict[str, Any], split: Split) -> None:
     """Claim both folders for this experiment and write the split. Raises DataError where they hold another."""
+    if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
+        raise DataError(
+            f"{output} holds a model that is not of script 2. Pass another --output. · 다른 모델의 폴더입니다."
+        )
     claim(output, EXPERIMENT_FILE, {key: identity[key] for key in identity if key != "n_processes"}, "--output")
     claim(checkpoints, RUN_FILE, identity, "--checkpoints")
     if is_first():
         for name, part in split.parts().items():
             write_manifest(output / "split" / f"{name}.jsonl", part)
         write_json(checkpoints / RUN_FILE, identity)
+        if not (output / EXPERIMENT_FILE).exists():  # the claim; the whole record takes its place at the end
+            write_json(output / EXPERIMENT_FILE, identity)
 
 
 def is_finished(output: Path) -> bool:
-    """Whether a claimed model folder is complete: experiment.json is written last."""
-    return all((output / name).is_file() for name in (*SEVEN_FILES, EXPERIMENT_FILE))
+    """Whether a claimed model folder is complete: the record of the finished run is written last."""
+    record = json.loads((output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+    return "updates" in record and all((output / name).is_file() for name in SEVEN_FILES)
 
 
 def experiment_record(identity: dict[str, Any], split: Split, run: Run, **facts: Any) -> dict[str, Any]:
-    """What experiment.json holds: recipe, versions, seeds, checksums, sizes, measured speed, last validation rates."""
+    """What experiment.json holds: recipe, versions, seeds, checksums, sizes, measured speed, last validation rates.
+
+    The speed is that of the whole run since it was last started, evaluations and checkpoints included.
+    """
     sizes = {name: {"n_clips": len(part), "hours": round(sum(u.duration for u in part) / 3600, 4)}
              for name, part in split.parts().items()}  # fmt: skip
     return {
@@ -286,9 +294,5 @@ def experiment_record(identity: dict[str, Any], split: Split, run: Run, **facts:
             "training_seconds": round(run.seconds, 1),
             "audio_seconds_per_second": round(run.audio_seconds_per_second, 2),
         },
-        "versions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-        },
+        "versions": versions(),
     }
