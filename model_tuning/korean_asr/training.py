@@ -270,7 +270,10 @@ def open_experiment(output: Path, checkpoints: Path, identity: dict[str, Any], s
 
 def is_finished(output: Path) -> bool:
     """Whether a claimed model folder is complete: the record of the finished run is written last."""
-    record = json.loads((output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+    try:
+        record = json.loads((output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:  # another process is about to write the claim
+        return False
     return "updates" in record and all((output / name).is_file() for name in SEVEN_FILES)
 
 
