@@ -380,12 +380,12 @@ def test_script_2_on_a_full_disk_says_so_and_continues_when_there_is_room(proces
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
-    """A copy of what git holds, set up with the packages of this Python."""
+    """A copy of the repository without what runs have written, set up with the packages of this Python."""
     folder = tmp_path_factory.mktemp("clone") / "repository"
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, names.split("\0")):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / name, folder / name)
+    written = shutil.ignore_patterns(
+        ".git", ".venv", "*cache*", "demo_output", "processed", "raw", "wav2vec2_*", "results_*"
+    )
+    shutil.copytree(REPOSITORY, folder, ignore=written)
     (folder / ".venv" / "bin").mkdir(parents=True)
     for program in ("python", "torchrun"):
         (folder / ".venv" / "bin" / program).write_text(
