@@ -51,8 +51,9 @@ def read_manifest(path: Path) -> list[Utterance]:
     whole path where stems repeat. Keys that are not ours are dropped. Raises DataError that names the file and line.
     """
     if not path.is_file():
+        foreign = " with --foreign DIR" if path.name == "foreign.jsonl" else ""
         raise DataError(
-            f"{path} is missing. Run 'model_tuning/1. script_preprocessing.py' first, or pass another file."
+            f"{path} is missing. Run 'model_tuning/1. script_preprocessing.py'{foreign} first, or pass another file."
         )
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
