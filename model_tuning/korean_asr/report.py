@@ -211,7 +211,8 @@ base_model: {{ base_model.name }}
 # {{ name }}
 
 wav2vec2-CTC for Korean, fine-tuned from `{{ base_model.name }}` by recipe `{{ recipe.name }}`.
-{% if tokens_added %}It writes punctuation: {% for token in tokens_added %}`{{ token }}` {% endfor %}were added to the tokenizer.
+{% if tokens_added %}
+The tokenizer gained `{{ tokens_added|join("` `") }}`{{ "; every trained row of the head was kept" if recipe.head == "resize" }}.
 {% endif %}
 
 | validation, rule {{ rule }} | rate |
