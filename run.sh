@@ -93,7 +93,11 @@ fi
 if runs_stage 2; then
   first_line 2 "split, tokens, fine-tuning · 미세조정"
   launcher=(python)
-  [ "$gpus" -gt 1 ] && launcher=(torchrun --nproc_per_node="$gpus")
+  if [ "$gpus" -gt 1 ]; then
+    launcher=(torchrun --nproc_per_node="$gpus")
+    threads=$(($(nproc 2>/dev/null || echo 1) / gpus))
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"  # torchrun would warn and take 1
+  fi
   "${launcher[@]}" "model_tuning/2. model2_experiment_2.py" --data "$data" --recipe "$recipe" \
     --base-model "$base_model" --output "$model" --checkpoints "$checkpoints"
 fi
