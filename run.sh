@@ -81,6 +81,7 @@ else
   [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # script 2 refuses another recipe's checkpoints
   also_scored=()
   korean=$(from_where_the_user_stands "$korean") foreign=$(from_where_the_user_stands "$foreign")
+  [ -d "$started_in/$base_model" ] && base_model=$(from_where_the_user_stands "$base_model")  # else a hub name, or absolute
   gpus=${gpus:-$( (nvidia-smi -L 2>/dev/null || true) | wc -l)}
 fi
 runs_stage() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
