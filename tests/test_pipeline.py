@@ -47,18 +47,15 @@ def processed(work):
     return work / "processed", printed
 
 
+def places_in(folder, processed):
+    """Script 2's options for its inputs, and for outputs of its own in a folder."""
+    inputs = ["--data", processed[0], "--base-model", BASE]
+    return [*inputs, "--output", folder / "model", "--checkpoints", folder / "checkpoints"]
+
+
 @pytest.fixture(scope="module")
 def trained(work, processed):
-    places = [
-        "--data",
-        processed[0],
-        "--base-model",
-        BASE,
-        "--output",
-        work / "model",
-        "--checkpoints",
-        work / "checkpoints",
-    ]
+    places = places_in(work, processed)
     printed = run(command(2, *places, *FEW_UPDATES))
     return work / "model", printed
 
@@ -189,19 +186,10 @@ def _finished(path, seconds=300):
 
 
 def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(trained, processed, tmp_path):
-    places = [
-        "--data",
-        processed[0],
-        "--base-model",
-        BASE,
-        "--output",
-        tmp_path / "model",
-        "--checkpoints",
-        tmp_path / "c",
-    ]
+    places = places_in(tmp_path, processed)
     arguments = command(2, *places, *FEW_UPDATES)
     first = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _finished(tmp_path / "c" / "checkpoint-4" / "complete")
+    _finished(tmp_path / "checkpoints" / "checkpoint-4" / "complete")
     first.send_signal(signal.SIGKILL)
     first.wait()
     assert not (tmp_path / "model" / "model.safetensors").exists()
@@ -219,16 +207,7 @@ def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(tr
 
 
 def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(trained, processed, tmp_path):
-    places = [
-        "--data",
-        processed[0],
-        "--base-model",
-        BASE,
-        "--output",
-        tmp_path / "model",
-        "--checkpoints",
-        tmp_path / "c",
-    ]
+    places = places_in(tmp_path, processed)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     printed = run([*torchrun, str(SCRIPTS[2]), *map(str, places), *FEW_UPDATES], env=environment)
@@ -361,18 +340,9 @@ def test_script_1_on_a_full_disk_says_so_and_leaves_the_earlier_manifest(process
 
 
 def test_script_2_on_a_full_disk_says_so_and_continues_when_there_is_room(processed, tmp_path):
-    places = [
-        "--data",
-        processed[0],
-        "--base-model",
-        BASE,
-        "--output",
-        tmp_path / "model",
-        "--checkpoints",
-        tmp_path / "c",
-    ]
+    places = places_in(tmp_path, processed)
     printed = run(command(2, *places, *FEW_UPDATES), status=1, preexec_fn=_small_files_only(1_000_000))
-    assert f"the disk is full while writing {tmp_path / 'c'}" in printed
+    assert f"the disk is full while writing {tmp_path / 'checkpoints'}" in printed
     assert "Traceback" not in printed
     run(command(2, *places, *FEW_UPDATES))
     assert (tmp_path / "model" / "model.safetensors").stat().st_size > 1_000_000

@@ -2,7 +2,7 @@ import pytest
 from transformers import Wav2Vec2CTCTokenizer
 
 from korean_asr.metrics import UNKNOWN
-from korean_asr.vocabulary import add_tokens, label_ids, token_texts, unwritable_characters
+from korean_asr.vocabulary import add_tokens, label_ids, token_texts
 
 
 @pytest.fixture
@@ -50,7 +50,3 @@ def test_a_space_an_unknown_and_specials_are_written_as_such(tokenizer):
     assert texts[tokenizer.word_delimiter_token_id] == " "
     assert texts[tokenizer.unk_token_id] == UNKNOWN
     assert texts[tokenizer.pad_token_id] == texts[tokenizer.bos_token_id] == texts[tokenizer.eos_token_id] == ""
-
-
-def test_characters_outside_the_vocabulary_are_counted(tokenizer):
-    assert unwritable_characters(["가 3시", "3.5"], tokenizer) == {"3": 2, "시": 1, ".": 1, "5": 1}

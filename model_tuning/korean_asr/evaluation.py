@@ -11,7 +11,7 @@ from .decoding import Hypothesis, decoded_by_all
 from .errors import DataError
 from .manifest import Utterance, content_checksum, manifest_rows, read_manifest
 from .metrics import RULE, EditCounts, corpus_counts, utterance_counts
-from .model import Recogniser, load_recogniser, model_folder, versions
+from .model import load_recogniser, model_folder, versions
 from .processes import join_processes
 from .splits import sentence_key
 
@@ -84,28 +84,22 @@ def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], co
                 f"none of the {len(utterances)} clips of {manifest} can be read (the first: {hypotheses[0].problem}, "
                 f"{utterances[0].audio_filepath}). Were they moved? Run script 1 again. · 읽을 수 있는 음성이 없습니다."
             )
-        evaluations.append(scored(recogniser, source, manifest, utterances, hypotheses, corpus, seen, notes))
+        # A clip that cannot be read has an empty hypothesis: all deletions, and it stays in the denominator.
+        pairs = zip(utterances, hypotheses, strict=True)
+        evaluation = Evaluation(
+            corpus=corpus,
+            model=recogniser.name,
+            weights_sha256=recogniser.weights_sha256,
+            recipe=recipe_of(source),
+            manifest=str(manifest),
+            utterances=utterances,
+            hypotheses=hypotheses,
+            per_utterance=[utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs],
+            seen_in_training=seen,
+            notes=notes,
+        )
+        evaluations.append(evaluation)
     return evaluations
-
-
-def scored(recogniser: Recogniser, source: str, manifest: Path, utterances: list[Utterance],
-           hypotheses: list[Hypothesis], corpus: str, seen: dict[str, int | None],
-           notes: tuple[str, ...]) -> Evaluation:  # fmt: skip
-    # A clip that cannot be read has an empty hypothesis: all deletions, and it stays in the denominator.
-    pairs = zip(utterances, hypotheses, strict=True)
-    per_utterance = [utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs]
-    return Evaluation(
-        corpus,
-        recogniser.name,
-        recogniser.weights_sha256,
-        recipe_of(source),
-        str(manifest),
-        utterances,
-        hypotheses,
-        per_utterance,
-        seen,
-        notes,
-    )
 
 
 def default_manifest(sources: list[str]) -> Path:

@@ -1,6 +1,4 @@
-"""Tokenizer expansion, and the characters that a model cannot write."""
-
-from collections import Counter
+"""Tokenizer expansion; text as label ids, and label ids as text."""
 
 from .metrics import UNKNOWN
 
@@ -29,10 +27,3 @@ def token_texts(tokenizer) -> dict[int, str]:
 def label_ids(text: str, ids: dict[str, int], delimiter_id: int, unknown_id: int) -> list[int]:
     """One label id a character: a space is `|`, a character outside the vocabulary is [UNK]."""
     return [delimiter_id if character == " " else ids.get(character, unknown_id) for character in text]
-
-
-def unwritable_characters(texts: list[str], tokenizer) -> Counter[str]:
-    """How often each character that the model cannot write occurs in the texts."""
-    known = tokenizer.get_vocab()
-    counts = Counter(character for text in texts for character in text if character != " ")
-    return Counter({character: n for character, n in counts.items() if character not in known})
