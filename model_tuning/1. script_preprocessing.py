@@ -30,12 +30,18 @@ def main() -> None:
     )
     parser.add_argument("--speaker", choices=["A", "B", "C", "D"], default="A", help="speaker whose turns are kept")
     parser.add_argument(
+        "--mixed-turns",
+        choices=["select", "reject"],
+        default="select",
+        help="lines with another speaker's turn too: keep the speaker's own, or reject the line",
+    )
+    parser.add_argument(
         "--jobs", type=int, default=min(8, os.cpu_count() or 1), help="threads that look at audio files"
     )
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs {arguments.jobs}: it must be at least 1")
-    settings = Settings(side=arguments.side, order=arguments.order, speaker=arguments.speaker)
+    settings = Settings(arguments.side, arguments.order, arguments.speaker, arguments.mixed_turns)
 
     # Both corpora are read before anything is written, so that a wrong folder costs nothing that is already there.
     corpora = {

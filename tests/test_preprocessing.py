@@ -102,7 +102,7 @@ def test_every_rejected_clip_is_counted_and_written_with_its_reason(audio, damag
 
 
 def test_every_reason_that_can_be_given_is_explained(damaged):
-    assert {reason for reason, *_ in REJECTED} == set(REASONS)
+    assert {reason for reason, *_ in REJECTED} | {"mixed turns"} == set(REASONS)
     assert set(transcripts.REASONS) <= set(REASONS)
     for clip in damaged:
         if clip.audio:
@@ -217,7 +217,7 @@ def test_the_summary_tells_settings_counts_and_the_checksum(audio, damaged, tmp_
     paths = write_outputs(tmp_path / "out", {"korean": clean(RawUtterance("a", "밥.", path), *damaged)}, SETTINGS)
     assert [path.name for path in paths] == ["korean.jsonl", "rejected.jsonl", "preprocessing.json"]
     korean = json.loads(paths[2].read_text(encoding="utf-8"))["korean"]
-    assert korean["settings"] == {"side": "A", "order": "spelling-first", "speaker": "A"}
+    assert korean["settings"] == {"side": "A", "order": "spelling-first", "speaker": "A", "mixed_turns": "select"}
     assert (korean["n_clips"], korean["n_rejected"], korean["hours"]) == (1, 16, 0.0011)  # 4 s
     assert korean["reasons"] == {**Counter(reason for reason, *_ in REJECTED)}
     assert korean["converted"] == {"8,000 Hz -> 16,000 Hz": 1}

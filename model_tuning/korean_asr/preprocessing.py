@@ -22,6 +22,7 @@ REASONS = {
     "masked": "personal data is masked in the text, not in the audio · 비식별",
     "empty": "no text is left · 글자 없음",
     "other speaker": "only other speakers' turns · 다른 화자",
+    "mixed turns": "another speaker's turn too (--mixed-turns reject) · 여러 화자",
     "bracket": "a round bracket that no rule explains · 괄호 오류",
     "no audio": "the label names an audio file that is not there · 음성 없음",
     "no label": "an audio file that no label names · 전사 없음",
@@ -42,6 +43,7 @@ class Settings:
     side: str
     order: str
     speaker: str
+    mixed_turns: str = "select"
 
 
 @dataclass(slots=True)
@@ -90,13 +92,15 @@ def preprocessed(
 
 def _converted(clip: RawUtterance, settings: Settings) -> tuple[Utterance | None, str | None, Counter[str], list[str]]:
     """(utterance, None, rules, conversions) of a usable clip, else (None, reason, rules, [])."""
+    changes: list[tuple[str, str, str]] = []
     rules: Counter[str] = Counter()
     if clip.reason not in (None, "no audio"):
         return None, clip.reason, rules, []
     if "\ufffd" in clip.raw:
         return None, "label unreadable", rules, []
     try:
-        text = clean_transcript(clip.raw, **asdict(settings), counts=rules)  # before the audio: it tells more
+        text = clean_transcript(clip.raw, **asdict(settings), changes=changes)  # before the audio: it tells more
+        rules.update(rule for rule, _, _ in changes)
         if clip.audio is None:
             return None, clip.reason, rules, []
         info = audio_info(clip.audio)

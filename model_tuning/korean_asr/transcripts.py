@@ -5,12 +5,12 @@ RULES is the whole story, from top to bottom: what each rule looks for, what bec
 
 What goes never runs two words together: between two letters or digits it leaves a space. Quotes and square brackets
 alone leave nothing, because a Korean particle follows them directly (`"밥"을`).
-A round bracket that belongs to no proper dual is never guessed at: the line is rejected.
+A dual `(A)/(B)` with a slip of the typist is repaired where both sides are certain; a round bracket that is left after
+that is never guessed at: the line is rejected.
 """
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +18,7 @@ from functools import lru_cache
 SIDES = ("A", "B", "auto")
 ORDERS = ("spelling-first", "pronunciation-first")
 SPEAKERS = ("A", "B", "C", "D")
+MIXED_TURNS = ("select", "reject")
 
 LATIN = "A-Za-zÀ-ÖØ-öø-ɏḀ-ỿ"
 # Every jamo is written as one of these 51 compatibility jamo. U+318D is none of them: people type it as a middle dot.
@@ -30,7 +31,7 @@ SIGNS = "%&':/+*-"
 # them, and how they were spoken is unknown.
 ALLOWED_CHARACTERS = f"[{WORD} {MARKS}{SIGNS}]"
 
-REASONS = ("masked", "empty", "other speaker", "bracket")
+REASONS = ("masked", "empty", "other speaker", "mixed turns", "bracket")
 
 
 class Rejected(ValueError):
@@ -47,10 +48,13 @@ class Choices:
 
     side: str
     order: str
-    speaker: str | None
+    speaker: str
+    mixed_turns: str
+    repair: bool
 
     def __post_init__(self) -> None:
-        for name, accepted in (("side", SIDES), ("order", ORDERS), ("speaker", (*SPEAKERS, None))):
+        accepted_values = {"side": SIDES, "order": ORDERS, "speaker": SPEAKERS, "mixed_turns": MIXED_TURNS}
+        for name, accepted in accepted_values.items():
             if getattr(self, name) not in accepted:
                 raise ValueError(f"{name} must be one of {accepted}, not {getattr(self, name)!r}")
 
@@ -80,9 +84,10 @@ class Rule:
 
     def apply(self, text: str, choices: Choices) -> str:
         """The text after this rule alone. Raises Rejected."""
-        if isinstance(self.replacement, str):
-            return self.pattern.sub(self.replacement, text)
-        return self.replacement(self.pattern, text, choices)
+        if not isinstance(self.replacement, str):
+            return self.replacement(self.pattern, text, choices)
+        # Looked for first: sub() unfolds a template such as `\\1` on each call, which takes six times as long.
+        return self.pattern.sub(self.replacement, text) if self.pattern.search(text) else text
 
 
 def _jamo_without_position() -> dict[int, int]:
@@ -175,22 +180,38 @@ def _speaker_of(mark: str) -> str | None:
     return mark if number == mark else _SPEAKER_OF_NUMBER.get(number)
 
 
-def _chosen_turns(mark: re.Pattern[str], text: str, choices: Choices) -> str:
-    before, *marks_and_turns = mark.split(text)
-    # No mark: nobody else speaks, so the line is whoever's was asked for.
-    if not marks_and_turns or choices.speaker is None:
-        return " ".join([before, *marks_and_turns[1::2]])
-    turns = [("A", before), *zip(map(_speaker_of, marks_and_turns[::2]), marks_and_turns[1::2], strict=True)]
-    chosen = " ".join(turn for speaker, turn in turns if speaker == choices.speaker)
-    if not chosen.strip() and any(turn.strip() for _, turn in turns):
+def _turns(mark: re.Pattern[str], text: str) -> list[tuple[str | None, str, str]]:
+    """(speaker, mark, words) of each turn. Text before the first mark is speaker A's."""
+    before, *marks_and_words = mark.split(text)
+    marks, words = marks_and_words[::2], marks_and_words[1::2]
+    return [("A", "", before), *zip(map(_speaker_of, marks), (f"{name}:" for name in marks), words, strict=True)]
+
+
+def _own_turns(mark: re.Pattern[str], text: str, choices: Choices) -> str:
+    turns = [turn for turn in _turns(mark, text) if turn[2].strip()]
+    own = [turn for turn in turns if turn[0] == choices.speaker]
+    if not own or len(own) == len(turns):
+        return text
+    if choices.mixed_turns == "reject":
+        raise Rejected("mixed turns")
+    return " ".join(written + words for _, written, words in own)
+
+
+def _without_speaker_marks(mark: re.Pattern[str], text: str, choices: Choices) -> str:
+    turns = _turns(mark, text)
+    if len(turns) == 1:  # no mark: nobody else speaks, so the line is whoever's was asked for
+        return text
+    speakers = {speaker for speaker, _, words in turns if words.strip()}
+    if speakers and choices.speaker not in speakers:
         raise Rejected("other speaker")
-    return chosen
+    return " ".join(words for _, _, words in turns)
 
 
 def _chosen_sides(dual: re.Pattern[str], text: str, choices: Choices) -> str:
-    spelling, pronunciation = (1, 2) if choices.order == "spelling-first" else (2, 1)
+    spelling, pronunciation = ("a", "b") if choices.order == "spelling-first" else ("b", "a")
     if choices.side != "auto":
-        return dual.sub(rf"\{spelling if choices.side == 'A' else pronunciation}", text)
+        chosen = spelling if choices.side == "A" else pronunciation
+        return dual.sub(lambda match: match[chosen], text)
 
     def readable_side(match: re.Match[str]) -> str:
         # A tag such as `b/` is no Latin word.
@@ -198,6 +219,10 @@ def _chosen_sides(dual: re.Pattern[str], text: str, choices: Choices) -> str:
         return match[pronunciation if needs_reading else spelling]
 
     return dual.sub(readable_side, text)
+
+
+def _repaired_sides(broken_dual: re.Pattern[str], text: str, choices: Choices) -> str:
+    return _chosen_sides(broken_dual, text, choices) if choices.repair else text
 
 
 def _gone(removed: re.Pattern[str], text: str, _: Choices) -> str:
@@ -235,14 +260,22 @@ _DIGIT_OR_LATIN = re.compile(f"[0-9{LATIN}]")
 # un/ sn/ b/ l/ o/ n/ u/, not behind a Latin letter. The class comes first here and below, with the lookbehind after it:
 # sre scans for a leading class several times as fast.
 _TAG = re.compile(f"[blnosu](?<![{LATIN}].)(?:(?<!s)|(?<=[su])n)/")
+_TAG_NAME = "[blnou]|[su]n"
 _MASKED_NAME = re.compile(r"&(?:[^\W\d_][\w-]*\d|[a-z][a-z-]+)&")
 _SPEAKER = "[A-D]|화자 *[0-9]+"
 _SPEAKER_MARK = re.compile(f"(?<![^ ])({_SPEAKER}):")
-_SIDE = r"\((?! *\))([^()]+)\)"
-_DUAL = re.compile(f"{_SIDE}/{_SIDE}")
-# `/(noise)`, but not the `/(B)` of `(A)/(에이)/(B)/(비)`, whose slash is a filler marker.
+# The parts of a dual. A side is not blank. What a typist does to its brackets: one is typed twice, or the other way
+# round. An opening one that is typed `)` must stand where a word starts, a closing one that is typed `(` where one ends:
+# anywhere else they are what they look like.
+_A, _B = (rf"(?P<{side}>(?! *[()])[^()]+)" for side in "ab")
+_OPENED = r"[()](?:(?<=\()\(?|(?<=\))(?<![^ ].)(?! ))"
+_AT_SLASH = "[()][()]?"
+_CLOSED = r"(?:\)\)?|(?<! )\()"
+_DUAL = re.compile(rf"\({_A}\)/\({_B}\)")
+# `/(noise)`, but not the `/(B)` of `(A)/(에이)/(B)/(비)`, whose slash is a filler marker, nor the Latin side of a dual.
 _NOISE = rf"/\([{LATIN}][{LATIN} _-]*\)(?!/\((?![{LATIN} _-]+\)))"
-_DUAL_OR_NOISE = re.compile(rf"(\([^()]+\)/\([^()]+\))|{_NOISE}")
+_ANY_SLASH = rf"(?:{_AT_SLASH}(?:[ /?:!+]*{_AT_SLASH}|/)|/{_AT_SLASH})"
+_DUAL_OR_NOISE = re.compile(rf"({_OPENED}[^()]+{_ANY_SLASH}[^()]+{_CLOSED})|{_NOISE}")
 # One character of no use: `%` stays behind a letter or digit, `& - ' :` between two.
 _SYMBOL = f"[^{WORD} {MARKS}/+*](?<![{WORD}]%)(?<![{WORD}][&':-](?=[{WORD}]))"
 
@@ -358,22 +391,99 @@ RULES: tuple[Rule, ...] = (
         example_after="<REJECT:masked>",
     ),
     Rule(
-        name="speaker turns",
+        name="mixed turns",
         pattern=_SPEAKER_MARK,
-        replacement=_chosen_turns,
+        replacement=_own_turns,
         needs=(":",),
-        why="One speaker is trained on. Text before the first mark is speaker A's.",
+        why="One speaker is trained on; another one's words go. The audio may hold both, so --mixed-turns can reject the line.",
         example_before="A: 몇 시야? B: 3:30 지났어.",
         example_after="몇 시야?",
+    ),
+    Rule(
+        name="speaker mark",
+        pattern=_SPEAKER_MARK,
+        replacement=_without_speaker_marks,
+        needs=(":",),
+        why="Who speaks is not spoken. Text before the first mark is speaker A's.",
+        example_before="화자 1: 몇 시야?",
+        example_after="몇 시야?",
+    ),
+    # Duals: (spelling)/(pronunciation) of one stretch of speech. One of them is the text, what touches it stays so.
+    Rule(
+        name="dual in double brackets",
+        pattern=re.compile(rf"(?P<outer>\()?\({_A}\)/\({_B}\)(?(outer)\)?|\))"),
+        replacement=_repaired_sides,
+        needs=("((", "))"),
+        why="The second bracket belongs to the dual. Before the proper dual, which would leave it over.",
+        example_before="((2월)/(이 월)) 아니면 (3월)/(삼 월))",
+        example_after="2월 아니면 3월",
     ),
     Rule(
         name="dual",
         pattern=_DUAL,
         replacement=_chosen_sides,
         needs=(")/(",),
-        why="(spelling)/(pronunciation) of one stretch of speech: one of them is the text. What touches it stays so.",
+        why="As the transcription guidelines write it. The only shape that counts in the foreign corpus.",
         example_before="(2월)/(이 월)부터",
         example_after="2월부터",
+    ),
+    Rule(
+        name="dual with a wrong bracket",
+        pattern=re.compile(rf"{_OPENED}{_A}{_AT_SLASH}/{_AT_SLASH}{_B}{_CLOSED}"),
+        replacement=_repaired_sides,
+        needs=("(",),
+        why="A bracket typed twice or the other way round: the slash still parts two whole sides.",
+        example_before="(2월))/(이 월), )KBS)/(케이 비 에스(",
+        example_after="2월, KBS",
+    ),
+    Rule(
+        name="dual without a bracket",
+        pattern=re.compile(rf"{_OPENED}{_A}(?:(?<! )/{_AT_SLASH}|{_AT_SLASH}/(?=[{WORD}])){_B}{_CLOSED}"),
+        replacement=_repaired_sides,
+        needs=("(",),
+        why="The slash tells where a side ends that is not closed, or begins that is not opened.",
+        example_before="(2월/(이 월) 아니면 (3월)/삼 월)",
+        example_after="2월 아니면 3월",
+    ),
+    Rule(
+        name="dual with a spaced slash",
+        pattern=re.compile(rf"{_OPENED}{_A}{_AT_SLASH}(?: +/ *|/ +){_AT_SLASH}{_B}{_CLOSED}"),
+        replacement=_repaired_sides,
+        needs=("(",),
+        why="Spaces around the slash are slips, those inside a side are text.",
+        example_before="(2월) / (이 월)",
+        example_after="2월",
+    ),
+    Rule(
+        name="dual with a mistyped slash",
+        pattern=re.compile(rf"{_OPENED}{_A}{_AT_SLASH}(?:/?[?:!+]/?|//){_AT_SLASH}{_B}{_CLOSED}"),
+        replacement=_repaired_sides,
+        needs=("(",),
+        why="`? : ! +` lie beside the slash, or under the same finger.",
+        example_before="(2월)?(이 월)에 (3월)/+(삼 월)에",
+        example_after="2월에 3월에",
+    ),
+    Rule(
+        name="dual without a slash",
+        pattern=re.compile(rf"{_OPENED}{_A}\)\)?\(\(?{_B}{_CLOSED}"),
+        replacement=_repaired_sides,
+        needs=("(",),
+        why="Two sides that touch back to back.",
+        example_before="(2월)(이 월)부터",
+        example_after="2월부터",
+    ),
+    Rule(
+        name="dual in one bracket",
+        pattern=re.compile(
+            rf"\((?!(?:{_TAG_NAME})/)(?=[^()]*(?:[0-9{LATIN}]| /|/(?! )))"
+            r"(?P<a>(?! *[()/])(?:[^()/]|(?<=[0-9])/(?=[0-9]))+)"
+            r"/(?:(?<![0-9]/)(?<![0-9] /)|(?! ?[0-9]))(?P<b>(?! *[()])[^()/]+)\)"
+        ),
+        replacement=_repaired_sides,
+        needs=("(",),
+        why="A slash parts two sides. Between two digits it is a sign (`3/4`), in `(어/ 그래)` it marks a filler.",
+        example_before="(두 달/2달)쯤",
+        example_after="두 달쯤",
     ),
     Rule(
         name="square brackets",
@@ -389,8 +499,8 @@ RULES: tuple[Rule, ...] = (
         pattern=re.compile("[()]"),
         replacement=_rejection("bracket"),
         needs=("(", ")"),
-        why="A dual that is not well formed: which words were spoken would be a guess.",
-        example_before="((2월)/(이 월))",
+        why="Where a side ends, or what the bracket means, would be a guess.",
+        example_before="(2월)/(이 월부터",
         example_after="<REJECT:bracket>",
     ),
     Rule(
@@ -487,20 +597,24 @@ def clean_transcript(
     *,
     side: str = "A",
     order: str = "spelling-first",
-    speaker: str | None = "A",
-    counts: Counter[str] | None = None,
+    speaker: str = "A",
+    mixed_turns: str = "select",
+    repair: bool = True,
+    changes: list[tuple[str, str, str]] | None = None,
 ) -> str:
     """The text of one raw line, by RULES in their order.
 
     side: "A" spelling, "B" pronunciation, "auto" pronunciation where the spelling holds a digit or a Latin letter.
     order: which of the two a dual of this corpus names first.
-    speaker: whose turns are kept where the line has speaker marks; None keeps everybody's.
-    counts: gets 1 for each rule that changed this line, however often; rules before a rejection count too, the
-        rejection itself is the caller's to count.
+    speaker: whose turns are kept where the line has speaker marks.
+    mixed_turns: "select" keeps that speaker's turns of a line that has another's too, "reject" rejects the line.
+    repair: whether duals with wrong brackets or slashes are repaired; a corpus whose guidelines know no dual has none.
+    changes: gets (rule, text before, text after) for each rule that changed the line; the rejection itself is the
+        caller's to count.
     The result holds only ALLOWED_CHARACTERS, and cleaning it again changes nothing.
-    Raises Rejected, with its reason, where no text can be made; ValueError for an unknown side, order or speaker.
+    Raises Rejected, with its reason, where no text can be made; ValueError for an unknown choice.
     """
-    choices = _choices(side, order, speaker)
+    choices = _choices(side, order, speaker, mixed_turns, repair)
     text = raw
     for rule in RULES:
         # Spelled out: with any() and a generator it cleaned 68,000 lines a second, so 112,000.
@@ -510,7 +624,7 @@ def clean_transcript(
         else:
             continue
         changed = rule.apply(text, choices)
-        if counts is not None and changed != text:
-            counts[rule.name] += 1
+        if changes is not None and changed != text:
+            changes.append((rule.name, text, changed))
         text = changed
     return text
