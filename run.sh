@@ -89,7 +89,8 @@ first_line() { say "stage $1 of 4: $2"; }
 
 if runs_stage 1; then
   first_line 1 "corpora -> manifests · 전처리"
-  python "model_tuning/1. script_preprocessing.py" --korean "$korean" ${foreign:+--foreign "$foreign"} --output "$data"
+  python "model_tuning/1. script_preprocessing.py" --korean "$korean" ${foreign:+--foreign "$foreign"} --output "$data" \
+    --base-model "$base_model"
 fi
 if runs_stage 2; then
   first_line 2 "split, tokens, fine-tuning · 미세조정"
@@ -116,7 +117,7 @@ if runs_stage 4; then
 fi
 
 say "written · 결과 파일"
-for path in "$data"/*.json* "$model" "$model"/results/*; do
+for path in "$data"/*.json* "$data"/*.html "$model" "$model"/results/*; do
   [ -e "$path" ] && printf '  %s\n' "$path"
 done
 exit 0

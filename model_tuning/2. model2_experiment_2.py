@@ -18,9 +18,10 @@ from korean_asr.manifest import read_manifest
 from korean_asr.model import expanded_base_model, save_recogniser
 from korean_asr.processes import is_first, n_processes, on_one_gpu_unless_torchrun
 from korean_asr.report import draw_training_curve, write_model_card
-from korean_asr.splits import split_utterances
+from korean_asr.splits import overlaps, printed_split, split_utterances
 from korean_asr.training import (
     EXPERIMENT_FILE,
+    changed_since_preprocessing,
     experiment_record,
     is_finished,
     last_complete_checkpoint,
@@ -31,6 +32,7 @@ from korean_asr.training import (
     trainable,
     training_arguments,
 )
+from korean_asr.vocabulary import outside_record, outside_vocabulary, printed_outside_of_parts, writable_characters
 
 
 def main() -> None:
@@ -55,18 +57,25 @@ def main() -> None:
     say(f"recipe {recipe.name}, {n_processes()} process(es)")
     if note := on_one_gpu_unless_torchrun():
         say(note)
-    split = split_utterances(read_manifest(arguments.data / "korean.jsonl"), recipe)
-    for note in split.notes:
+    manifest = arguments.data / "korean.jsonl"
+    split = split_utterances(read_manifest(manifest), recipe)
+    manifest_sha256 = file_checksum(manifest)
+    if note := changed_since_preprocessing(manifest, manifest_sha256):
         say(note)
-    for name, part in split.parts().items():
-        say(f"  {name:<11}{len(part):>7,} clips {sum(utterance.duration for utterance in part) / 3600:>8.2f} h")
+    overlap = overlaps(split) if is_first() else {}  # it reads audio, and one process prints it
+    say(printed_split(split, overlap))
 
-    # 2. The base model, its tokenizer with new tokens, its head resized.
+    # 2. The base model, its tokenizer with new tokens, its head resized; and what it still cannot write.
     say(f"loading {arguments.base_model}")
-    recogniser, added = expanded_base_model(arguments.base_model, recipe)
+    texts = {name: [utterance.text for utterance in part] for name, part in split.parts().items()}
+    recogniser, added = expanded_base_model(arguments.base_model, recipe, texts["train"])
     say(
         f"tokens added: {' '.join(added) or 'none'}; the head has {recogniser.model.config.vocab_size:,} labels ({recipe.head})"
     )
+    writable = writable_characters(recogniser.tokenizer)
+    outside = {name: outside_vocabulary(labels, writable) for name, labels in texts.items()}
+    for line in printed_outside_of_parts(outside):
+        say(line)
 
     # 3. What training can use. Validation and test keep every clip.
     train_clips, left_out = trainable(split.train, recipe)
@@ -107,7 +116,9 @@ def main() -> None:
             "precision": precision_note(recipe),
             "tokens_added": added,
             "left_out_of_training": left_out,
-            "manifest_sha256": file_checksum(arguments.data / "korean.jsonl"),
+            "manifest_sha256": manifest_sha256,
+            "overlap": overlap,
+            "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
         }
         record = experiment_record(identity, split, run, **facts)
         write_json_lines(output / "training_log.jsonl", run.log)

@@ -4,6 +4,8 @@ import struct
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from korean_asr.audio import AudioInfo, UnreadableAudio, audio_info, read_waveform
 
@@ -192,3 +194,75 @@ def test_a_sample_that_is_no_number_makes_a_clip_unreadable(tmp_path):
     soundfile.write(tmp_path / "nan.wav", samples, 16_000, subtype="FLOAT")
     with pytest.raises(UnreadableAudio, match="audio unreadable"):
         read_waveform(tmp_path / "nan.wav")
+
+
+@settings(max_examples=120, derandomize=True, deadline=None, database=None)
+@given(
+    subtype=st.sampled_from(["PCM_U8", "PCM_16", "PCM_24", "PCM_32"]),
+    channels=st.integers(1, 3),
+    sample_rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000, 96_000]),
+    n_samples=st.integers(3_000, 5_000),
+    before=st.lists(st.binary(max_size=40), max_size=3),
+    after=st.binary(max_size=9),
+)
+def test_headers_read_here_tell_what_libsndfile_finds(
+    tmp_path_factory, subtype, channels, sample_rate, n_samples, before, after
+):
+    path = tmp_path_factory.getbasetemp() / "plain.wav"
+    soundfile.write(path, np.stack([tone(n_samples)] * channels, axis=1), sample_rate, subtype=subtype, format="WAV")
+    content = path.read_bytes()
+    chunks = b"".join(b"LIST" + struct.pack("<I", len(c)) + c + b"\0" * (len(c) % 2) for c in before)
+    path.write_bytes(content[:12] + chunks + content[12:] + after)
+    with soundfile.SoundFile(path) as file:
+        assert audio_info(path) == AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(st.data())
+def test_a_damaged_header_gives_a_reason_and_no_other_error(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "damaged.wav"
+    content = bytearray(wav(path, n_samples=600).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, 43))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        assert audio_info(path).duration > 0
+    except UnreadableAudio as error:
+        assert str(error).startswith("audio ")
+
+
+def test_a_wav_of_speech_without_a_header_is_read_as_its_samples(tmp_path):
+    samples = (tone(16_000) * 8_000).astype("<i2")
+    (tmp_path / "a.wav").write_bytes(samples.tobytes() + b"\x01")
+    assert audio_info(tmp_path / "a.wav") == AudioInfo(1.0, 16_000, 1, headerless=True)
+    assert read_waveform(tmp_path / "a.wav").tolist() == (samples / 32_768).astype(np.float32).tolist()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        np.random.default_rng(0).bytes(40_000),  # encrypted, compressed
+        b"\x00" * 40_000,  # a download that was never finished
+        b"<html><body>\r\n404 Not Found</body></html>\r\n" * 500,
+        "음성 파일이 아닙니다. 관리자에게 문의하세요.\n".encode() * 500,
+        "음성 파일이 아닙니다. 관리자에게 문의하세요.\n".encode("utf-16") * 500,
+        tone(16_000).astype(">i2").tobytes(),
+    ],
+    ids=["random", "zeros", "html", "utf-8", "utf-16", "silent"],
+)
+def test_other_bytes_are_not_taken_for_samples(tmp_path, content):
+    (tmp_path / "a.wav").write_bytes(content)
+    assert reason(audio_info, tmp_path / "a.wav") == reason(read_waveform, tmp_path / "a.wav") == "audio unreadable"
+
+
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_a_file_named_pcm_that_has_a_header_is_read_by_it(tmp_path, kind):
+    soundfile.write(tmp_path / "a.pcm", tone(8_000, sample_rate=8_000), 8_000, format=kind)
+    assert audio_info(tmp_path / "a.pcm") == AudioInfo(1.0, 8_000, 1)
+    assert len(read_waveform(tmp_path / "a.pcm")) == 16_000
+
+
+def test_a_device_and_a_pipe_are_no_audio_and_are_not_waited_for(tmp_path):
+    (tmp_path / "a.wav").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "b.wav")
+    assert reason(audio_info, tmp_path / "a.wav") == reason(audio_info, tmp_path / "b.wav") == "audio unreadable"

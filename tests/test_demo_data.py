@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from korean_asr.corpora import foreign_utterances, korean_utterances
+from korean_asr.corpora import listed_corpus, raw_utterances
 from korean_asr.model import load_recogniser
 from korean_asr.splits import sentence_key
 
@@ -16,12 +16,12 @@ DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 
 @pytest.fixture(scope="module")
 def korean():
-    return list(korean_utterances(DEMO / "korean"))
+    return list(raw_utterances(listed_corpus(DEMO / "korean", DEMO / "processed")))
 
 
 @pytest.fixture(scope="module")
 def foreign():
-    return list(foreign_utterances(DEMO / "foreign"))
+    return list(raw_utterances(listed_corpus(DEMO / "foreign", DEMO / "processed")))
 
 
 def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign):

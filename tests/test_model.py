@@ -1,5 +1,7 @@
+import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from conftest import TOKENS, noise
 
 from korean_asr.batches import model_inputs
 from korean_asr.errors import DataError
+from korean_asr.hub import vocabulary_folder
 from korean_asr.model import (
     SEVEN_FILES,
     Wav2Vec2ForCTC,
@@ -89,6 +92,39 @@ def test_v1_starts_its_whole_head_anew_and_adds_no_token(tiny_base):
     rows = (recogniser.model.lm_head.weight[: len(TOKENS)] == base.lm_head.weight).all(1)
     assert not rows.any()
     assert all(values.requires_grad for values in recogniser.model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("recipe", "at_least", "added"),
+    [
+        ("v3", None, [".", ",", "?", "!"]),
+        ("v3", 4, [".", ",", "?", "!"]),
+        ("v3", 3, [".", ",", "?", "!", "쀍"]),
+        ("v3", 2, [".", ",", "?", "!", "쀍", "%", "3"]),
+        ("v3", 1, [".", ",", "?", "!", "쀍", "%", "3", "뷁"]),
+        ("v1", 2, ["쀍", "%", ".", "3"]),  # equals by code point
+    ],
+)
+def test_characters_seen_often_enough_in_training_become_tokens_most_frequent_first(tiny_base, recipe, at_least, added):
+    texts = ["쀍 쀍 3%.", "가나다 3 % 쀍.", "뷁 가 나"]  # 쀍 three times; %, 3 and the full stop twice; 뷁 once
+    recipe = dataclasses.replace(RECIPES[recipe], extra_tokens=at_least)
+    recogniser, found = expanded_base_model(str(tiny_base), recipe, texts)
+    assert found == added
+    size = len(TOKENS) + 2
+    assert recogniser.tokenizer.convert_tokens_to_ids(found) == list(range(size, size + len(found)))
+    assert recogniser.model.lm_head.out_features == recogniser.model.config.vocab_size == size + len(found)
+
+
+def test_extra_tokens_get_rows_like_the_others_and_are_saved(tiny_base, tmp_path):
+    recipe = dataclasses.replace(RECIPES["v3"], extra_tokens=1)
+    recogniser, _ = expanded_base_model(str(tiny_base), recipe, ["쀍 30%"])
+    base = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base)
+    head = recogniser.model.lm_head
+    assert torch.equal(head.weight[: len(TOKENS)], base.lm_head.weight)
+    assert torch.allclose(head.weight[len(TOKENS) :], base.lm_head.weight.mean(0), atol=1e-6)
+    save_recogniser(recogniser, tmp_path)
+    assert {"쀍", "3", "0", "%"} < json.loads((tmp_path / "added_tokens.json").read_text(encoding="utf-8")).keys()
+    assert load_recogniser(str(tmp_path)).tokenizer.get_vocab() == recogniser.tokenizer.get_vocab()
 
 
 def test_a_reinitialised_head_is_the_same_on_every_run(tiny_base):
@@ -173,7 +209,7 @@ def test_a_folder_that_does_not_exist_is_told_with_the_next_step(tmp_path):
 
 
 def test_a_hub_that_cannot_be_reached_is_told_with_the_way_around(monkeypatch, tmp_path):
-    monkeypatch.setattr("korean_asr.model.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="--base-model"):
         model_folder("nobody/no-such-model")
@@ -210,10 +246,63 @@ def test_a_base_model_in_the_cache_is_used_only_if_it_is_whole(tiny_base, tmp_pa
     (tmp_path / "models--somebody--base" / "refs" / "main").write_text("abc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub._snapshot_download.HF_HUB_CACHE", str(tmp_path), raising=False)
-    monkeypatch.setattr("korean_asr.model.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     if whole:
         assert model_folder("somebody/base") == snapshot
     else:
         (snapshot / "model.safetensors").unlink()
         with pytest.raises(DataError, match="cannot be reached"):
             model_folder("somebody/base")
+
+
+@pytest.fixture
+def hub(tiny_base, tmp_path, monkeypatch):
+    """A model hub that holds somebody/base and an empty cache; what was asked of it is listed in `asked`."""
+    snapshot, asked = tmp_path / "snapshot", []
+
+    def snapshot_download(name, allow_patterns=(), local_files_only=False):
+        asked.append("the cache" if local_files_only else list(allow_patterns))
+        for pattern in allow_patterns:
+            for path in tiny_base.glob(pattern):
+                snapshot.mkdir(exist_ok=True)
+                shutil.copy(path, snapshot)
+        if not snapshot.exists():
+            raise FileNotFoundError
+        return str(snapshot)
+
+    siblings = [SimpleNamespace(rfilename=path.name) for path in tiny_base.iterdir()]
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_: SimpleNamespace(siblings=siblings))
+    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: SimpleNamespace(close=lambda: None))
+    return SimpleNamespace(snapshot=snapshot, asked=asked)
+
+
+def test_a_vocabulary_fetches_the_small_files_alone_and_a_model_the_rest_later(hub):
+    assert vocabulary_folder("somebody/base") == hub.snapshot
+    assert [path.name for path in hub.snapshot.iterdir()] == ["vocab.json"]
+    assert vocabulary_folder("somebody/base") == hub.snapshot
+    assert hub.asked == ["the cache", ["vocab.json", "added_tokens.json"], "the cache"]
+    assert model_folder("somebody/base") == hub.snapshot
+    assert (hub.snapshot / "model.safetensors").is_file()
+    assert hub.asked[3:] == ["the cache", ["*.json", "model.safetensors"]]
+
+
+@pytest.mark.parametrize(("folder", "told"), [(vocabulary_folder, "vocab.json"), (model_folder, "config.json")])
+def test_a_hub_model_that_lacks_a_file_is_refused_by_its_name(hub, folder, told, monkeypatch):
+    hub.snapshot.mkdir()
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(hub.snapshot))
+    with pytest.raises(DataError, match=f"lacks {told}"):
+        folder("somebody/base")
+
+
+@pytest.mark.parametrize("folder", [vocabulary_folder, model_folder])
+def test_a_name_that_the_hub_does_not_know_is_told_in_one_line(hub, folder, monkeypatch):
+    from huggingface_hub.errors import HfHubHTTPError
+
+    def no_such_model(*_):
+        raise HfHubHTTPError("404", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_such_model)
+    with pytest.raises(DataError, match="the model hub has no public model 'somebody/bass'") as failure:
+        folder("somebody/bass")
+    assert "\n" not in str(failure.value) and "--base-model bass" in str(failure.value)

@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -89,6 +91,75 @@ def test_script_1_writes_the_same_bytes_again(processed, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes(), name
 
 
+@pytest.fixture(scope="module")
+def large_corpus(tmp_path_factory):
+    """6,000 clips with real labels, in packed and unpacked label files; hard links to one sound."""
+    root = tmp_path_factory.mktemp("large")
+    scripts = sorted(KOREAN.rglob("*_scripts.txt"))
+    texts = [line.partition(" :: ")[2] for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
+    sound = root / "audio" / "dialog_00000000.wav"
+    sound.parent.mkdir()
+    soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    for number in range(1, 6_000):
+        os.link(sound, sound.with_name(f"dialog_{number:08}.wav"))
+    for part in range(3):
+        numbers = range(5_999 - part, -1, -3)  # last ones first
+        lines = [f"/x/dialog_{number:08}.wav :: {texts[number % len(texts)]}\n" for number in numbers]
+        (root / f"part_{part}_scripts.txt").write_text("".join(lines), encoding="utf-8")
+    with tarfile.open(root / "[라벨]part_2.tar.gz", "w:gz") as archive:
+        archive.add(root / "part_2_scripts.txt", "part_2_scripts.txt")
+    (root / "part_2_scripts.txt").unlink()
+    return root
+
+
+def children_of(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["0.05 s", "0.2 s", "workers", "0.5 s", "0.7 s", ".korean.jsonl.part", "korean.jsonl", "rejected.jsonl"]
+    + ["preprocessing.json", ".preprocessing.html.part"],
+)
+def test_script_1_killed_at_any_moment_and_run_again_gives_the_bytes_of_an_uninterrupted_run(
+    large_corpus, tmp_path, moment
+):
+    arguments = ["--korean", large_corpus, "--jobs", "2", "--base-model", BASE, "--output"]
+    whole = large_corpus.parent / "whole"
+    if not whole.exists():
+        run(command(1, *arguments, whole))
+    # Over the outputs of another run, so that what is old could be taken for new.
+    run(command(1, "--korean", KOREAN, "--output", tmp_path / "out"))
+    old = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    killed = subprocess.Popen(
+        command(1, *arguments, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    workers = []
+    if moment.endswith(" s"):
+        time.sleep(float(moment[:-2]))
+    else:
+        path = tmp_path / "out" / moment
+        while killed.poll() is None:
+            workers = children_of(killed.pid) or workers
+            if moment == "workers" and len(workers) > 1:
+                break
+            if path.exists() and path.stat().st_mtime_ns != old.get(moment):
+                break
+    killed.kill()
+    assert killed.wait() == -signal.SIGKILL
+    for _ in range(200):  # the workers go when they see that nobody is left to work for
+        if not any(Path(f"/proc/{worker}").exists() for worker in workers):
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError(f"{workers} are still there")
+
+    run(command(1, *arguments, tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in whole.iterdir()}
+    for path in whole.iterdir():
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
+
+
 def test_script_2_writes_every_file_of_the_model_folder(trained):
     model, printed = trained
     assert {path.name for path in model.iterdir()} == {
@@ -100,6 +171,11 @@ def test_script_2_writes_every_file_of_the_model_folder(trained):
     assert experiment["recipe"]["name"] == "demo"
     assert experiment["updates"] == 12
     assert experiment["tokens_added"] == list(".,?!")
+    assert "  train/test                  0         0         0   unknown\n" in printed
+    assert experiment["overlap"]["train/test"] == {"id": 0, "audio": 0, "sentence": 0, "speaker": None}
+    assert "labels with characters outside the vocabulary" in printed
+    assert [part["n_labels"] for part in experiment["outside_vocabulary"].values()] == [192, 24, 24]
+    assert "not the file that script 1 described" not in printed
     evaluations = [row["step"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row]
     assert evaluations == [4, 8, 12]
     assert (model / "training_curve.png").read_bytes().startswith(b"\x89PNG")
@@ -201,8 +277,8 @@ def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(tr
     assert "finished" in run(arguments)
     assert (tmp_path / "model" / "experiment.json").read_bytes() == experiment
 
-    changed = run([*arguments, "--learning-rate", "1e-5"], status=1)
-    assert "learning_rate" in changed
+    changed = run([*arguments, "--learning-rate", "1e-5", "--extra-tokens", "5"], status=1)
+    assert "learning_rate" in changed and "extra_tokens was None, is 5" in changed
     assert "Traceback" not in changed
 
 
@@ -238,6 +314,27 @@ def test_check_looks_at_all_inputs_and_writes_nothing(processed, tmp_path):
     printed = run(command(2, "--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--check"), cwd=tmp_path)
     assert "all inputs are usable" in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_speakers_stay_in_one_split_where_the_manifest_knows_them(processed, tmp_path):
+    shutil.copy(processed[0] / "foreign.jsonl", tmp_path / "korean.jsonl")  # the demo's foreign speakers are known
+    shutil.copy(processed[0] / "preprocessing.json", tmp_path)
+    arguments = ["--base-model", BASE, "--recipe", "demo", "--group-by", "speaker", "--check"]
+    printed = run(command(2, "--data", tmp_path, *arguments))
+    rows = [line.split() for line in printed.splitlines() if line.startswith(("  train/", "  validation/"))]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("train/validation", "0"), ("train/test", "0"), ("validation/test", "0"),
+    ]  # fmt: skip
+    assert "korean.jsonl is not the file that script 1 described" in printed
+    printed = run(command(2, "--data", processed[0], *arguments), status=1)
+    assert "Pass --group-by sentence" in printed and "Traceback" not in printed
+
+
+def test_extra_tokens_are_the_characters_that_training_holds_often_enough(processed, tmp_path):
+    arguments = ["--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--extra-tokens", "2", "--check"]
+    printed = run(command(2, *arguments), cwd=tmp_path)
+    assert "tokens added: . , ? ! 0;" in printed
+    assert "lowest reachable CER" in printed  # other digits, and letters, were seen once
 
 
 @pytest.fixture
@@ -296,7 +393,10 @@ def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_c
     ("number", "arguments", "status", "told"),
     [
         (1, ["--korean", "nowhere"], 1, "nowhere does not exist"),
-        (1, ["--korean", "."], 1, "no *scripts.txt"),
+        (1, ["--korean", str(KOREAN / "1.Training" / "2.원천데이터")], 1, "no *scripts.txt"),
+        (1, ["--korean", str(BASE)], 1, "has no usable clip: label unreadable"),
+        (1, ["--korean", str(KOREAN), "--base-model", "nowhere"], 1, "no model folder nowhere"),
+        (1, ["--korean", str(KOREAN), "--output", "/proc/x"], 1, "/proc/x cannot be used"),
         (1, [], 2, "--korean"),
         (1, ["--korean", ".", "--jobs", "0"], 2, "--jobs 0"),
         (2, ["--data", "nowhere"], 1, "Run 'model_tuning/1. script_preprocessing.py' first"),

@@ -1,6 +1,9 @@
+import json
+import os
 import random
 from collections import Counter
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -9,10 +12,21 @@ from hypothesis import strategies as st
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance
 from korean_asr.recipes import RECIPES
-from korean_asr.splits import MIN_CLIPS, sentence_key, split_sizes, split_utterances, training_pool
+from korean_asr.splits import (
+    MIN_CLIPS,
+    Split,
+    drawn_speakers,
+    overlaps,
+    printed_split,
+    sentence_key,
+    split_sizes,
+    split_utterances,
+    training_pool,
+)
 
 V1, V3 = RECIPES["v1"], RECIPES["v3"]
 ALL_CLIPS = replace(V3, clips_before_split=None)
+BY_SPEAKER = replace(ALL_CLIPS, group_by="speaker")
 
 
 def clips(n_clips, n_sentences=None, **facts):
@@ -210,3 +224,226 @@ def test_too_few_clips_are_refused_and_the_message_says_what_was_drawn_from():
     assert str(failure.value) == "9 clips are too few to split 8:1:1: at least 10 are needed."
     with pytest.raises(DataError, match=r"3 clips are too few .* 일상 \(theme dialog\): 3 of 103 clips\."):
         split_utterances(clips(3) + clips(100, theme="hobby"), V3)
+
+
+def spoken(*n_clips):
+    """So many clips of each speaker, each with a sentence of its own."""
+    speakers = [f"speaker {n}" for n, count in enumerate(n_clips) for _ in range(count)]
+    return [replace(clip, speaker=speaker) for clip, speaker in zip(clips(len(speakers)), speakers, strict=True)]
+
+
+def slowly_drawn(speakers, n_clips, wanted, n_left):
+    """drawn_speakers by trying every choice: the nearest sum, the smaller of two, the earliest speakers of several."""
+    choices = [taken for taken in product((True, False), repeat=len(speakers)) if 0 < sum(taken) <= len(taken) - n_left]
+    chosen = [[speaker for speaker, take in zip(speakers, taken, strict=True) if take] for taken in choices]
+    return set(min(chosen, key=lambda names: (abs(total(names, n_clips) - wanted), total(names, n_clips))))
+
+
+def total(speakers, n_clips):
+    return sum(n_clips[speaker] for speaker in speakers)
+
+
+@settings(derandomize=True, max_examples=150, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=3, max_size=8), st.integers(1, 40), st.integers(1, 2))
+def test_speakers_are_drawn_as_trying_every_choice_would(counts, wanted, n_left):
+    speakers = [f"speaker {n}" for n in range(len(counts))]
+    n_clips = dict(zip(speakers, counts, strict=True))
+    assert drawn_speakers(speakers, n_clips, wanted, n_left) == slowly_drawn(speakers, n_clips, wanted, n_left)
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=3, max_size=7).filter(lambda counts: sum(counts) >= 10), st.integers(0, 9))
+def test_a_speaker_never_lies_in_two_splits_and_no_clip_is_lost(counts, seed):
+    utterances = spoken(*counts)
+    split = split_utterances(utterances, replace(BY_SPEAKER, seed=seed))
+    assert Counter(everything(split)) == Counter(utterances)
+    found = [{clip.speaker for clip in part} for part in split.parts().values()]
+    assert all(found)
+    assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
+    n_clips = Counter(clip.speaker for clip in utterances)
+    speakers = sorted(n_clips)
+    tenth = len(utterances) // 10
+    assert len(split.test) == total(slowly_drawn(speakers, n_clips, tenth, 2), n_clips)
+    rest = [speaker for speaker in speakers if speaker not in found[2]]
+    assert len(split.validation) == total(slowly_drawn(rest, n_clips, tenth, 1), n_clips)
+
+
+@pytest.mark.parametrize(
+    ("counts", "wanted", "exact"),
+    [
+        ((10,) * 10, (80, 10, 10), True),
+        ((1,) * 10, (8, 1, 1), True),
+        ((7, 3, 6, 4, 80), (80, 10, 10), True),
+        ((4, 4, 4), (4, 4, 4), False),
+        ((1, 1, 98), (98, 1, 1), False),
+        ((40, 50, 10), (50, 40, 10), False),
+        ((30, 30, 30, 9), (60, 30, 9), False),
+    ],
+)
+def test_sizes_are_as_near_to_8_1_1_as_speakers_allow(counts, wanted, exact):
+    for seed in range(10):
+        split = split_utterances(spoken(*counts), replace(BY_SPEAKER, seed=seed))
+        assert sizes(split) == wanted
+        note = f"each speaker was kept whole: {wanted[0]} / {wanted[1]} / {wanted[2]} of {sum(counts)} clips"
+        assert [note in line for line in split.notes[2:]] == ([] if exact else [True])
+
+
+def test_speakers_are_drawn_by_the_seed_and_not_by_the_order_of_the_listing():
+    utterances = spoken(*[5 + n % 7 for n in range(40)])
+    shuffled = utterances.copy()
+    random.Random(7).shuffle(shuffled)
+    splits = [split_utterances(utterances, replace(BY_SPEAKER, seed=seed)) for seed in range(8)]
+    assert split_utterances(shuffled, replace(BY_SPEAKER, seed=3)) == splits[3]
+    assert len({frozenset(clip.speaker for clip in split.test) for split in splits}) == 8
+
+
+def test_seed_42_draws_the_same_speakers_on_every_machine():
+    # The second shuffle of ten by random.Random(42), worked out apart: 3 5 2 4 1 8 7 0 6 9.
+    split = split_utterances(spoken(*[1] * 10), BY_SPEAKER)
+    assert [clip.speaker[-1] for clip in (*split.test, *split.validation)] == ["3", "5"]
+
+
+def test_clips_of_unknown_speakers_are_left_out_before_the_selection_and_counted():
+    unknown = [replace(clip, id=f"unknown {n}", speaker=who) for n, clip in enumerate(clips(25)) for who in (None, "")]
+    utterances = spoken(*[5] * 20) + unknown
+    split = split_utterances(utterances, replace(BY_SPEAKER, clips_before_split=80))
+    assert sum(sizes(split)) == 80
+    assert all(clip.speaker for clip in everything(split))
+    assert "speaker unknown: 50 of 150 clips, which were left out." in split.notes
+    assert not any("unknown" in note for note in split_utterances(spoken(*[5] * 20), BY_SPEAKER).notes)
+
+
+@pytest.mark.parametrize(
+    ("utterances", "told"),
+    [
+        (clips(40), "none of the 40 clips names its speaker"),
+        (clips(40, speaker=""), "none of the 40 clips names its speaker"),
+        (spoken(30), "30 clips of 1 speaker(s) leave a split empty"),
+        (spoken(30, 10), "40 clips of 2 speaker(s) leave a split empty"),
+        (spoken(3, 3, 3) + clips(40), "9 clips are too few to split 8:1:1"),
+    ],
+)
+def test_speakers_that_make_no_three_splits_are_refused_in_one_line(utterances, told):
+    with pytest.raises(DataError) as failure:
+        split_utterances(utterances, BY_SPEAKER)
+    assert str(failure.value).startswith(told) and "\n" not in str(failure.value)
+    assert "--group-by sentence" in str(failure.value) or "too few" in told
+
+
+def test_caps_keep_the_first_of_each_part_and_no_speaker_in_two():
+    recipe = replace(V1, group_by="speaker", split_caps=(30, 3, 3))
+    split = split_utterances(spoken(*[6] * 20), recipe)
+    whole = split_utterances(spoken(*[6] * 20), replace(recipe, split_caps=None))
+    assert sizes(split) == (30, 3, 3)
+    assert split.train == whole.train[:30] and split.test == whole.test[:3]
+    assert len({clip.speaker for clip in split.train}) > 5  # by chance, not speaker after speaker
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """A clip of an audio file with this content, at a path of its own where no name is given."""
+    names = iter(range(1_000))
+
+    def clip(content, name=None, duration=1.0, text=None, speaker=None, id=None):
+        number = next(names)
+        path = tmp_path / (name or f"{number}.wav")
+        if content is not None:
+            path.write_bytes(content)
+        return Utterance(id or f"clip {number}", str(path), duration, text or f"문장 {number}", speaker)
+
+    return clip
+
+
+def counts_of(split, kind):
+    return [counts[kind] for counts in overlaps(split).values()]
+
+
+def test_overlap_is_counted_in_clips_of_the_second_split_that_the_first_holds(recorded):
+    split = Split(
+        [recorded(b"a", text="밥 먹었어?", speaker="김"), recorded(b"b", text="네.", id="same")],
+        [recorded(b"c", text="밥먹었어", speaker="이"), recorded(b"d", speaker="김", id="same")],
+        [
+            recorded(b"a", text="밥 먹었어!", speaker="이"),
+            recorded(b"a", text="밥 먹었어", speaker="이"),
+            recorded(b"f"),
+        ],
+        (),
+    )
+    assert overlaps(split) == {
+        "train/validation": {"id": 1, "audio": 0, "sentence": 1, "speaker": 1},
+        "train/test": {"id": 0, "audio": 2, "sentence": 2, "speaker": 0},
+        "validation/test": {"id": 0, "audio": 0, "sentence": 2, "speaker": 2},
+    }
+    assert json.loads(json.dumps(overlaps(split))) == overlaps(split)
+
+
+def test_the_same_audio_is_found_under_another_name_and_through_links(recorded, tmp_path):
+    one = recorded(b"sound")
+    os.link(one.audio_filepath, tmp_path / "hard.wav")
+    (tmp_path / "soft.wav").symlink_to(one.audio_filepath)
+    others = [recorded(b"sound"), recorded(None, "hard.wav"), recorded(None, "soft.wav"), recorded(b"other")]
+    assert counts_of(Split([one], others, [one], ()), "audio") == [3, 1, 1]
+
+
+def test_audio_is_read_once_and_only_where_another_split_has_its_duration(recorded, monkeypatch):
+    read = []
+    monkeypatch.setattr("korean_asr.splits.file_checksum", lambda path: read.append(path.name) or path.read_bytes())
+    one = recorded(b"one", "one.wav", 1.0)
+    split = Split(
+        [one, one, recorded(b"two", "two.wav", 2.0), recorded(b"two", "twin.wav", 2.0)],
+        [recorded(b"six", "six.wav", 1.0), recorded(b"two", "third.wav", 3.0)],
+        [recorded(b"ten", "ten.wav", 4.0)],
+        (),
+    )
+    assert counts_of(split, "audio") == [0, 0, 0]
+    assert sorted(read) == ["one.wav", "six.wav"]
+
+
+def test_missing_audio_overlaps_with_nothing(recorded, tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+    gone = [recorded(None, "gone.wav"), recorded(None, "folder.wav"), recorded(None, "\0.wav")]
+    assert counts_of(Split(gone, gone, gone, ()), "audio") == [0, 0, 0]
+    assert counts_of(Split(gone, gone, gone, ()), "id") == [3, 3, 3]
+
+
+def test_speaker_overlap_is_unknown_where_nobody_is_known(recorded):
+    known, unknown = recorded(b"a", speaker="김"), recorded(b"b")
+    assert counts_of(Split([unknown], [unknown], [unknown], ()), "speaker") == [None] * 3
+    assert counts_of(Split([known, unknown], [unknown], [known, known], ()), "speaker") == [None, 2, None]
+
+
+def test_a_split_by_speaker_overlaps_in_no_speaker_and_one_by_sentence_in_no_sentence():
+    utterances = [replace(clip, text=f"문장 {n % 30}") for n, clip in enumerate(spoken(*[10] * 20))]
+    assert counts_of(split_utterances(utterances, BY_SPEAKER), "speaker") == [0, 0, 0]
+    assert counts_of(split_utterances(utterances, ALL_CLIPS), "sentence") == [0, 0, 0]
+    as_they_fall = split_utterances(utterances, replace(ALL_CLIPS, group_by="none"))
+    assert min(counts_of(as_they_fall, "speaker") + counts_of(as_they_fall, "sentence")) > 0
+
+
+def test_sizes_and_overlap_are_printed_as_tables(recorded):
+    part = [recorded(b"a", duration=1800.0, speaker="김"), recorded(b"b", duration=3600.0)]
+    split = Split(part, [recorded(b"c", text=part[0].text)], [recorded(b"d", speaker="김")], ("a note.",))
+    assert printed_split(split, overlaps(split)).splitlines() == [
+        "a note.",
+        "split · 분할              clips     hours  speakers",
+        "  train                       2      1.50         1",
+        "  validation                  1      0.00   unknown",
+        "  test                        1      0.00         1",
+        "overlap · 겹침: clips of the second split that are also in the first, by",
+        "                             id     audio  sentence   speaker",
+        "  train/validation            0         0         1   unknown",
+        "  train/test                  0         0         0         1",
+        "  validation/test             0         0         0   unknown",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("test", "told"),
+    [
+        ({"id": "clip 0"}, "the same clip lies in two splits (train/test 1 by id)"),
+        ({"content": b"a"}, "the same clip lies in two splits (train/test 1 by audio)"),
+    ],
+)
+def test_a_clip_that_lies_in_two_splits_is_told_in_one_line(recorded, test, told):
+    split = Split([recorded(b"a")], [recorded(b"b")], [recorded(**{"content": b"c", **test})], ())
+    assert printed_split(split, overlaps(split)).splitlines()[-1].startswith(told)

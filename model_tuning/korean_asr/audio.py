@@ -1,6 +1,7 @@
 """One audio file -> mono float32 waveform at 16 kHz; durations without decoding."""
 
 import os
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ SAMPLE_RATE = 16_000  # of wav2vec2
 # strides 5,2,2,2,2,2,2), and makes no frame of less.
 MIN_SAMPLES = 400
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac"}
+HEAD_BYTES = 512  # a WAV header takes 44, with a list of tags a few hundred
+MAX_SAMPLE_RATE = 655_350  # of FLAC; beyond it a header is damaged
 # Data sizes that a program writes which cannot go back to fill in the header: ffmpeg the second, sox the third.
 STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
 
@@ -23,11 +26,12 @@ class UnreadableAudio(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """duration in seconds; sample_rate and channels as the file has them."""
+    """duration in seconds; sample_rate and channels as the file has them; headerless: a .wav of samples alone."""
 
     duration: float
     sample_rate: int
     channels: int
+    headerless: bool = False
 
 
 def audio_info(path: str | Path) -> AudioInfo:
@@ -35,24 +39,67 @@ def audio_info(path: str | Path) -> AudioInfo:
 
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated, too short.
     """
-    path = Path(path)
     try:
-        n_bytes = path.stat().st_size
-        if n_bytes == 0:
-            raise UnreadableAudio("audio empty")
-        with _opened(path) as file:
-            n_frames, sample_rate, channels = file.frames, file.samplerate, file.channels
-            if n_frames == 0:
-                raise UnreadableAudio("audio empty")
-            _refuse_truncated(path, file, n_bytes)
+        # Not to wait for a pipe that nobody writes into.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            head = os.read(descriptor, HEAD_BYTES) if stat.S_ISREG(status.st_mode) else None
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise UnreadableAudio("audio missing") from None
+    except (OSError, ValueError):
+        raise UnreadableAudio("audio unreadable") from None
+    if head is None:
+        raise UnreadableAudio("audio unreadable")
+    if status.st_size == 0:
+        raise UnreadableAudio("audio empty")
+    info = _plain_wav_info(head, status.st_size) or _info_by_libsndfile(Path(path), status.st_size)
+    if info.duration == 0:
+        raise UnreadableAudio("audio empty")
+    if info.duration * SAMPLE_RATE < MIN_SAMPLES:
+        raise UnreadableAudio("audio too short")
+    return info
+
+
+def _plain_wav_info(head: bytes, n_bytes: int) -> AudioInfo | None:
+    """The usual RIFF file of PCM samples, ten times as fast as through libsndfile; None for everything else.
+
+    Layout: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991.
+    """
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return None
+    place, form = 12, None
+    while place + 8 <= len(head):
+        name, size = struct.unpack_from("<4sI", head, place)
+        place += 8
+        if name == b"fmt " and size >= 16 and place + 16 <= len(head):
+            form = struct.unpack_from("<HHIIHH", head, place)
+        elif name == b"data":
+            if form is None or size in STREAMED_SIZES:
+                return None
+            encoding, channels, sample_rate, _, frame_bytes, bits = form
+            if encoding != 1 or bits not in (8, 16, 24, 32) or not channels or frame_bytes != channels * bits // 8:
+                return None
+            if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+                return None
+            if place + size > n_bytes:
+                raise UnreadableAudio("audio truncated")
+            return AudioInfo(size // frame_bytes / sample_rate, sample_rate, channels)
+        place += size + size % 2
+    return None
+
+
+def _info_by_libsndfile(path: Path, n_bytes: int) -> AudioInfo:
+    try:
+        with _opened(path) as file:
+            if file.frames:
+                _refuse_truncated(path, file, n_bytes)
+            headerless = file.format == "RAW" and path.suffix.lower() != ".pcm"
+            return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels, headerless)
     except (soundfile.SoundFileError, OSError):
         raise UnreadableAudio("audio unreadable") from None
-    duration = n_frames / sample_rate
-    if duration * SAMPLE_RATE < MIN_SAMPLES:
-        raise UnreadableAudio("audio too short")
-    return AudioInfo(duration, sample_rate, channels)
 
 
 def read_waveform(path: str | Path) -> np.ndarray:
@@ -84,11 +131,39 @@ def read_waveform(path: str | Path) -> np.ndarray:
 
 def _opened(path: Path) -> soundfile.SoundFile:
     name = os.fsencode(path)  # bytes: soundfile cannot encode the name of a file unpacked in another code page
-    if path.suffix.lower() == ".pcm":  # KsponSpeech's: no header; an odd last byte is dropped by libsndfile
-        return soundfile.SoundFile(
-            name, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
-        )
-    return soundfile.SoundFile(name)
+    if path.suffix.lower() == ".pcm":
+        with path.open("rb") as file:
+            has_header = file.read(4) in (b"RIFF", b"fLaC")  # renamed, or converted in place
+        return soundfile.SoundFile(name) if has_header else _opened_raw(name)
+    try:
+        return soundfile.SoundFile(name)
+    except soundfile.SoundFileError:
+        if path.suffix.lower() == ".wav" and _holds_samples_alone(path):
+            return _opened_raw(name)
+        raise
+
+
+def _opened_raw(name: bytes) -> soundfile.SoundFile:
+    """KsponSpeech's format: no header; an odd last byte is dropped by libsndfile."""
+    return soundfile.SoundFile(
+        name, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
+    )
+
+
+def _holds_samples_alone(path: Path) -> bool:
+    """Whether a .wav without a RIFF header is speech in 16-bit samples, as some in circulation are, or damaged.
+
+    Neighbouring samples of speech are alike: their correlation was 0.82 to 0.96 in ten real clips, and at least 0.80 in the
+    demo's; in compressed, encrypted and random bytes it is 0, in text up to 0.7. Text holds no zero byte, speech many.
+    """
+    with path.open("rb") as file:
+        content = file.read(1 << 16)
+    samples = np.frombuffer(content[: len(content) // 2 * 2], dtype="<i2").astype(np.float64)
+    if len(samples) < MIN_SAMPLES or b"\0" not in content:
+        return False
+    samples -= samples.mean()
+    power = np.dot(samples, samples)
+    return bool(power > 0 and np.dot(samples[1:], samples[:-1]) / power > 0.5)
 
 
 def _refuse_truncated(path: Path, file: soundfile.SoundFile, n_bytes: int) -> None:

@@ -1,227 +1,641 @@
-"""A corpus on disk -> raw utterances: labels joined to audio by file name, every file of either kind accounted for."""
+"""A corpus on disk -> raw utterances: labels joined to audio by file name, every file of either kind accounted for.
 
+A corpus is a folder, or one manifest or label file. What its labels are is seen from their names and keys:
+
+    *scripts.txt  *.trn     `path :: text`, a clip a line       한국인 대화 음성, KsponSpeech
+    *metadata.txt           what 한국인 대화 음성 tells of its clips
+    *.json                  one clip                            외국인 한국어 발화, 자유대화, 71469, 71479
+    *.json  *.jsonl         `{"audio_filepath": …, "text": …}`  a manifest, a clip a line
+    <clip>.txt              the text of the clip beside it, where the corpus has none of the above
+
+Label archives (.tar .tar.gz .tgz .zip) are read where they lie and never unpacked. What a label or an archive says is never
+used to open or write a file of another folder: a clip's audio is looked up among the files that were found.
+"""
+
+import hashlib
+import io
 import json
 import os
+import shlex
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any
 
 from tqdm import tqdm
 
+from .archives import (
+    ARCHIVE_ERRORS,
+    ARCHIVE_SUFFIXES,
+    MAX_LABEL_FILE_BYTES,
+    TOO_LARGE,
+    UNPACK_COMMANDS,
+    UNREADABLE,
+    UNSAFE,
+    Member,
+    archive_names,
+    label_members,
+    leaves_its_folder,
+    opened_file,
+    problem_of,
+)
 from .audio import AUDIO_SUFFIXES
 from .errors import DataError
+from .manifest import OPTIONAL_KEYS
 
+# A label line of a clip takes some hundred bytes, a JSON label two thousand.
+MAX_LINE_BYTES = 1 << 20
+MAX_KNOWN = 10_000  # sets of facts that are kept to be shared
 # 한국인 대화 음성: metadata fields whose meaning is established, and their codes. Fields 1, 2, 5 and 7 are not, so no
 # speaker is read from them.
 GENDER_FIELD, AGE_FIELD, RESIDENCE_FIELD, QUALITY_FIELD, N_FIELDS = 3, 4, 6, 8, 9
 AGES = {"C": "유아", "T": "청소년", "A": "성인", "S": "고령", "Z": "기타"}
 RESIDENCES = {"1": "서울·경기", "2": "강원", "3": "충청", "4": "경상", "5": "전라", "6": "제주", "9": "기타"}
 QUALITIES = {"1": "정상", "2": "노이즈", "3": "잡음", "4": "원거리"}
+GENDERS = {"남": "M", "여": "F", "남성": "M", "여성": "F", "남자": "M", "여자": "F"}  # 자유대화; the others write M, F
+
+Facts = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RawUtterance:
-    """One label line or one lone file: `raw` is the transcript as it stands, `audio` its file.
+    """One label line or one lone file: `raw` is the transcript as it stands, `audio` the path of its file.
 
     reason is set where the clip can only be rejected; encoding is that of the label; facts are Utterance fields.
     """
 
     id: str
     raw: str
-    audio: Path | None
+    audio: str | None
     reason: str | None = None
     encoding: str = "utf-8"
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def korean_utterances(root: Path) -> Iterator[RawUtterance]:
-    """한국인 대화 음성 (AI Hub 130), unpacked: every `*scripts.txt` under root, joined with audio and metadata by stem.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a label gets of the audio that it names: the id of the clip, its file, or the reason why there is none."""
 
-    Yields label lines in sorted order of their files, then audio that no label names. Raises DataError for a folder that
-    is not there or holds no scripts.
+    id: str
+    audio: str | None
+    reason: str | None
+    facts: Facts = ()
+
+
+class AudioIndex:
+    """The audio files of a corpus by stem, and which of them a label has claimed.
+
+    A million clips must not take a gigabyte. So a clip costs its stem and one reference: all clips of one folder, suffix and
+    metadata share one entry, (facts, places), a place being (folder, suffix or whole name, claimed).
     """
-    files = _files(root)
-    scripts = [path for path in files if path.name.endswith("scripts.txt")]
-    if not scripts:
-        raise DataError(
-            f"{root} holds no *scripts.txt, so it is no unpacked 한국인 대화 음성. Unpack the [라벨] and [원천] archives "
-            "there, or pass the folder that holds 1.Training. · 압축을 푼 폴더를 지정하세요."
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._entries: dict[str, tuple] = {}
+        self._shared: dict[tuple, tuple] = {}
+        self._real_folders: dict[str, str] = {}
+        self._other_ids: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, stem: str) -> bool:
+        return stem in self._entries
+
+    def add(self, folder: str, name: str) -> None:
+        """A file that was found."""
+        stem = stem_of(name)
+        suffix = name[len(stem) :] if name.startswith(stem) else "/" + name  # macOS writes the name decomposed
+        facts, places = self._entries.get(stem, ((), ()))
+        # Sorted: the order of a folder listing differs between machines.
+        self._put(
+            stem, facts, tuple(sorted((*places, (folder, suffix, False)))) if places else ((folder, suffix, False),)
         )
-    audio = _audio_by_stem(files)
-    facts = _korean_facts(path for path in files if path.name.endswith("metadata.txt"))
-    seen: set[str] = set()
-    for path in scripts:
-        for line, encoding in _decoded_lines(path):
-            if not line.strip():
-                continue
-            audio_name, separator, raw = map(str.strip, line.partition("::"))
-            if not separator:
-                stem = _stem(line.split()[0])
-                seen.add(stem)  # its audio is accounted for by this line
-                yield RawUtterance(stem, line, None, "label unreadable", encoding)
-                continue
-            stem = _stem(audio_name)
-            found, reason = _joined_audio(audio_name, audio, seen)
-            seen.add(stem)
-            label_facts = {"theme": stem.rpartition("_")[0] or None, "part": _part(path), **facts.get(stem, {})}
-            yield RawUtterance(stem, raw, found, reason, encoding, label_facts)
-    yield from _lone_audio(audio, seen)
+
+    def describe(self, name: str, facts: Facts) -> None:
+        """Facts of the clip of that name, if there is one."""
+        stem = stem_of(name)
+        if entry := self._entries.get(stem):
+            self._put(stem, facts, entry[1])
+
+    def claim(self, name: str) -> Claim:
+        """The clip that a label means by `name`, which may lead through folders that are called otherwise here."""
+        stem = stem_of(name)
+        facts, places = self._entries.get(stem, (None, ()))
+        if not places:
+            self._put(stem, (), ())  # a second label of this name is a duplicate
+            return Claim(stem, None, "no audio" if facts is None else "duplicate id")
+        best = 0
+        if len(places) > 1:
+            # The same name more than once: the folders that agree best with the label's, then the suffix that it names.
+            *folders, base = _parts(name)
+            best = max(
+                range(len(places)),
+                key=lambda i: (
+                    *_agreement(_parts(places[i][0]), folders),
+                    base == stem + places[i][1],
+                    places[i][1] == ".wav",
+                    -i,
+                ),
+            )
+        return self._claimed(stem, facts, places, best)
+
+    def claim_file(self, folder: str, name: str) -> Claim:
+        """The very file that a manifest names."""
+        stem = stem_of(name)
+        facts, places = self._entries.get(stem, ((), ()))
+        for i, (known, suffix, _) in enumerate(places):
+            if _file_name(stem, suffix) == name and (known == folder or self._real(known) == self._real(folder)):
+                return self._claimed(stem, facts, places, i)
+        suffix = name[len(stem) :] if name.startswith(stem) else "/" + name
+        return self._claimed(stem, facts, (*places, (folder, suffix, False)), len(places))
+
+    def is_new_id(self, name: str) -> bool:
+        """Whether no clip has this id yet, which a manifest gives and which is not the stem; it has from now on."""
+        is_new = name not in self._other_ids and name not in self._entries
+        self._other_ids.add(name)
+        return is_new
+
+    def unclaimed(self) -> Iterator[RawUtterance]:
+        """Every file that no label claimed, by name: those of a claimed clip are copies of it."""
+        for stem in sorted(self._entries):
+            places = self._entries[stem][1]
+            claimed = {folder for folder, _, taken in places if taken}
+            for folder, suffix, taken in places:
+                if not taken:
+                    reason = "audio copy" if folder in claimed else "no label"
+                    yield RawUtterance(stem, "", self._path(stem, folder, suffix), reason)
+
+    def _claimed(self, stem: str, facts: Facts, places: tuple, chosen: int) -> Claim:
+        folder, suffix, _ = places[chosen]
+        if any(taken and known == folder for known, _, taken in places):
+            return Claim(stem, None, "duplicate id")
+        is_second = stem in self._other_ids or any(taken for _, _, taken in places)
+        self._put(stem, facts, (*places[:chosen], (folder, suffix, True), *places[chosen + 1 :]))
+        path = self._path(stem, folder, suffix)
+        if is_second:
+            way = os.path.relpath(folder, self._root)  # "." for the root: a bare stem would be the first clip's id
+            name = os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}"
+            return Claim(name, path, None, facts)
+        return Claim(stem, path, None, facts)
+
+    def _put(self, stem: str, facts: Facts, places: tuple) -> None:
+        entry = (facts, places)
+        self._entries[stem] = self._shared.setdefault(entry, entry)
+
+    def _path(self, stem: str, folder: str, suffix: str) -> str:
+        # The folder alone is resolved: a link .pcm -> store/abc123 must keep the name that tells its format.
+        return f"{self._real(folder)}/{_file_name(stem, suffix)}"
+
+    def _real(self, folder: str) -> str:
+        real = self._real_folders.get(folder)
+        if real is None:
+            real = self._real_folders[folder] = os.path.realpath(folder)
+        return real
 
 
-def foreign_utterances(root: Path) -> Iterator[RawUtterance]:
-    """외국인 한국어 발화 음성 (AI Hub 505), unpacked: every `*.json` under root, joined with its audio by stem.
+def _file_name(stem: str, suffix: str) -> str:
+    return suffix[1:] if suffix.startswith("/") else stem + suffix
 
-    A read-aloud label is ReadingLabelText, an answer AnswerLabelText. Order and errors as korean_utterances.
+
+@dataclass(slots=True)
+class Listing:
+    """What was found of a corpus: its label files and archives, its audio, and what the user should be told.
+
+    n_label_files and digest are complete once raw_utterances has come to its end.
     """
-    files = _files(root)
-    labels = [path for path in files if path.suffix.lower() == ".json"]
-    if not labels:
-        raise DataError(
-            f"{root} holds no *.json label, so it is no unpacked 외국인 한국어 발화. Unpack the label and audio archives "
-            "there, or pass the folder that holds 1.Training. · 압축을 푼 폴더를 지정하세요."
+
+    place: Path
+    audio: AudioIndex
+    labels: list[str] = field(default_factory=list)
+    clip_texts: list[str] = field(default_factory=list)
+    label_archives: list[str] = field(default_factory=list)
+    audio_archives: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    n_label_files: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+
+def listed_corpus(place: Path, output: Path) -> Listing:
+    """Find the labels and the audio of a corpus: a folder, or a manifest. What lies in `output` is no part of it.
+
+    Raises DataError for a place that is not there, that holds no label, or whose audio is still in archives.
+    """
+    if place.is_file():
+        if place.suffix.lower() not in (".json", ".jsonl"):
+            raise DataError(
+                f"{place} is a file, but no manifest (*.json, *.jsonl). Pass its folder. · 폴더를 지정하세요."
+            )
+        return Listing(place, AudioIndex(str(place.parent)), labels=[str(place)])
+    if not place.is_dir():
+        what = "is neither a folder nor a file" if place.exists() else "does not exist"
+        raise DataError(f"{place} {what}. Pass the folder of the corpus, or a manifest. · 그런 폴더가 없습니다.")
+    if os.path.realpath(place) == os.path.realpath(output):
+        raise DataError(f"{place} is the folder to write into. Pass another --output. · 출력 폴더를 따로 지정하세요.")
+    listing = Listing(place, AudioIndex(str(place)))
+    archives = []
+    for folder, names in _folders(listing, output):
+        for name in names:
+            lower = name.lower()
+            if lower.endswith(_AUDIO_SUFFIXES):
+                listing.audio.add(folder, name)
+            elif is_label(lower) or is_metadata(lower):
+                listing.labels.append(f"{folder}/{name}")
+            elif lower.endswith(ARCHIVE_SUFFIXES):
+                archives.append(f"{folder}/{name}")
+    listing.labels.sort()
+    for archive in sorted(archives):
+        _file_archive(archive, listing)
+    if not listing.label_archives and not any(map(is_label, listing.labels)):
+        # Only now, since 한국인 대화 음성 has a text beside each clip too, and a million names take room.
+        listing.clip_texts = sorted(
+            f"{folder}/{name}"
+            for folder, names in _folders(listing, output)
+            for name in names
+            if name.lower().endswith(".txt") and stem_of(name) in listing.audio
         )
-    audio = _audio_by_stem(files)
-    seen: set[str] = set()
-    for path in labels:
-        text, encoding = "", "utf-8"
-        try:
-            text, encoding = _decoded(path.read_bytes())
-            label = json.loads(text)
-            name = str(label.get("fileName") or path.name)
-            raw, facts = _foreign_label(label)
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-            seen.add(_stem(path.name))  # its audio is accounted for by this line
-            yield RawUtterance(_stem(path.name), text[:200], None, "label unreadable", encoding)
+    has_labels = listing.clip_texts or listing.label_archives or any(map(is_label, listing.labels))
+    if listing.audio_archives and not len(listing.audio):
+        raise DataError(f"the audio of {place} is still packed: {unpack_hint(listing)} · 음성 압축을 먼저 푸세요.")
+    if not has_labels:
+        raise DataError(
+            f"{place} holds no labels: no *scripts.txt, *.trn, *.json or *.jsonl, no archive with some, no text beside a clip. "
+            "Pass the folder that holds 1.Training, or a manifest. · 전사 파일이 없습니다."
+        )
+    return listing
+
+
+def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
+    """Every label of a corpus in the order of its files, then the audio that no label claimed."""
+    for member in _members(listing, is_metadata):
+        if member.file:
+            _read_metadata(member.file, listing.audio)
+        elif is_metadata(member.name):
+            yield RawUtterance(member.name, "", None, member.problem)
+    for member in _members(listing, is_label):
+        if is_metadata(member.name):  # refused, and told above
             continue
-        stem = _stem(name)
-        if stem not in audio and _stem(path.name) in audio:  # renamed together, the name inside forgotten
-            name, stem = path.name, _stem(path.name)
-        found, reason = _joined_audio(name, audio, seen)
-        seen.add(stem)
-        yield RawUtterance(stem, raw, found, reason, encoding, {**facts, "part": _part(path)})
-    yield from _lone_audio(audio, seen)
+        listing.n_label_files += 1
+        lower = member.name.lower()
+        try:
+            if member.problem:
+                yield RawUtterance(member.name, "", None, member.problem)
+            elif lower.endswith((".json", ".jsonl")):
+                yield from _json_labels(member, listing)
+            else:
+                yield from _script_labels(member, listing)
+        except ARCHIVE_ERRORS as error:  # damaged further down
+            yield RawUtterance(member.name, "", None, problem_of(error))
+    for path in listing.clip_texts:
+        listing.n_label_files += 1
+        for member in _opened(path):
+            yield _clip_text(member, listing)
+    yield from listing.audio.unclaimed()
 
 
-def _foreign_label(label: dict) -> tuple[str, dict[str, str]]:
-    """The transcript of one label file and the facts that are told; any key may be missing."""
-    transcription = label.get("transcription") or {}
-    reading = transcription.get("ReadingLabelText") or ""
-    raw = reading if reading.strip() else transcription.get("AnswerLabelText") or ""
-    skill = label.get("skill_info") or {}
-    facts = {
-        "speaker": (label.get("file_info") or {}).get("speakerID") or label.get("SpeakerID"),
-        "gender": (label.get("basic_info") or {}).get("gender"),
-        "first_language": skill.get("motherTongue") or skill.get("languageClass"),
-        "topik_level": skill.get("topikGrade"),
-        "country": (label.get("residence_info") or {}).get("country"),
-        "task": "read" if reading.strip() else "answer",
-    }
-    return str(raw), {key: str(value) for key, value in facts.items() if value}
+def is_label(name: str) -> bool:
+    """Whether a file of that name holds labels."""
+    return name.lower().endswith(("scripts.txt", ".trn", ".json", ".jsonl"))
 
 
-def _files(root: Path) -> list[Path]:
-    """Every file under root, links followed, sorted by path. Raises DataError where there is no such folder."""
-    if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}. Pass the folder of the unpacked corpus. · 그런 폴더가 없습니다.")
-    found, visited = [], set()
-    walk = tqdm(os.walk(root, followlinks=True), f"listing {root.name}", unit=" folders", delay=2)
-    for folder, subfolders, names in walk:
+def is_metadata(name: str) -> bool:
+    return name.lower().endswith("metadata.txt")
+
+
+def unpack_hint(listing: Listing) -> str:
+    """The command that unpacks the first audio archive, and how many others there are."""
+    first, *others = listing.audio_archives
+    command = UNPACK_COMMANDS[next(suffix for suffix in ARCHIVE_SUFFIXES if first.lower().endswith(suffix))]
+    command = command.format(archive=shlex.quote(first), folder=shlex.quote(os.path.dirname(first)))
+    likewise = f", and likewise {len(others):,} more" if others else ""
+    return f"run  {command}{likewise}. Label archives may stay packed."
+
+
+def stem_of(name: str) -> str:
+    """The name of a clip without folders and suffix, composed: macOS decomposes the Hangul of file names."""
+    base = _composed(name).rpartition("/")[2]
+    dot = base.rfind(".")
+    return base[:dot] if dot > 0 else base
+
+
+_AUDIO_SUFFIXES = tuple(AUDIO_SUFFIXES)
+
+
+def _composed(name: str) -> str:
+    name = name.strip().replace("\\", "/")
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in _composed(name).split("/") if part not in ("", ".")]
+
+
+def _agreement(folders: list[str], wanted: list[str]) -> tuple[int, int]:
+    """How many folders agree from the last one upwards, and how many in all."""
+    length = 0
+    for a, b in zip(reversed(folders), reversed(wanted), strict=False):
+        if a != b:
+            break
+        length += 1
+    return length, len({*folders} & {*wanted})
+
+
+def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder of the corpus with the names of its files, links followed."""
+    visited = {os.path.realpath(output)}
+    unreadable: list[OSError] = []
+    walk = os.walk(listing.place, followlinks=True, onerror=unreadable.append)
+    for folder, subfolders, names in tqdm(walk, f"listing {listing.place.name}", unit=" folders", delay=2):
         real = os.path.realpath(folder)
-        if real in visited:  # a link that leads back
+        if real in visited:  # a link that leads back, or the folder that is written into
             subfolders.clear()
             continue
         visited.add(real)
         # macOS puts a `._name` beside each file that it copies to a foreign disk.
-        found += [Path(folder, name) for name in names if not name.startswith("._")]
-    return sorted(found)
+        yield folder, [name for name in names if not name.startswith("._")]
+    notes = (f"{error.filename} was left out: {error.strerror}." for error in unreadable)
+    listing.notes += [note for note in notes if note not in listing.notes]
 
 
-def _label_path(name: str) -> PurePosixPath:
-    """A path as a label writes it, composed: macOS decomposes the Hangul of file names."""
-    return PurePosixPath(unicodedata.normalize("NFC", name.strip().replace("\\", "/")))
+def _file_archive(archive: str, listing: Listing) -> None:
+    """Tell whether an archive holds labels, audio or both; by its place or name where AI Hub's tell it."""
+    parts = _parts(archive)
+    if (
+        "[원천]" in parts[-1]
+        or parts[-1].startswith(("TS_", "VS_"))
+        or any("원천데이터" in part for part in parts[:-1])
+    ):
+        listing.audio_archives.append(archive)
+        return
+    names = archive_names(archive)
+    if any(name.lower().endswith(_AUDIO_SUFFIXES) for name in names):
+        listing.audio_archives.append(archive)
+    if not names or any(is_label(name) or is_metadata(name) for name in names):
+        listing.label_archives.append(archive)  # one that cannot be read is refused by name
 
 
-def _stem(name: str) -> str:
-    return _label_path(name).stem
+def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    """Label files on disk, then those in archives, but not those that lie unpacked beside them."""
+    for path in listing.labels:
+        if wanted(path):
+            yield from _opened(path)
+    unpacked = {
+        (os.path.basename(path), os.path.getsize(path))
+        for path in (listing.labels if listing.label_archives else ())
+        if wanted(path) and os.path.isfile(path)
+    }
+    for archive in listing.label_archives:
+        n_unpacked = 0
+        for member in label_members(archive, wanted):
+            if member.file and (member.base, member.n_bytes) in unpacked:
+                n_unpacked += 1
+            else:
+                yield member
+        if n_unpacked and wanted is is_label:
+            listing.notes.append(f"{archive}: {n_unpacked:,} label files lie unpacked as well, and are read once.")
 
 
-def _audio_by_stem(files: list[Path]) -> dict[str, list[Path]]:
-    # By stem, since a script may name .pcm where the file is .wav, and the demo's clips are .flac.
-    audio = defaultdict(list)
-    for path in files:
-        if path.suffix.lower() in AUDIO_SUFFIXES:
-            audio[_stem(path.name)].append(path)
-    return audio
+def _opened(path: str) -> Iterator[Member]:
+    """One label file on disk."""
+    try:
+        with opened_file(path) as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            if n_bytes > MAX_LABEL_FILE_BYTES:
+                yield Member(path, problem=TOO_LARGE)
+            else:
+                # Of no bytes are also the endless files that a link into /proc may lead to.
+                yield Member(path, file=file if n_bytes else io.BytesIO(), n_bytes=n_bytes)
+    except ARCHIVE_ERRORS as error:
+        yield Member(path, problem=problem_of(error))
 
 
-def _joined_audio(name: str, audio: dict[str, list[Path]], seen: set[str]) -> tuple[Path | None, str | None]:
-    """The audio file that a label means, or the reason why there is none."""
-    wanted = _label_path(name)
-    if wanted.stem in seen:
-        return None, "duplicate id"
-    candidates = audio.get(wanted.stem, [])
-    if not candidates:
-        return None, "no audio"
-    # The same name in two folders: the one whose folders agree longest with the label's path.
-    folders = wanted.parent.parts
-    return max(candidates, key=lambda path: _common_tail(_label_path(str(path)).parent.parts, folders)), None
+def _lines(file: IO[bytes], listing: Listing) -> Iterator[bytes | None]:
+    """Each line; None for one that is too long for any label, of which no more than MAX_LINE_BYTES is held."""
+    while line := file.readline(MAX_LINE_BYTES):
+        listing.digest.update(line)
+        if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
+            yield line
+            continue
+        while line and not line.endswith(b"\n"):
+            line = file.readline(MAX_LINE_BYTES)
+            listing.digest.update(line)
+        yield None
 
 
-def _common_tail(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    length = 0
-    for a, b in zip(reversed(one), reversed(other), strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
+    """`path :: text`, a clip a line. A script may carry another part's name, so the theme is the clip's."""
+    part = _part(member)
+    has_themes = member.name.lower().endswith("scripts.txt")
+    known: dict[tuple, dict[str, str]] = {}  # a million clips share a few hundred sets of facts
+    for number, line in enumerate(_lines(member.file, listing), 1):
+        if line is None:
+            yield RawUtterance(f"{member.name}, line {number}", "", None, TOO_LARGE)
+            continue
+        text, encoding = _decoded(line)
+        text = text.strip()
+        if not text:
+            continue
+        name, separator, raw = text.partition("::")
+        if not separator or b"\0" in line:
+            # The audio that it seems to name is accounted for by this line.
+            claim = listing.audio.claim(name.split()[0] if name.strip() else name)
+            yield RawUtterance(claim.id, text, None, UNREADABLE, encoding)
+            continue
+        if ".." in name and ".." in _parts(name):
+            yield RawUtterance(name.strip(), raw.strip(), None, UNSAFE, encoding)
+            continue
+        claim = listing.audio.claim(name)
+        theme = stem_of(name).rpartition("_")[0] if has_themes else ""
+        facts = known.get((theme, claim.facts))
+        if facts is None:
+            if len(known) > MAX_KNOWN:
+                known.clear()
+            told = {"theme": theme, "part": part, **dict(claim.facts)}
+            facts = known[theme, claim.facts] = {key: value for key, value in told.items() if value}
+        yield RawUtterance(claim.id, raw.strip(), claim.audio, claim.reason, encoding, facts)
 
 
-def _lone_audio(audio: dict[str, list[Path]], seen: set[str]) -> Iterator[RawUtterance]:
-    for stem in sorted(audio.keys() - seen):
-        yield RawUtterance(stem, "", audio[stem][0], "no label")
+def _json_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
+    """One label, or a manifest, a clip a line: every .jsonl, and a .json whose first line is a clip by itself."""
+    lines = enumerate(_lines(member.file, listing), 1)
+    first = next((item for item in lines if item[1] is None or item[1].strip()), (1, b""))
+    is_manifest = member.name.lower().endswith(".jsonl") or "audio_filepath" in (_json_object(first[1] or b"") or ())
+    content = bytearray()
+    for number, line in chain([first], lines):
+        if is_manifest and line is None:
+            yield RawUtterance(f"{member.name}, line {number}", "", None, TOO_LARGE)
+        elif is_manifest:
+            if line.strip():
+                yield _manifest_row(line, member, number, listing)
+        elif line is None or len(content) > MAX_LINE_BYTES:
+            yield RawUtterance(member.name, "", None, TOO_LARGE)
+            return
+        else:
+            content += line
+    if not is_manifest:
+        yield _json_label(bytes(content), member, listing)
 
 
-def _korean_facts(metadata_files: Iterator[Path]) -> dict[str, dict[str, str]]:
-    """Established metadata by the clip's stem; lines of another shape are passed over, since no clip depends on them."""
-    facts = {}
-    for path in tqdm(metadata_files, "metadata", unit=" files", delay=2):
-        for line, _ in _decoded_lines(path):
-            values = [value.strip() for value in line.split("|")]
+def _json_object(content: bytes) -> dict[str, Any] | None:
+    try:
+        label = json.loads(_decoded(content)[0])
+    except (ValueError, RecursionError):
+        return None
+    return label if isinstance(label, dict) else None
+
+
+def _json_label(content: bytes, member: Member, listing: Listing) -> RawUtterance:
+    """One clip, of whatever corpus its keys show."""
+    encoding = _decoded(content)[1]
+    # Labels and audio lie in trees alike: 1.Training/라벨링데이터/…/1. 한국생활, 1.Training/원천데이터/…/1. 한국생활.
+    folder = f"{os.path.dirname(member.path)}/{os.path.dirname(member.inside)}"
+    try:
+        name, raw, facts = _label_of(_json_object(content) or {})
+        name = name or member.base
+        if "\0" in name + raw:
+            raise ValueError
+    except (KeyError, TypeError, AttributeError, ValueError):
+        claim = listing.audio.claim(f"{folder}/{member.base}")  # its audio is accounted for by this line
+        return RawUtterance(claim.id, _decoded(content)[0][:200], None, UNREADABLE, encoding)
+    if leaves_its_folder(name):
+        return RawUtterance(name, raw, None, UNSAFE, encoding)
+    if stem_of(name) not in listing.audio and stem_of(member.base) in listing.audio:
+        name = member.base  # renamed together, the name inside forgotten
+    claim = listing.audio.claim(f"{folder}/{name}")
+    return RawUtterance(claim.id, raw, claim.audio, claim.reason, encoding, _told({**facts, "part": _part(member)}))
+
+
+def _told(facts: dict[str, Any]) -> dict[str, str]:
+    """What a label tells; a list or an object is no fact."""
+    return {key: str(value) for key, value in facts.items() if isinstance(value, (str, int, float)) and value != ""}
+
+
+def _label_of(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """(file name or "", transcript, facts) of a JSON label; any key but the transcript's object may be missing.
+
+    Raises KeyError for a label of no known corpus; TypeError or AttributeError where a value is of another kind.
+    """
+    if "transcription" in label:  # 외국인 한국어 발화 (505): read-aloud fills one pair of keys, answers the other
+        transcription = label["transcription"] or {}
+        reading = transcription.get("ReadingLabelText") or ""
+        raw = reading if reading.strip() else transcription.get("AnswerLabelText") or ""
+        skill = label.get("skill_info") or {}
+        return label.get("fileName") or "", raw + "", {
+            "speaker": (label.get("file_info") or {}).get("speakerID") or label.get("SpeakerID"),
+            "gender": (label.get("basic_info") or {}).get("gender"),
+            "first_language": skill.get("motherTongue") or skill.get("languageClass"),
+            "topik_level": skill.get("topikGrade"),
+            "country": (label.get("residence_info") or {}).get("country"),
+            "task": "read" if reading.strip() else "answer",
+        }  # fmt: skip
+    if "발화정보" in label:  # 자유대화
+        utterance, speaker = label["발화정보"], label.get("녹음자정보") or {}
+        return utterance.get("fileNm") or "", (utterance["stt"] or "") + "", {
+            "speaker": speaker.get("recorderId"),
+            "gender": GENDERS.get(speaker.get("gender"), speaker.get("gender")),
+            "age": speaker.get("age"),
+        }  # fmt: skip
+    # 영어 등 사용자의 한국어 음성 (71469, 71479): what was said stands in `orthographic`, `prompt` is what was asked for.
+    speaker = label.get("SpeakerMetadata") or {}
+    return label.get("fileName") or "", (label["RecordingMetadata"]["orthographic"] or "") + "", {
+        "speaker": label.get("UserID"),
+        "topik_level": speaker.get("topik_level"),
+        "country": speaker.get("nationality"),
+    }  # fmt: skip
+
+
+def _manifest_row(line: bytes, member: Member, number: int, listing: Listing) -> RawUtterance:
+    """A line of a manifest. Where the user names the manifest its audio may lie anywhere; it is only read."""
+    text, encoding = _decoded(line)
+    try:
+        row = _json_object(line) or {}
+        audio, raw = row["audio_filepath"] + "", (row["text"] or "") + ""
+        if "\0" in audio + raw or not audio.strip():
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        return RawUtterance(f"{member.name}, line {number}", text[:200], None, UNREADABLE, encoding)
+    path = os.path.normpath(os.path.join(os.path.dirname(member.path), audio))
+    if str(listing.place) == member.path and os.path.isfile(path):
+        claim = listing.audio.claim_file(*os.path.split(path))
+    elif ".." in _parts(audio) and not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(listing.place)):
+        return RawUtterance(audio, raw, None, UNSAFE, encoding)
+    else:
+        claim = listing.audio.claim(path)
+    told = _told({key: row.get(key) for key in ("id", *OPTIONAL_KEYS)})
+    given_id = told.pop("id", "")
+    name, reason = claim.id, claim.reason
+    if reason is None and given_id not in ("", stem_of(audio)):
+        name = given_id
+        reason = None if listing.audio.is_new_id(name) else "duplicate id"
+    if row.get("offset") and reason in (None, "duplicate id"):
+        reason = "part of a file"
+    return RawUtterance(name, raw, claim.audio, reason, encoding, told)
+
+
+def _clip_text(member: Member, listing: Listing) -> RawUtterance:
+    """The text beside a clip, as KsponSpeech has it: CP949 with CR, no name inside."""
+    content, problem = b"", member.problem
+    try:
+        if member.file:
+            content = member.file.read(MAX_LINE_BYTES + 1)
+    except OSError:
+        problem = UNREADABLE
+    listing.digest.update(content)
+    text, encoding = _decoded(content)
+    claim = listing.audio.claim(member.path)
+    if len(content) > MAX_LINE_BYTES:
+        text, problem = "", TOO_LARGE
+    elif b"\0" in content:
+        problem = UNREADABLE
+    return RawUtterance(claim.id, text.strip(), claim.audio, problem or claim.reason, encoding)
+
+
+def _read_metadata(file: IO[bytes], audio: AudioIndex) -> None:
+    """Established metadata; lines of another shape are passed over, since no clip depends on them."""
+    known: dict[tuple[str, ...], Facts] = {}
+    try:
+        while line := file.readline(MAX_LINE_BYTES):
+            values = [value.strip() for value in _decoded(line)[0].split("|")]
             if len(values) < N_FIELDS:
                 continue
-            known = {
-                "gender": values[GENDER_FIELD],
-                "age": AGES.get(values[AGE_FIELD]),
-                "residence": RESIDENCES.get(values[RESIDENCE_FIELD]),
-                "quality": QUALITIES.get(values[QUALITY_FIELD]),
-            }
-            facts[_stem(values[0])] = {key: value for key, value in known.items() if value}
-    return facts
+            codes = (values[GENDER_FIELD], values[AGE_FIELD], values[RESIDENCE_FIELD], values[QUALITY_FIELD])
+            facts = known.get(codes)
+            if facts is None:
+                if len(known) > MAX_KNOWN:
+                    known.clear()
+                gender, age, residence, quality = codes
+                told = {
+                    "gender": gender if gender in ("M", "F") else None,
+                    "age": AGES.get(age),
+                    "residence": RESIDENCES.get(residence),
+                    "quality": QUALITIES.get(quality),
+                }
+                facts = known[codes] = tuple((key, value) for key, value in told.items() if value)
+            audio.describe(values[0], facts)
+    except ARCHIVE_ERRORS:  # what was read so far is told
+        pass
 
 
-def _part(path: Path) -> str | None:
-    """`training` or `validation`, from the folder names `1.Training` and `2.Validation`."""
-    for name in reversed(path.parts[:-1]):
+def _part(member: Member) -> str | None:
+    """`training` or `validation`: from the folder names `1.Training` and `2.Validation`, or KsponSpeech's file names."""
+    *folders, base = _parts(f"{member.path}/{member.inside}")
+    if base.lower().endswith(".trn"):
+        return "training" if base.lower().startswith("train") else "validation"
+    for folder in reversed(folders):
         for part in ("training", "validation"):
-            if name.lower().endswith(part):
+            if folder.lower().endswith(part):
                 return part
     return None
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """Text and its encoding: UTF-8 with or without BOM, else CP949 (what it lacks becomes U+FFFD)."""
+    """Text and its encoding: UTF-8 with or without BOM, else CP949 (what it lacks becomes U+FFFD).
+
+    For a line at a time: one line in CP949 does not spoil a file in UTF-8.
+    """
     try:
         return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
         return content.decode("cp949", errors="replace"), "cp949"
-
-
-def _decoded_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Each line with its encoding: one line in CP949 does not spoil a file in UTF-8."""
-    with path.open("rb") as file:
-        for line in file:
-            text, encoding = _decoded(line)
-            yield text.rstrip("\r\n"), encoding

@@ -29,6 +29,9 @@ def exit_status(main: Callable[[], None]) -> int:
 
     Every other exception is a fault of ours and keeps its traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # A file name of undecodable bytes, or a terminal that knows no Hangul, must not end a run.
+        stream.reconfigure(errors="backslashreplace")
     try:
         main()
     except UsageError as error:

@@ -1,5 +1,6 @@
 """Writing whole files or none, and checksums of what was written."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,16 +10,23 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError:  # under /proc, say: as with any other place that cannot be written into
+        raise PermissionError(errno.EACCES, "no folder can be made there", str(folder)) from None
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
     """Open a text file for writing beside its place, and rename it there when the block ends well.
 
     A killed or failed run leaves the old file, or none, but never half of the new one. The folder is made if missing.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = path.with_name(f".{path.name}.part")
     try:
-        # A lone surrogate (a file name of undecodable bytes, a broken label) becomes \udcc7, which JSON reads back.
         with part.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             yield file
             file.flush()
@@ -37,9 +45,13 @@ def write_json(path: Path, content: Any) -> None:
         file.write("\n")
 
 
+# A lone surrogate (a file name of undecodable bytes, a broken label) becomes \udcc7, which JSON reads back.
+json_line = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps() would make an encoder for each line
+
+
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     with whole_file(path) as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        file.writelines(json_line(row) + "\n" for row in rows)
 
 
 def file_checksum(path: Path) -> str:

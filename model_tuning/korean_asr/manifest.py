@@ -5,7 +5,8 @@ import json
 import math
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class Utterance:
     task: str | None = None
 
 
-OPTIONAL_KEYS = tuple(field.name for field in fields(Utterance) if field.name not in ("id", *REQUIRED_KEYS))
+_KEYS = tuple(field.name for field in fields(Utterance))
+OPTIONAL_KEYS = tuple(key for key in _KEYS if key not in ("id", *REQUIRED_KEYS))
 
 
 def read_manifest(path: Path) -> list[Utterance]:
@@ -102,11 +104,20 @@ def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, A
     inside = folder.is_relative_to(REPOSITORY)
     rows = []
     for utterance in utterances:
-        row = asdict(utterance)
-        if inside and Path(utterance.audio_filepath).is_relative_to(REPOSITORY):
-            row["audio_filepath"] = Path(os.path.relpath(utterance.audio_filepath, folder)).as_posix()
-        rows.append({key: row[key] for key in row if row[key] is not None or key == "speaker"})
+        # Not asdict(), which copies each value and takes ten times as long.
+        values = ((key, getattr(utterance, key)) for key in _KEYS)
+        row = {key: value for key, value in values if value is not None or key == "speaker"}
+        if inside and utterance.audio_filepath.startswith(f"{REPOSITORY}/"):
+            audio_folder, _, name = utterance.audio_filepath.rpartition("/")
+            row["audio_filepath"] = _relative_folder(audio_folder, str(folder)) + name
+        rows.append(row)
     return rows
+
+
+@lru_cache(maxsize=4096)  # clips share few folders, and relpath takes longer than all the rest of a row
+def _relative_folder(audio_folder: str, folder: str) -> str:
+    """The way from one folder to the other, as it stands before a file's name."""
+    return "" if audio_folder == folder else os.path.relpath(audio_folder, folder) + "/"
 
 
 def write_manifest(path: Path, utterances: list[Utterance]) -> None:

@@ -2,33 +2,27 @@
 
 import logging
 import platform
-import re
-import urllib.error
-import urllib.request
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import transformers
-from huggingface_hub import HfApi, constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from .audio import SAMPLE_RATE
-from .errors import DataError, is_disk_full, writing_into
+from .errors import DataError, writing_into
 from .files import file_checksum, write_json
+from .hub import WEIGHT_FILES, model_folder, one_line, public_name
 from .recipes import Recipe
-from .vocabulary import add_tokens
+from .vocabulary import add_tokens, outside_vocabulary, writable_characters
 
 SEVEN_FILES = (
     "config.json", "model.safetensors", "vocab.json", "added_tokens.json", "special_tokens_map.json",
     "tokenizer_config.json", "preprocessor_config.json",
 )  # fmt: skip
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-NEEDED_FILES = ("config.json", "vocab.json", "preprocessor_config.json")
-HUB_TIMEOUT_S = 10
 
 # Nothing below can be acted on by a user: load reports of heads that are resized on purpose, and advice to developers.
 transformers.logging.set_verbosity_error()
@@ -85,14 +79,18 @@ def load_recogniser(source: str) -> Recogniser:
     return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor, _weights_checksum(folder))
 
 
-def expanded_base_model(source: str, recipe: Recipe) -> tuple[Recogniser, list[str]]:
+def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) -> tuple[Recogniser, list[str]]:
     """The base model made ready for training by the recipe, in float32 on the CPU, and the tokens that were added.
 
-    Raises DataError for what is no wav2vec2-CTC model, or cannot be reached.
+    texts: the labels of the training split, in which `extra_tokens` of the recipe counts characters; those of validation and
+    test must not tell the model what to write. Raises DataError for what is no wav2vec2-CTC model, or cannot be reached.
     """
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
     added = add_tokens(tokenizer, recipe.added_tokens)
+    if recipe.extra_tokens:
+        found = outside_vocabulary(texts, writable_characters(tokenizer)).most_frequent()
+        added += add_tokens(tokenizer, [character for character, n in found if n >= recipe.extra_tokens])
     settings = {
         "attention_dropout": recipe.attention_dropout,
         "hidden_dropout": recipe.hidden_dropout,
@@ -125,84 +123,13 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
 
 
-def public_name(source: str) -> str:
-    """How reports call a model: a hub model by its whole name, a folder by its last part, without where it lies."""
-    return source if _is_hub_name(source) else Path(source).resolve().name
-
-
-def _is_hub_name(source: str) -> bool:
-    """`owner/name`, unless there is such a folder or `owner` is a folder here."""
-    path = Path(source)
-    well_formed = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) and not re.search(r"\.\.|--|\.git$|[.-]$", source)
-    return bool(well_formed) and not path.exists() and not path.parent.is_dir()
-
-
-def model_folder(source: str) -> Path:
-    """The folder of a model given as a folder or a hub name; a hub model is downloaded once, then taken from the cache.
-
-    Raises DataError for a folder that is no wav2vec2-CTC model, and for a hub that cannot be reached.
-    """
-    if not _is_hub_name(source):
-        return _local_folder(Path(source))
-    try:
-        cached = Path(snapshot_download(source, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        return _downloaded(source)
-    return _downloaded(source) if _missing_files(cached) else cached  # another program may have fetched a part
-
-
-def _local_folder(path: Path) -> Path:
-    if not path.is_dir():
-        raise DataError(
-            f"there is no model folder {path}. Run script 2 first, or pass another folder. · 모델 폴더가 없습니다."
-        )
-    if missing := _missing_files(path):
-        raise DataError(
-            f"{path} is not a wav2vec2-CTC model: it lacks {', '.join(missing)}. Run script 2, or pass another."
-        )
-    return path
-
-
-def _missing_files(folder: Path) -> list[str]:
-    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in WEIGHT_FILES):
-        missing.append(WEIGHT_FILES[0])
-    return missing
-
-
-def _downloaded(name: str) -> Path:
-    advice = (
-        f"On a machine with internet run 'hf download {name} --local-dir {Path(name).name}', copy the folder here and pass "
-        f"--base-model {Path(name).name} (script 2) or --model {Path(name).name} (scripts 3 and 4). "
-        "· 인터넷이 없으면 모델 폴더를 받아 그 경로를 지정하세요."
-    )
-    try:  # the hub's own client would retry for minutes
-        urllib.request.urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT_S).close()
-    except urllib.error.HTTPError:
-        pass  # it answers, if only to say no to this page
-    except (OSError, ValueError):
-        raise DataError(f"the model hub cannot be reached for '{name}', and it is no folder here. {advice}") from None
-    try:
-        files = {file.rfilename for file in HfApi().model_info(name).siblings or ()}
-        weights = next((file for file in WEIGHT_FILES if file in files), WEIGHT_FILES[0])
-        return _local_folder(Path(snapshot_download(name, allow_patterns=["*.json", weights])))
-    except DataError:
-        raise
-    except HfHubHTTPError:
-        raise DataError(f"the model hub has no public model '{name}'. Check the name. {advice}") from None
-    except Exception as error:  # offline mode, a proxy that answers, a broken connection: each in a class of its own
-        if is_disk_full(error):
-            raise
-        raise DataError(f"'{name}' cannot be downloaded: {_one_line(error)} {advice}") from None
-
-
 def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor]:
     try:
         tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder)
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read ({_one_line(error)})."
+            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read ({one_line(error)})."
         ) from None
     if extractor.sampling_rate != SAMPLE_RATE:
         raise DataError(
@@ -223,7 +150,7 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
     except DataError:
         raise
     except Exception as error:  # damaged weights fail in a dozen ways, each a fault of the folder
-        raise DataError(f"{folder} cannot be loaded as wav2vec2-CTC: {_one_line(error)}") from None
+        raise DataError(f"{folder} cannot be loaded as wav2vec2-CTC: {one_line(error)}") from None
     # A base that was trained without masking lacks this one, and transformers 5.17 leaves it as uninitialised memory.
     if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
         nn.init.uniform_(model.wav2vec2.masked_spec_embed)
@@ -237,10 +164,6 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
             "Put the vocab.json of this model there."
         )
     return model
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def save_recogniser(recogniser: Recogniser, folder: Path) -> None:

@@ -20,12 +20,14 @@ class Recipe:
     # the first so many of train, validation and test (v1, v2). None: all clips.
     clips_before_split: int | None = None
     split_caps: tuple[int, int, int] | None = None
-    group_by: str = "none"  # "sentence": the same sentence never lies in two splits
+    group_by: str = "none"  # "sentence", "speaker": the same one never lies in two splits
     seed: int = 42
     max_duration_s: float = 20.0  # training leaves longer clips out; validation and test keep them
 
-    # Tokens and head. With "resize" every trained row is kept; "reinitialise" is what the first seeds did.
+    # Tokens and head. `extra_tokens`: also a token for each character that the training split holds at least so often and
+    # the tokenizer cannot write. With "resize" every trained row is kept; "reinitialise" is what the first seeds did.
     added_tokens: str = ""
+    extra_tokens: int | None = None
     head: str = "resize"
     freeze_feature_encoder: bool = True
 
@@ -108,7 +110,7 @@ DEMO = replace(
 )
 
 RECIPES = {recipe.name: recipe for recipe in (V1, V2, V3, DEMO)}
-CHOICES = {"group_by": ("none", "sentence"), "head": ("resize", "reinitialise")}
+CHOICES = {"group_by": ("none", "sentence", "speaker"), "head": ("resize", "reinitialise")}
 VALUES = {field.name: field for field in fields(Recipe) if field.name != "name"}
 OPTIONS = tuple("--" + key.replace("_", "-") for key in VALUES)
 
@@ -197,6 +199,8 @@ def _checked(values: Recipe) -> Recipe:
         raise UsageError("--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty.")
     if values.split_caps is not None and min(values.split_caps) < 1:
         raise UsageError("--split-caps: at least 1 clip is wanted in each split.")
+    if values.extra_tokens is not None and values.extra_tokens < 1:
+        raise UsageError(f"--extra-tokens {values.extra_tokens}: how often a character is seen must be at least 1.")
     if values.checkpoints_kept < 2:
         raise UsageError("--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written.")
     return values

@@ -1,10 +1,17 @@
-"""Selection and the 8:1:1 split: one seed gives one split on every machine."""
+"""Selection, the 8:1:1 split, and what two splits share: one seed gives one split on every machine."""
 
+import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from tqdm import tqdm
 
 from .errors import DataError
+from .files import file_checksum
 from .manifest import Utterance
 from .metrics import without_punctuation
 from .recipes import Recipe
@@ -29,6 +36,8 @@ class Split:
 def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
     """Select and split by the recipe. Raises DataError for too few clips."""
     pool, notes = training_pool(utterances)
+    if recipe.group_by == "speaker":
+        pool = _of_known_speakers(pool, notes)
     if len(pool) < MIN_CLIPS:
         chosen = " ".join(["", *notes]) if len(pool) < len(utterances) else ""
         raise DataError(f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed.{chosen}")
@@ -51,6 +60,13 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
             )
         if (len(train), len(validation), len(test)) != sizes:
             notes.append("repeated sentences were kept together, so the sizes are not exactly 8:1:1.")
+    elif recipe.group_by == "speaker":
+        train, validation, test = _split_by_speaker(selected, sizes, rng)
+        if (len(train), len(validation), len(test)) != sizes:
+            notes.append(
+                f"each speaker was kept whole: {len(train):,} / {len(validation):,} / {len(test):,} of {len(selected):,} "
+                "clips, which is not exactly 8:1:1."
+            )
     else:
         n_train, n_validation, _ = sizes
         train, validation = selected[:n_train], selected[n_train : n_train + n_validation]
@@ -104,3 +120,164 @@ def _split_by_sentence(
         chosen = rng.choices(fitting, weights=[max(room[i], 1) for i in fitting])[0]
         parts[chosen].extend(group)
     return parts
+
+
+SENTENCE_INSTEAD = "Pass --group-by sentence. · 화자 대신 문장을 기준으로 나누세요."
+
+
+def _of_known_speakers(pool: list[Utterance], notes: list[str]) -> list[Utterance]:
+    """The clips whose speaker is known, and a note about the others: nobody can say which split they would leak into."""
+    known = [utterance for utterance in pool if utterance.speaker]
+    if not known:
+        raise DataError(
+            f"none of the {len(pool):,} clips names its speaker, so none can be kept apart. {SENTENCE_INSTEAD}"
+        )
+    if len(known) < len(pool):
+        notes.append(f"speaker unknown: {len(pool) - len(known):,} of {len(pool):,} clips, which were left out.")
+    return known
+
+
+def _split_by_speaker(
+    selected: list[Utterance], sizes: tuple[int, int, int], rng: random.Random
+) -> tuple[list[Utterance], ...]:
+    """Every speaker whole in one split: test as near to its size as speakers allow, then validation of the rest."""
+    n_clips = Counter(utterance.speaker for utterance in selected)
+    if len(n_clips) < 3:
+        raise DataError(
+            f"{len(selected):,} clips of {len(n_clips)} speaker(s) leave a split empty where a speaker stays in one split. "
+            f"{SENTENCE_INSTEAD}"
+        )
+    speakers = sorted(n_clips)
+    rng.shuffle(speakers)
+    _, n_validation, n_test = sizes
+    test = drawn_speakers(speakers, n_clips, n_test, n_left=2)
+    rest = [speaker for speaker in speakers if speaker not in test]
+    validation = drawn_speakers(rest, n_clips, n_validation, n_left=1)
+    parts: tuple[list[Utterance], ...] = ([], [], [])
+    for utterance in selected:  # in the order of the shuffle, so that the first of each part are drawn by chance too
+        parts[2 if utterance.speaker in test else 1 if utterance.speaker in validation else 0].append(utterance)
+    return parts
+
+
+def drawn_speakers(speakers: list[str], n_clips: dict[str, int], wanted: int, n_left: int) -> set[str]:
+    """Speakers whose clips come as near to `wanted` as any choice of one or more that leaves `n_left` others.
+
+    Of two sums as near, the smaller; of several choices, the one that takes the first speaker it can, then the next. Needs
+    more than n_left speakers of at least one clip each. Subset sums as bits: bit s of `reach[i][k]` says whether some of
+    speakers[i:] have s clips together while at least k of speakers[i:] are left.
+    """
+    # One speaker alone is a choice, so no sum is needed that is farther away than the smallest of them.
+    limit = max(2 * wanted, min(n_clips[speaker] for speaker in speakers))
+    mask = (1 << limit + 1) - 1
+    reach = [[1] + [0] * n_left]
+    for speaker in reversed(speakers):
+        after = reach[-1]
+        taken = [bits << n_clips[speaker] & mask for bits in after]
+        reach.append([taken[k] | after[max(k - 1, 0)] for k in range(n_left + 1)])
+    reach.reverse()
+    nearest_first = sorted(range(1, limit + 1), key=lambda total: (abs(total - wanted), total))
+    left = next(total for total in nearest_first if reach[0][n_left] >> total & 1)
+    chosen = set()
+    for i, speaker in enumerate(speakers):
+        n = n_clips[speaker]
+        if n <= left and reach[i + 1][n_left] >> left - n & 1:
+            chosen.add(speaker)
+            left -= n
+        else:
+            n_left = max(n_left - 1, 0)
+    return chosen
+
+
+KINDS = ("id", "audio", "sentence", "speaker")
+
+
+def overlaps(split: Split) -> dict[str, dict[str, int | None]]:
+    """For each two splits ("train/test") how many clips of the second are found in the first, by id, audio, sentence, speaker.
+
+    Audio is the same bytes under whatever name; a file that is missing is found nowhere. None: no speaker is known.
+    """
+    audio = _audio_checksums(split)
+    keys = {name: [_keys(utterance, audio) for utterance in part] for name, part in split.parts().items()}
+    counts: dict[str, dict[str, int | None]] = {}
+    for first, second in combinations(SPLIT_NAMES, 2):
+        row = counts[f"{first}/{second}"] = {}
+        for kind in KINDS:
+            there = {key[kind] for key in keys[first]} - {None}
+            here = [key[kind] for key in keys[second] if key[kind] is not None]
+            row[kind] = None if kind == "speaker" and not (there and here) else sum(key in there for key in here)
+    return counts
+
+
+def _keys(utterance: Utterance, audio: dict[str, str | None]) -> dict[str, str | None]:
+    """What two clips have in common, if they have; None equals nothing."""
+    return {
+        "id": utterance.id,
+        "audio": audio.get(utterance.audio_filepath),
+        "sentence": sentence_key(utterance.text),
+        "speaker": utterance.speaker or None,
+    }
+
+
+def _audio_checksums(split: Split) -> dict[str, str | None]:
+    """SHA-256 of each audio file that may lie in two splits, by its path; None where it cannot be read.
+
+    The same bytes last equally long, so a file is read only where a clip of another split has its duration; names of one
+    file are read once.
+    """
+    lasting = defaultdict(set)
+    for name, part in split.parts().items():
+        for utterance in part:
+            lasting[utterance.duration].add(name)
+    paths = {
+        utterance.audio_filepath
+        for part in split.parts().values()
+        for utterance in part
+        if len(lasting[utterance.duration]) > 1
+    }
+    names = defaultdict(list)
+    for path in sorted(paths):
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        names[status.st_dev, status.st_ino].append(path)
+    with ThreadPoolExecutor(8) as pool:  # a hash leaves Python to the others, and so does a slow disk
+        found = pool.map(_checksum, (paths[0] for paths in names.values()))
+        bar = tqdm(found, "comparing audio", len(names), unit=" clips", delay=2)
+        return {path: digest for paths, digest in zip(names.values(), bar, strict=True) for path in paths}
+
+
+def _checksum(path: str) -> str | None:
+    try:
+        return file_checksum(Path(path))
+    except OSError:
+        return None
+
+
+def printed_split(split: Split, overlap: dict[str, dict[str, int | None]]) -> str:
+    """What script 2 prints: the notes, the size of each split, what two of them share, and a warning where they must not."""
+    lines = [*split.notes, f"{'split · 분할':<21}{'clips':>8}{'hours':>10}{'speakers':>10}"]
+    for name, part in split.parts().items():
+        hours = sum(utterance.duration for utterance in part) / 3600
+        speakers = {utterance.speaker for utterance in part if utterance.speaker}
+        lines.append(f"  {name:<21}{len(part):>8,}{hours:>10.2f}{_known(len(speakers) or None):>10}")
+    lines.append("overlap · 겹침: clips of the second split that are also in the first, by")
+    lines.append(f"{'':<21}" + "".join(f"{kind:>10}" for kind in KINDS))
+    for pair, counts in overlap.items():
+        lines.append(f"  {pair:<19}" + "".join(f"{_known(counts[kind]):>10}" for kind in KINDS))
+    same = [
+        f"{pair} {counts[kind]:,} by {kind}"
+        for pair, counts in overlap.items()
+        for kind in ("id", "audio")
+        if counts[kind]
+    ]
+    if same:
+        lines.append(
+            f"the same clip lies in two splits ({', '.join(same)}), which makes scores look better than they are. "
+            "Take the copies out of korean.jsonl. · 같은 음성이 두 분할에 있습니다."
+        )
+    return "\n".join(lines)
+
+
+def _known(count: int | None) -> str:
+    return "unknown" if count is None else f"{count:,}"

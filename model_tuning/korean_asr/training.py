@@ -72,6 +72,21 @@ def precision_note(recipe: Recipe) -> str:
     return f"{asked}float32 on the CPU"
 
 
+def changed_since_preprocessing(manifest: Path, sha256: str) -> str | None:
+    """A line for a manifest of this checksum that is not the file which preprocessing.json beside it describes, else None."""
+    try:
+        summary = json.loads((manifest.parent / "preprocessing.json").read_text(encoding="utf-8"))
+        described = summary[manifest.stem]["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # a manifest that was made by hand
+    if described == sha256:
+        return None
+    return (
+        f"{manifest} is not the file that script 1 described in preprocessing.json: it was edited, or script 1 was "
+        "interrupted. Run script 1 again if that was not meant. · 1번이 만든 파일과 다릅니다."
+    )
+
+
 def trainable(utterances: list[Utterance], recipe: Recipe) -> tuple[list[Utterance], dict[str, int]]:
     """The clips that training can use, and how many were left out by reason. Raises DataError if none is left.
 

@@ -609,8 +609,8 @@ def clean_transcript(
     speaker: whose turns are kept where the line has speaker marks.
     mixed_turns: "select" keeps that speaker's turns of a line that has another's too, "reject" rejects the line.
     repair: whether duals with wrong brackets or slashes are repaired; a corpus whose guidelines know no dual has none.
-    changes: gets (rule, text before, text after) for each rule that changed the line; the rejection itself is the
-        caller's to count.
+    changes: gets (rule, text before, text after) for each rule that changed the line; the text after is
+        `<REJECT:reason>` where the rule rejected it.
     The result holds only ALLOWED_CHARACTERS, and cleaning it again changes nothing.
     Raises Rejected, with its reason, where no text can be made; ValueError for an unknown choice.
     """
@@ -623,7 +623,12 @@ def clean_transcript(
                 break
         else:
             continue
-        changed = rule.apply(text, choices)
+        try:
+            changed = rule.apply(text, choices)
+        except Rejected as rejection:
+            if changes is not None:
+                changes.append((rule.name, text, f"<REJECT:{rejection.reason}>"))
+            raise
         if changes is not None and changed != text:
             changes.append((rule.name, text, changed))
         text = changed
