@@ -48,6 +48,8 @@ if [ "$mode" = demo ] && [ -n "$foreign$gpus$recipe$base_model" ]; then
   fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo takes none of them."
 fi
 
+given_base_model=$base_model
+
 # Set up once: again only when requirements.txt has changed. The stamp is written last, so a broken install is repeated.
 if ! cmp -s requirements.txt .venv/installed-requirements.txt || ! .venv/bin/python -c '' 2>/dev/null; then
   say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번 설치합니다"
@@ -89,8 +91,10 @@ first_line() { say "stage $1 of 4: $2"; }
 
 if runs_stage 1; then
   first_line 1 "corpora -> manifests · 전처리"
+  compared=()  # with the base model's characters; script 1 alone needs neither the hub nor the model
+  if runs_stage 2 || [ -n "$given_base_model" ]; then compared=(--base-model "$base_model"); fi
   python "model_tuning/1. script_preprocessing.py" --korean "$korean" ${foreign:+--foreign "$foreign"} --output "$data" \
-    --base-model "$base_model"
+    ${compared[@]+"${compared[@]}"}
 fi
 if runs_stage 2; then
   first_line 2 "split, tokens, fine-tuning · 미세조정"

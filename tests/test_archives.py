@@ -15,7 +15,9 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from test_corpora import FOREIGN_AUDIO, FOREIGN_LABEL, LABELS, METADATA, clip, label, line, utterances_of, written
 
 from korean_asr.archives import TOO_LARGE, UNREADABLE, UNSAFE
@@ -126,10 +128,10 @@ def suffix_of(kind):
 
 
 def told(utterances):
-    """Everything of each utterance, but where its audio lies below the corpus and its part."""
+    """Everything of each utterance, but its part and the folders that labels and audio lie in."""
     facts = [{key: value for key, value in u.facts.items() if key != "part"} for u in utterances]
     return [
-        (u.id, u.raw, u.audio and Path(u.audio).name, u.reason, u.encoding, f)
+        (Path(u.id).name, u.raw, u.audio and Path(u.audio).name, u.reason, u.encoding, f)
         for u, f in zip(utterances, facts, strict=True)
     ]
 
@@ -166,8 +168,14 @@ CORPORA = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("corpus", CORPORA)
-@pytest.mark.parametrize("name", ["[라벨]3.일상안부_dialog_01", "TL_5. 베트남어", "labels"])
+@pytest.mark.parametrize(
+    ("corpus", "name"),
+    [
+        ("korean", "[라벨]3.일상안부_dialog_01"),
+        ("foreign", "TL_5. 베트남어"),
+        ("KsponSpeech", "2.Validation/VL_labels"),
+    ],
+)
 def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(tmp_path, kind, corpus, name):
     labels, audio = CORPORA[corpus]
     audio = dict.fromkeys(audio, b"sound")
@@ -263,9 +271,15 @@ def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_pa
     assert (utterance.raw, utterance.reason, Path(utterance.audio).name) == ("밥", None, "안녕_1.wav")
 
 
+def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(tmp_path):
+    written(tmp_path, {"a\n\x1b[31mb.tar": packed("tar", {"x_1.wav": b""})})
+    with pytest.raises(DataError, match=r"a\?\?\[31mb\.tar"):
+        utterances_of(tmp_path)
+
+
 def test_other_archives_of_audio_are_counted(tmp_path):
-    written(tmp_path, {f"[원천]{n}.tar": b"" for n in range(1203)})
-    with pytest.raises(DataError, match=r"0\.tar.*, and likewise 1,202 more\. Label archives"):
+    written(tmp_path, {f"[원천]{n}.tar": b"" for n in range(12)})
+    with pytest.raises(DataError, match=r"0\.tar.*, and likewise 11 more\. Label archives"):
         utterances_of(tmp_path)
 
 
@@ -359,7 +373,7 @@ INSIDE = label(fileName="inside.wav").encode()
 TAR_GOOD, ZIP_GOOD = tar_entry("a/inside.json", INSIDE), zip_entry("a/inside.json", INSIDE)
 PAX_HOLES = {f"GNU.sparse.{key}": value for key, value in (("size", b"9" * 10), ("offset", b"0"), ("numbytes", b"0"))}
 BZ2_GOOD = bz2.compress(INSIDE)
-ZEROS = zip_entry("a_scripts.txt", bytes(22 * MB))
+ZEROS = zip_entry("a_scripts.txt", bytes(15 * MB))
 
 
 def many_holes():
@@ -429,7 +443,7 @@ HOSTILE = {
     "zip: bzip2, of which 400 bytes may be 512 MB": (
         zip_bytes(zip_entry("x.json", packed=BZ2_GOOD, method=zipfile.ZIP_BZIP2), ZIP_GOOD), "x.json", UNREADABLE
     ),
-    "zip: 22 kB that stand for 5 GB": (zip_bytes(ZIP_GOOD, *[ZEROS] * 250), "", TOO_LARGE),
+    "zip: 15 kB that stand for 5 GB": (zip_bytes(ZIP_GOOD, *[ZEROS] * 340), "", TOO_LARGE),
     "zip: a label that is encrypted": (zip_bytes(zip_entry("x.json", flags=1), ZIP_GOOD), "x.json", UNREADABLE),
     "zip: a method that nobody knows": (zip_bytes(zip_entry("x.json", method=99), ZIP_GOOD), "x.json", UNREADABLE),
     "zip: a wrong checksum": (zip_bytes(zip_entry("x.json", crc=7), ZIP_GOOD), "x.json", UNREADABLE),
@@ -454,7 +468,7 @@ HOSTILE_LABELS = {
     "huge.json": (sparse_file(b"", 3 * GB), "", TOO_LARGE),
     "deep.jsonl": (b"[" * 100_000, ", line 1", UNREADABLE),
     "deep_objects.jsonl": (b'{"a":' * 100_000 + b"\n", ", line 1", UNREADABLE),
-    "many_lines.json": (b"[\n" + b"0,\n" * 300_000, None, None),
+    "many_lines.json": (b"[\n" + b"0,\n" * 500_000, "", TOO_LARGE),
 }
 CHILD = """
 import json, resource, sys
@@ -481,6 +495,11 @@ def placed(root, name, content):
 
 def archive_name(what):
     return f"x.{what.partition(':')[0]}"
+
+
+def refused_name(folder, what, member):
+    member = member.replace("\\", "/") if archive_name(what) == "x.zip" else member
+    return f"{folder}/{archive_name(what)}" + (f": {member}" if member else "")
 
 
 def files_below(root):
@@ -516,9 +535,7 @@ def hostile(tmp_path_factory):
 def test_a_hostile_archive_is_refused_by_name_and_the_good_label_in_it_read(hostile, what):
     folder, rows = hostile[what]
     _, member, reason = HOSTILE[what]
-    refused = f"{folder}/{archive_name(what)}" + (f": {member}" if member else "")
-    refused = refused.replace("\\", "/") if archive_name(what) == "x.zip" else refused
-    assert (refused, "", reason) in rows
+    assert (refused_name(folder, what, member), "", reason) in rows
     assert ("good_1", "밥", None) in rows
     assert ("inside", json.loads(INSIDE)["transcription"]["AnswerLabelText"], None) in rows
 
@@ -538,3 +555,82 @@ def test_a_label_file_of_no_bounds_is_refused_by_name(hostile, name):
     _, place, reason = HOSTILE_LABELS[name]
     refused = {row[0]: row[2] for row in rows if row[2] != "no label"}
     assert refused == {"good_1": None, f"{folder}/{name}{place}": reason}
+
+
+# Script 1 as a user runs it
+
+
+def script_1(*arguments):
+    command = [sys.executable, REPOSITORY / "model_tuning/1. script_preprocessing.py", *arguments]
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONUTF8": "1"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", timeout=120)
+
+
+@pytest.fixture(scope="module")
+def everything_hostile(tmp_path_factory):
+    """A corpus of every hostile thing, and what must be named in rejected.jsonl, below the corpus."""
+    root = tmp_path_factory.mktemp("everything")
+    names = []
+    for number, (what, (content, member, _)) in enumerate(HOSTILE.items()):
+        placed(root / str(number), archive_name(what), content)
+        names.append(refused_name(number, what, member))
+    for name, (content, place, _) in HOSTILE_LABELS.items():
+        placed(root / name, name, content)
+        names.append(f"{name}/{name}{place}")
+    os.mkfifo(root / "pipe")
+    for number, target in enumerate(("/dev/zero", "/dev/full", "pipe", "/nowhere", "link_4.json")):
+        for suffix in ("json", "jsonl", "trn", "zip", "tar", "tar.gz"):
+            (root / f"link_{number}.{suffix}").symlink_to(target)
+            names.append(f"link_{number}.{suffix}")
+    (root / "loop").symlink_to(root)
+    strange = [
+        "a\nb\x1b[31m.json",
+        "a\r.zip",
+        os.fsdecode(b"\xc0\xcf.zip"),
+        f"{'a' * 240}.json",
+        "$(reboot).tar",
+        "-rf.zip",
+    ]
+    lines = ["../../x_1.wav :: 밥", "x_2.wav :: a\0b", "x_3", f"x_4.wav :: {'(' * 10_000}밥{')' * 10_000}"]
+    written(root, {**dict.fromkeys(strange, b"\0"), "x_scripts.txt": "\n".join(lines)})
+    names += [*strange, "x_scripts.txt, line 2", "x_scripts.txt, line 3"]
+    surrogates = label(fileName="x.wav").replace("먼", "\\ud800").replace("x.wav", "x\\udfff.wav")
+    written(root, {"x.json": label(fileName="/etc/passwd"), "y.json": surrogates})
+    return root, names
+
+
+@pytest.mark.pipeline
+def test_script_1_reads_the_good_clips_beside_everything_hostile_and_names_each(tmp_path, everything_hostile):
+    root, names = everything_hostile
+    written(tmp_path, {"corpus/good_scripts.txt": "\n".join(f"good_{n}.wav :: 밥 먹었어?" for n in range(3))})
+    for n in range(3):
+        soundfile.write(tmp_path / f"corpus/good_{n}.wav", np.random.default_rng(n).normal(0, 0.05, 16_000), 16_000)
+    (tmp_path / "corpus/hostile").symlink_to(root)
+    before = files_below(tmp_path) | files_below(root)
+    result = script_1("--korean", tmp_path / "corpus", "--output", tmp_path / "out", "--jobs", "1")
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "Traceback" not in result.stdout + result.stderr
+    after = files_below(tmp_path) | files_below(root)
+    assert {path: state for path, state in after.items() if not path.is_relative_to(tmp_path / "out")} == before
+    usable, rejected = (
+        [json.loads(row) for row in (tmp_path / "out" / name).read_text().splitlines()]
+        for name in ("korean.jsonl", "rejected.jsonl")
+    )
+    assert [row["id"] for row in usable] == ["good_0", "good_1", "good_2"]
+    assert {row["reason"] for row in rejected} <= set(REASONS)
+    assert {f"{tmp_path}/corpus/hostile/{name}" for name in names} <= {row["id"] for row in rejected}
+    assert {"../../x_1.wav", "/etc/passwd", "x_4"} <= {row["id"] for row in rejected}
+    assert "more refused; rejected.jsonl names them all" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.pipeline
+def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(tmp_path, everything_hostile):
+    root, _ = everything_hostile
+    before = files_below(root)
+    result = script_1("--korean", root, "--output", tmp_path / "out", "--jobs", "1")
+    assert (result.returncode, result.stdout) == (1, "")
+    (message,) = [told for told in result.stderr.splitlines() if told and not told.startswith(("korean:", "listing"))]
+    assert message.startswith("ERROR") and "has no usable clip" in message and "Nothing was written" in message
+    assert files_below(root) == before
+    assert files_below(tmp_path) == {}

@@ -180,10 +180,11 @@ def test_bytes_of_no_known_encoding_are_marked_in_the_text(tmp_path):
 
 
 def test_a_line_without_a_separator_is_rejected_and_the_next_one_read(tmp_path):
-    utterances = korean(tmp_path, "dialog_00000001.wav 밥", f"{clip(2)} :: 국", audio=[clip(2)])
-    assert [(utterance.raw, utterance.reason) for utterance in utterances] == [
-        ("dialog_00000001.wav 밥", "label unreadable"),
-        ("국", None),
+    lines = ["dialog_00000001.wav 밥", f"{clip(2)} :: 국", f"{clip(3)} 물"]
+    assert [(u.id, u.raw, u.reason) for u in korean(tmp_path, *lines, audio=[clip(2), clip(3)])] == [
+        (f"{tmp_path / LABELS}, line 1", "dialog_00000001.wav 밥", "label unreadable"),
+        ("dialog_00000002", "국", None),
+        ("dialog_00000003", f"{clip(3)} 물", "label unreadable"),
     ]
 
 
@@ -815,6 +816,12 @@ def test_folders_of_undecodable_names_are_searched(tmp_path):
     folder = os.fsdecode(b"3.\xc0\xcf\xbb\xf3")  # 3.일상 in CP949, as unzip leaves it
     (utterance,) = korean(tmp_path, line(1), audio=[f"{folder}/dialog_00000001.wav"], name=f"{folder}/x_scripts.txt")
     assert utterance.audio == str(tmp_path / folder / "dialog_00000001.wav")
+
+
+def test_audio_of_an_undecodable_name_is_told_by_its_place(tmp_path):
+    name = os.fsdecode(b"\xc0\xcf_1.wav")
+    utterances = korean(tmp_path, line(1), audio=[clip(1), name])
+    assert (utterances[1].audio, utterances[1].reason) == (str(tmp_path / name), "no label")
 
 
 def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):

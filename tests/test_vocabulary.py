@@ -178,11 +178,11 @@ def test_what_is_outside_is_printed_with_the_lowest_cer_and_advice_above_one_per
     assert printed_outside(outside_vocabulary(texts, KNOWN))[:3] == [
         "labels with characters outside the vocabulary: 2 of 9 (22.2 %) · 어휘에 없는 글자",
         "  most frequent: '3' 2, '%' 1, ',' 1, U+200B 1",
-        "  lowest reachable CER: 0.0342",  # 5 of 146
+        "  lowest reachable CER 0.0342",  # 5 of 146
     ]
     assert "--side auto" in printed_outside(outside_vocabulary(texts, KNOWN))[3]
     few = printed_outside(outside_vocabulary(["가" * 100, "나" * 99 + "%"], KNOWN))  # half a percent
-    assert few[2:] == ["  lowest reachable CER: 0.0050"]
+    assert few[2:] == ["  lowest reachable CER 0.0050"]
     (none,) = printed_outside(outside_vocabulary(["가", "나."], KNOWN))
     assert none.startswith("labels with characters outside the vocabulary: none of 2")
 

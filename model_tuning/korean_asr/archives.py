@@ -26,9 +26,10 @@ UNPACK_COMMANDS = {
 ARCHIVE_SUFFIXES = tuple(UNPACK_COMMANDS)
 # The labels of all 2.5 million clips of 한국인 대화 음성 in one file would take 0.4 GB.
 MAX_LABEL_FILE_BYTES = 2 << 30
-# Labels shrink to a tenth. A bomb shrinks a thousand times, as far as the format allows.
-MAX_RATIO = 200
-UNSUSPICIOUS_BYTES = 64 << 20
+# Scripts shrink to a tenth, JSON labels to a twentieth, bare metadata to a thirtieth; a bomb to a thousandth, which is as far
+# as the format allows.
+MAX_RATIO = 100
+UNSUSPICIOUS_BYTES = 16 << 20
 TAR_BLOCK_BYTES = 512
 MAX_HEADER_BYTES = 16 << 10  # all headers of a tar member; a path has 4,096 bytes at most
 N_NAMES = 1000  # of a .tar: enough to tell labels from audio

@@ -204,7 +204,7 @@ def _file_name(stem: str, suffix: str) -> str:
 class Listing:
     """What was found of a corpus: its label files and archives, its audio, and what the user should be told.
 
-    n_label_files and digest are complete once raw_utterances has come to its end.
+    n_label_files and digest, of labels and metadata, are complete once raw_utterances has come to its end.
     """
 
     place: Path
@@ -271,7 +271,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
     """Every label of a corpus in the order of its files, then the audio that no label claimed."""
     for member in _members(listing, is_metadata):
         if member.file:
-            _read_metadata(member.file, listing.audio)
+            _read_metadata(member.file, listing)
         elif is_metadata(member.name):
             yield RawUtterance(member.name, "", None, member.problem)
     for member in _members(listing, is_label):
@@ -310,7 +310,12 @@ def unpack_hint(listing: Listing) -> str:
     command = UNPACK_COMMANDS[next(suffix for suffix in ARCHIVE_SUFFIXES if first.lower().endswith(suffix))]
     command = command.format(archive=shlex.quote(first), folder=shlex.quote(os.path.dirname(first)))
     likewise = f", and likewise {len(others):,} more" if others else ""
-    return f"run  {command}{likewise}. Label archives may stay packed."
+    return _one_line(f"run  {command}{likewise}. Label archives may stay packed.")
+
+
+def _one_line(text: str) -> str:
+    """What is told of names, which may hold line ends and escape sequences of a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def stem_of(name: str) -> str:
@@ -355,7 +360,7 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
         visited.add(real)
         # macOS puts a `._name` beside each file that it copies to a foreign disk.
         yield folder, [name for name in names if not name.startswith("._")]
-    notes = (f"{error.filename} was left out: {error.strerror}." for error in unreadable)
+    notes = (_one_line(f"{error.filename} was left out: {error.strerror}.") for error in unreadable)
     listing.notes += [note for note in notes if note not in listing.notes]
 
 
@@ -394,7 +399,8 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
             else:
                 yield member
         if n_unpacked and wanted is is_label:
-            listing.notes.append(f"{archive}: {n_unpacked:,} label files lie unpacked as well, and are read once.")
+            note = f"{archive}: {n_unpacked:,} label files lie unpacked as well, and are read once."
+            listing.notes.append(_one_line(note))
 
 
 def _opened(path: str) -> Iterator[Member]:
@@ -439,9 +445,8 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
             continue
         name, separator, raw = text.partition("::")
         if not separator or b"\0" in line:
-            # The audio that it seems to name is accounted for by this line.
-            claim = listing.audio.claim(name.split()[0] if name.strip() else name)
-            yield RawUtterance(claim.id, text, None, UNREADABLE, encoding)
+            first = name.split()[0] if name.strip() else name
+            yield _unreadable(first, f"{member.name}, line {number}", text, encoding, listing)
             continue
         if ".." in name and ".." in _parts(name):
             yield RawUtterance(name.strip(), raw.strip(), None, UNSAFE, encoding)
@@ -455,6 +460,12 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
             told = {"theme": theme, "part": part, **dict(claim.facts)}
             facts = known[theme, claim.facts] = {key: value for key, value in told.items() if value}
         yield RawUtterance(claim.id, raw.strip(), claim.audio, claim.reason, encoding, facts)
+
+
+def _unreadable(audio: str, place: str, text: str, encoding: str, listing: Listing) -> RawUtterance:
+    """A label that cannot be read: it accounts for the audio that it seems to mean, or goes by its place where none is."""
+    name = listing.audio.claim(audio).id if stem_of(audio) in listing.audio else place
+    return RawUtterance(name, text, None, UNREADABLE, encoding)
 
 
 def _json_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
@@ -497,8 +508,7 @@ def _json_label(content: bytes, member: Member, listing: Listing) -> RawUtteranc
         if "\0" in name + raw:
             raise ValueError
     except (KeyError, TypeError, AttributeError, ValueError):
-        claim = listing.audio.claim(f"{folder}/{member.base}")  # its audio is accounted for by this line
-        return RawUtterance(claim.id, _decoded(content)[0][:200], None, UNREADABLE, encoding)
+        return _unreadable(f"{folder}/{member.base}", member.name, _decoded(content)[0][:200], encoding, listing)
     if leaves_its_folder(name):
         return RawUtterance(name, raw, None, UNSAFE, encoding)
     if stem_of(name) not in listing.audio and stem_of(member.base) in listing.audio:
@@ -592,11 +602,12 @@ def _clip_text(member: Member, listing: Listing) -> RawUtterance:
     return RawUtterance(claim.id, text.strip(), claim.audio, problem or claim.reason, encoding)
 
 
-def _read_metadata(file: IO[bytes], audio: AudioIndex) -> None:
+def _read_metadata(file: IO[bytes], listing: Listing) -> None:
     """Established metadata; lines of another shape are passed over, since no clip depends on them."""
     known: dict[tuple[str, ...], Facts] = {}
     try:
         while line := file.readline(MAX_LINE_BYTES):
+            listing.digest.update(line)
             values = [value.strip() for value in _decoded(line)[0].split("|")]
             if len(values) < N_FIELDS:
                 continue
@@ -613,7 +624,7 @@ def _read_metadata(file: IO[bytes], audio: AudioIndex) -> None:
                     "quality": QUALITIES.get(quality),
                 }
                 facts = known[codes] = tuple((key, value) for key, value in told.items() if value)
-            audio.describe(values[0], facts)
+            listing.audio.describe(values[0], facts)
     except ARCHIVE_ERRORS:  # what was read so far is told
         pass
 

@@ -11,7 +11,7 @@ from .hub import VOCABULARY_FILES, one_line, vocabulary_folder
 from .metrics import UNKNOWN
 
 DELIMITER = "|"  # wav2vec2's token for a space
-WORTH_ADVICE = 0.01  # of the lowest reachable CER: below it the vocabulary is not what limits a model
+WORTH_ADVICE = 0.01  # of the lowest reachable CER below it the vocabulary is not what limits a model
 N_MOST_FREQUENT = 10
 
 
@@ -147,7 +147,7 @@ def printed_outside(outside: Outside) -> list[str]:
     lines = [
         f"{TITLE}: {_share(outside)} · 어휘에 없는 글자",
         f"  most frequent: {_most_frequent(outside)}",
-        f"  lowest reachable CER: {outside.lowest_cer:.4f}",
+        f"  lowest reachable CER {outside.lowest_cer:.4f}",
     ]
     return lines + [f"  {ADVICE}"] * (outside.lowest_cer > WORTH_ADVICE)
 
