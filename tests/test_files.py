@@ -2,8 +2,11 @@ import json
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from korean_asr.files import file_checksum, whole_file, write_json, write_json_lines
+from korean_asr import files
+from korean_asr.files import SortedLines, file_checksum, whole_file, write_json, write_json_lines
 
 
 def test_a_block_that_raises_leaves_the_old_content_and_no_part(tmp_path):
@@ -86,3 +89,23 @@ def test_a_name_of_undecodable_bytes_is_written_and_read_back(tmp_path):
 def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@settings(derandomize=True, max_examples=60, deadline=None, database=None)
+@given(st.lists(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=9), max_size=9))
+def test_lines_that_memory_does_not_hold_come_back_in_the_order_of_their_keys(tmp_path_factory, parts):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "RUN_LINES", 10)
+        patch.setattr(files, "RUN_CHARACTERS", 20)
+        lines = SortedLines(tmp_path_factory.getbasetemp() / "sorted")
+        for part in parts:
+            lines.extend(part)
+    assert list(lines) == [line for _, line in sorted(item for part in parts for item in part)]
+
+
+def test_sorting_leaves_no_file_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "RUN_LINES", 1)
+    lines = SortedLines(tmp_path / "out")
+    lines.extend([("b", "2"), ("a", "1")])
+    lines.extend([("c", "3")])
+    assert (list(lines), list((tmp_path / "out").iterdir())) == (["1", "2", "3"], [])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from korean_asr import preprocessing, transcripts
+from korean_asr import files, preprocessing, transcripts
 from korean_asr.audio import UnreadableAudio, audio_info
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, read_manifest
@@ -255,7 +255,7 @@ def test_the_same_corpus_gives_the_same_bytes_with_any_number_of_jobs(many, tmp_
 
 def test_clips_that_memory_does_not_hold_are_sorted_all_the_same(many, tmp_path, monkeypatch):
     whole = utterances(many, tmp_path)
-    monkeypatch.setattr(preprocessing, "RUN_LINES", 50)
+    monkeypatch.setattr(files, "RUN_LINES", 50)
     assert utterances(many, tmp_path) == whole
     assert [utterance.id for utterance in whole] == sorted(utterance.id for utterance in whole)
     assert len(whole) == 270
@@ -270,7 +270,7 @@ def test_the_chunks_that_clips_come_in_do_not_show(many, tmp_path, monkeypatch):
 
 
 def test_a_run_leaves_nothing_but_its_outputs(many, tmp_path, monkeypatch):
-    monkeypatch.setattr(preprocessing, "RUN_LINES", 50)
+    monkeypatch.setattr(files, "RUN_LINES", 50)
     assert {path.name for path in write(tmp_path, clean(many, tmp_path)).iterdir()} == OUTPUTS
 
 

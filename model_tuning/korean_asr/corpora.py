@@ -17,7 +17,6 @@ import io
 import json
 import os
 import shlex
-import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -42,6 +41,7 @@ from .archives import (
     problem_of,
 )
 from .audio import AUDIO_SUFFIXES
+from .audio_index import AudioIndex, Facts, parts_of, stem_of
 from .errors import DataError
 from .manifest import OPTIONAL_KEYS
 
@@ -55,8 +55,6 @@ AGES = {"C": "유아", "T": "청소년", "A": "성인", "S": "고령", "Z": "기
 RESIDENCES = {"1": "서울·경기", "2": "강원", "3": "충청", "4": "경상", "5": "전라", "6": "제주", "9": "기타"}
 QUALITIES = {"1": "정상", "2": "노이즈", "3": "잡음", "4": "원거리"}
 GENDERS = {"남": "M", "여": "F", "남성": "M", "여성": "F", "남자": "M", "여자": "F"}  # 자유대화; the others write M, F
-
-Facts = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,132 +70,6 @@ class RawUtterance:
     reason: str | None = None
     encoding: str = "utf-8"
     facts: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a label gets of the audio that it names: the id of the clip, its file, or the reason why there is none."""
-
-    id: str
-    audio: str | None
-    reason: str | None
-    facts: Facts = ()
-
-
-class AudioIndex:
-    """The audio files of a corpus by stem, and which of them a label has claimed.
-
-    A million clips must not take a gigabyte. So a clip costs its stem and one reference: all clips of one folder, suffix and
-    metadata share one entry, (facts, places), a place being (folder, suffix or whole name, claimed).
-    """
-
-    def __init__(self, root: str) -> None:
-        self._root = root
-        self._entries: dict[str, tuple] = {}
-        self._shared: dict[tuple, tuple] = {}
-        self._real_folders: dict[str, str] = {}
-        self._other_ids: set[str] = set()
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __contains__(self, stem: str) -> bool:
-        return stem in self._entries
-
-    def add(self, folder: str, name: str) -> None:
-        """A file that was found."""
-        stem = stem_of(name)
-        suffix = name[len(stem) :] if name.startswith(stem) else "/" + name  # macOS writes the name decomposed
-        facts, places = self._entries.get(stem, ((), ()))
-        # Sorted: the order of a folder listing differs between machines.
-        self._put(
-            stem, facts, tuple(sorted((*places, (folder, suffix, False)))) if places else ((folder, suffix, False),)
-        )
-
-    def describe(self, name: str, facts: Facts) -> None:
-        """Facts of the clip of that name, if there is one."""
-        stem = stem_of(name)
-        if entry := self._entries.get(stem):
-            self._put(stem, facts, entry[1])
-
-    def claim(self, name: str) -> Claim:
-        """The clip that a label means by `name`, which may lead through folders that are called otherwise here."""
-        stem = stem_of(name)
-        facts, places = self._entries.get(stem, (None, ()))
-        if not places:
-            self._put(stem, (), ())  # a second label of this name is a duplicate
-            return Claim(stem, None, "no audio" if facts is None else "duplicate id")
-        best = 0
-        if len(places) > 1:
-            # The same name more than once: the folders that agree best with the label's, then the suffix that it names.
-            *folders, base = _parts(name)
-            best = max(
-                range(len(places)),
-                key=lambda i: (
-                    *_agreement(_parts(places[i][0]), folders),
-                    base == stem + places[i][1],
-                    places[i][1] == ".wav",
-                    -i,
-                ),
-            )
-        return self._claimed(stem, facts, places, best)
-
-    def claim_file(self, folder: str, name: str) -> Claim:
-        """The very file that a manifest names."""
-        stem = stem_of(name)
-        facts, places = self._entries.get(stem, ((), ()))
-        for i, (known, suffix, _) in enumerate(places):
-            if _file_name(stem, suffix) == name and (known == folder or self._real(known) == self._real(folder)):
-                return self._claimed(stem, facts, places, i)
-        suffix = name[len(stem) :] if name.startswith(stem) else "/" + name
-        return self._claimed(stem, facts, (*places, (folder, suffix, False)), len(places))
-
-    def is_new_id(self, name: str) -> bool:
-        """Whether no clip has this id yet, which a manifest gives and which is not the stem; it has from now on."""
-        is_new = name not in self._other_ids and name not in self._entries
-        self._other_ids.add(name)
-        return is_new
-
-    def unclaimed(self) -> Iterator[RawUtterance]:
-        """Every file that no label claimed, by name: those of a claimed clip are copies of it."""
-        for stem in sorted(self._entries):
-            places = self._entries[stem][1]
-            claimed = {folder for folder, _, taken in places if taken}
-            for folder, suffix, taken in places:
-                if not taken:
-                    reason = "audio copy" if folder in claimed else "no label"
-                    yield RawUtterance(stem, "", self._path(stem, folder, suffix), reason)
-
-    def _claimed(self, stem: str, facts: Facts, places: tuple, chosen: int) -> Claim:
-        folder, suffix, _ = places[chosen]
-        if any(taken and known == folder for known, _, taken in places):
-            return Claim(stem, None, "duplicate id")
-        is_second = stem in self._other_ids or any(taken for _, _, taken in places)
-        self._put(stem, facts, (*places[:chosen], (folder, suffix, True), *places[chosen + 1 :]))
-        path = self._path(stem, folder, suffix)
-        if is_second:
-            way = os.path.relpath(folder, self._root)  # "." for the root: a bare stem would be the first clip's id
-            name = os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}"
-            return Claim(name, path, None, facts)
-        return Claim(stem, path, None, facts)
-
-    def _put(self, stem: str, facts: Facts, places: tuple) -> None:
-        entry = (facts, places)
-        self._entries[stem] = self._shared.setdefault(entry, entry)
-
-    def _path(self, stem: str, folder: str, suffix: str) -> str:
-        # The folder alone is resolved: a link .pcm -> store/abc123 must keep the name that tells its format.
-        return f"{self._real(folder)}/{_file_name(stem, suffix)}"
-
-    def _real(self, folder: str) -> str:
-        real = self._real_folders.get(folder)
-        if real is None:
-            real = self._real_folders[folder] = os.path.realpath(folder)
-        return real
-
-
-def _file_name(stem: str, suffix: str) -> str:
-    return suffix[1:] if suffix.startswith("/") else stem + suffix
 
 
 @dataclass(slots=True)
@@ -292,7 +164,8 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
         listing.n_label_files += 1
         for member in _opened(path):
             yield _clip_text(member, listing)
-    yield from listing.audio.unclaimed()
+    for stem, path, reason in listing.audio.unclaimed():
+        yield RawUtterance(stem, "", path, reason)
 
 
 def is_label(name: str) -> bool:
@@ -318,33 +191,7 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def stem_of(name: str) -> str:
-    """The name of a clip without folders and suffix, composed: macOS decomposes the Hangul of file names."""
-    base = _composed(name).rpartition("/")[2]
-    dot = base.rfind(".")
-    return base[:dot] if dot > 0 else base
-
-
 _AUDIO_SUFFIXES = tuple(AUDIO_SUFFIXES)
-
-
-def _composed(name: str) -> str:
-    name = name.strip().replace("\\", "/")
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
-
-
-def _parts(name: str) -> list[str]:
-    return [part for part in _composed(name).split("/") if part not in ("", ".")]
-
-
-def _agreement(folders: list[str], wanted: list[str]) -> tuple[int, int]:
-    """How many folders agree from the last one upwards, and how many in all."""
-    length = 0
-    for a, b in zip(reversed(folders), reversed(wanted), strict=False):
-        if a != b:
-            break
-        length += 1
-    return length, len({*folders} & {*wanted})
 
 
 def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
@@ -366,7 +213,7 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _file_archive(archive: str, listing: Listing) -> None:
     """Tell whether an archive holds labels, audio or both; by its place or name where AI Hub's tell it."""
-    parts = _parts(archive)
+    parts = parts_of(archive)
     if (
         "[원천]" in parts[-1]
         or parts[-1].startswith(("TS_", "VS_"))
@@ -448,7 +295,7 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
             first = name.split()[0] if name.strip() else name
             yield _unreadable(first, f"{member.name}, line {number}", text, encoding, listing)
             continue
-        if ".." in name and ".." in _parts(name):
+        if ".." in name and ".." in parts_of(name):
             yield RawUtterance(name.strip(), raw.strip(), None, UNSAFE, encoding)
             continue
         claim = listing.audio.claim(name)
@@ -569,7 +416,7 @@ def _manifest_row(line: bytes, member: Member, number: int, listing: Listing) ->
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), audio))
     if str(listing.place) == member.path and os.path.isfile(path):
         claim = listing.audio.claim_file(*os.path.split(path))
-    elif ".." in _parts(audio) and not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(listing.place)):
+    elif ".." in parts_of(audio) and not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(listing.place)):
         return RawUtterance(audio, raw, None, UNSAFE, encoding)
     else:
         claim = listing.audio.claim(path)
@@ -631,7 +478,7 @@ def _read_metadata(file: IO[bytes], listing: Listing) -> None:
 
 def _part(member: Member) -> str | None:
     """`training` or `validation`: from the folder names `1.Training` and `2.Validation`, or KsponSpeech's file names."""
-    *folders, base = _parts(f"{member.path}/{member.inside}")
+    *folders, base = parts_of(f"{member.path}/{member.inside}")
     if base.lower().endswith(".trn"):
         return "training" if base.lower().startswith("train") else "validation"
     for folder in reversed(folders):

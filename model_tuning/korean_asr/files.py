@@ -1,13 +1,21 @@
-"""Writing whole files or none, and checksums of what was written."""
+"""Writing whole files or none, sorting more lines than memory holds, and checksums of what was written."""
 
 import errno
 import hashlib
+import heapq
 import json
 import os
+import pickle
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from .errors import writing_into
+
+# Of SortedLines, what is held in memory at a time.
+RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
 
 
 def make_folder(folder: Path) -> None:
@@ -58,3 +66,49 @@ def file_checksum(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class SortedLines:
+    """Lines in the order of their keys, however many: sorted runs on disk, merged when they are read.
+
+    The runs are nameless files of the folder, so that a killed process leaves nothing behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._run: list[tuple[str, str]] = []
+        self._n_characters = 0
+        self._runs: list[IO[bytes]] = []
+
+    def extend(self, keys_and_lines: list[tuple[str, str]]) -> None:
+        self._run += keys_and_lines
+        self._n_characters += sum(len(line) for _, line in keys_and_lines)
+        if len(self._run) >= RUN_LINES or self._n_characters >= RUN_CHARACTERS:
+            self._run.sort()
+            file = temporary_file(self._folder)
+            with writing_into(self._folder):
+                for item in self._run:
+                    pickle.dump(item, file)
+                file.flush()
+            self._runs.append(file)
+            self._run, self._n_characters = [], 0
+
+    def __iter__(self) -> Iterator[str]:
+        self._run.sort()
+        for _, line in heapq.merge(*map(_run_on_disk, self._runs), self._run):
+            yield line
+
+
+def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
+    file.seek(0)
+    load = pickle.Unpickler(file).load
+    while True:
+        try:
+            yield load()
+        except EOFError:
+            return
+
+
+def temporary_file(folder: Path) -> IO[bytes]:
+    make_folder(folder)
+    return tempfile.TemporaryFile(dir=folder)

@@ -6,9 +6,7 @@ Clips flow through in chunks, and what is kept of each lies on disk, so that mem
 import heapq
 import json
 import os
-import pickle
 import signal
-import tempfile
 import threading
 import unicodedata
 from collections import Counter, deque
@@ -20,14 +18,14 @@ from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, UnreadableAudio, audio_info
 from .corpora import Listing, RawUtterance, listed_corpus, raw_utterances, unpack_hint
-from .errors import DataError, writing_into
-from .files import file_checksum, json_line, make_folder, whole_file, write_json
+from .errors import DataError
+from .files import SortedLines, file_checksum, json_line, whole_file, write_json
 from .manifest import Utterance, manifest_rows
 from .preprocessing_page import preprocessing_page
 from .transcripts import Rejected, clean_transcript
@@ -57,7 +55,6 @@ REFUSED = ("label unreadable", "label too large", "unsafe path")  # told by name
 N_EXAMPLES, N_EXTREMES, N_REFUSED_TOLD, N_SPEAKERS_TOLD, N_CHARACTERS_TOLD = 3, 10, 10, 50, 100
 # How much is held in memory at a time; labels may be longer than any clip's.
 CHUNK_CLIPS, CHUNK_CHARACTERS = 1000, 1 << 20
-RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
 DURATION_STEP_S, N_DURATION_BINS = 1.0, 30
 RATE_STEP, N_RATE_BINS = 0.5, 30  # letters a second; conversation is 4 to 8
 TICKS_PER_S = 10_000  # durations are written to a tenth of a millisecond; sums of whole ticks are exact in any order
@@ -158,55 +155,9 @@ class Corpus:
     place: Path
     settings: Settings
     tally: Tally
-    rows: "SortedLines"  # of the manifest, by id
-    rejected: "SortedLines"  # as they came
+    rows: SortedLines  # of the manifest, by id
+    rejected: SortedLines  # as they came
     listing: Listing
-
-
-class SortedLines:
-    """Lines in the order of their keys, however many: sorted runs on disk, merged when they are read.
-
-    The runs are nameless files of the folder, so that a killed process leaves nothing behind.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._run: list[tuple[str, str]] = []
-        self._n_characters = 0
-        self._runs: list[IO[bytes]] = []
-
-    def extend(self, keys_and_lines: list[tuple[str, str]]) -> None:
-        self._run += keys_and_lines
-        self._n_characters += sum(len(line) for _, line in keys_and_lines)
-        if len(self._run) >= RUN_LINES or self._n_characters >= RUN_CHARACTERS:
-            self._run.sort()
-            file = temporary_file(self._folder)
-            with writing_into(self._folder):
-                for item in self._run:
-                    pickle.dump(item, file)
-                file.flush()
-            self._runs.append(file)
-            self._run, self._n_characters = [], 0
-
-    def __iter__(self) -> Iterator[str]:
-        self._run.sort()
-        for _, line in heapq.merge(*map(_run_on_disk, self._runs), self._run):
-            yield line
-
-
-def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
-    file.seek(0)
-    load = pickle.Unpickler(file).load
-    while True:
-        try:
-            yield load()
-        except EOFError:
-            return
-
-
-def temporary_file(folder: Path) -> IO[bytes]:
-    make_folder(folder)
-    return tempfile.TemporaryFile(dir=folder)
 
 
 def preprocessed(
