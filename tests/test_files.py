@@ -97,6 +97,7 @@ def test_lines_that_memory_does_not_hold_come_back_in_the_order_of_their_keys(tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "RUN_LINES", 10)
         patch.setattr(files, "RUN_CHARACTERS", 20)
+        patch.setattr(files, "MAX_RUNS", 3)
         lines = SortedLines(tmp_path_factory.getbasetemp() / "sorted")
         for part in parts:
             lines.extend(part)

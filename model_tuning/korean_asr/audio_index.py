@@ -96,12 +96,9 @@ class AudioIndex:
         stem = stem_of(name)
         entry = self._entries.get(stem)
         if entry is None:
-            self._put(stem, (), "", ())  # a second label of this name is a duplicate
             return Claim(stem, None, "no audio")
         folder = entry.folder_of(name) if isinstance(entry, _Namesakes) else entry[1]
         _, files = self._facts_and_files(stem, folder)
-        if not files:
-            return Claim(stem, None, "duplicate id")
         suffix = files[0][0]
         if len(files) > 1:  # two files of one clip: the one that the label names, else the .wav
             wanted = _suffix(stem, parts_of(name)[-1])
@@ -148,7 +145,7 @@ class AudioIndex:
     def _put(self, stem: str, facts: Facts, folder: str, files: Files) -> None:
         entry = self._entries.get(stem)
         if not isinstance(entry, _Namesakes):
-            if entry is None or not entry[2] or entry[1] == folder:
+            if entry is None or entry[1] == folder:
                 new = (facts, folder, files)
                 self._entries[stem] = self._shared.setdefault(new, new)
                 return

@@ -7,7 +7,7 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +16,7 @@ from .errors import writing_into
 
 # Of SortedLines, what is held in memory at a time.
 RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
+MAX_RUNS = 200  # open files; a process may have 1,024
 
 
 def make_folder(folder: Path) -> None:
@@ -84,19 +85,27 @@ class SortedLines:
         self._run += keys_and_lines
         self._n_characters += sum(len(line) for _, line in keys_and_lines)
         if len(self._run) >= RUN_LINES or self._n_characters >= RUN_CHARACTERS:
-            self._run.sort()
-            file = temporary_file(self._folder)
-            with writing_into(self._folder):
-                for item in self._run:
-                    pickle.dump(item, file)
-                file.flush()
-            self._runs.append(file)
+            if len(self._runs) >= MAX_RUNS:
+                self._runs = [self._written(heapq.merge(*map(_run_on_disk, self._runs)))]
+            self._runs.append(self._written(sorted(self._run)))
             self._run, self._n_characters = [], 0
 
     def __iter__(self) -> Iterator[str]:
-        self._run.sort()
-        for _, line in heapq.merge(*map(_run_on_disk, self._runs), self._run):
+        for _, line in heapq.merge(*map(_run_on_disk, self._runs), sorted(self._run)):
             yield line
+
+    def _written(self, keys_and_lines: Iterable[tuple[str, str]]) -> IO[bytes]:
+        make_folder(self._folder)
+        with writing_into(self._folder):
+            file = _nameless_file(self._folder)
+            for item in keys_and_lines:
+                pickle.dump(item, file)
+            file.flush()
+        return file
+
+
+def _nameless_file(folder: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=folder)
 
 
 def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
@@ -107,8 +116,3 @@ def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
             yield load()
         except EOFError:
             return
-
-
-def temporary_file(folder: Path) -> IO[bytes]:
-    make_folder(folder)
-    return tempfile.TemporaryFile(dir=folder)
