@@ -634,3 +634,26 @@ def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(tmp
     assert message.startswith("ERROR") and "has no usable clip" in message and "Nothing was written" in message
     assert files_below(root) == before
     assert files_below(tmp_path) == {}
+
+
+def listing_of(root):
+    return listed_corpus(root, root / "processed")
+
+
+def test_labels_behind_a_thousand_other_files_are_found(tmp_path):
+    others = {f"texts/{n:04}.txt": "" for n in range(1_500)}
+    written(tmp_path, {"labels.tar": packed("tar", {**others, LABELS: line(1)}), clip(1): b""})
+    assert [utterance.reason for utterance in utterances_of(tmp_path)] == [None]
+
+
+@pytest.mark.parametrize("name", ["[라벨]a.tar", "a.tar"])
+def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(tmp_path, name):
+    content = tar_entry("README", b"read me") + random.Random(0).randbytes(4096)
+    written(tmp_path, {name: content, "x_scripts.txt": line(2), clip(2): b""})
+    assert (str(tmp_path / name), UNREADABLE) in [(u.id, u.reason) for u in utterances_of(tmp_path)]
+
+
+def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path):
+    written(tmp_path, {"라벨.zip": packed("zip", {"inner.tgz": packed("tgz", {LABELS: line(1)})}), clip(1): b""})
+    with pytest.raises(DataError, match="holds no labels: .*라벨.zip was left out: it holds neither labels nor audio"):
+        listing_of(tmp_path)

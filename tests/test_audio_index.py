@@ -56,11 +56,19 @@ def test_a_second_label_of_a_clip_is_a_duplicate_also_where_the_name_repeats_els
     assert made.claim("valid/001/x.wav") == Claim("valid/001/x", f"{ROOT}/valid/001/x.wav", None)
 
 
+def test_facts_belong_to_the_clip_whose_folders_they_name():
+    made = index("train/001/x.wav", "valid/001/x.wav", "y.wav")
+    for name, gender in (("/train/001/x.wav", "M"), ("/valid/001/x.wav", "F"), ("/moved/y.wav", "F")):
+        made.describe(name, (("gender", gender),))
+    claims = [made.claim(name) for name in ("/valid/001/x.wav", "/train/001/x.wav", "y.wav")]
+    assert [dict(claim.facts)["gender"] for claim in claims] == ["F", "M", "F"]
+
+
 def test_facts_of_a_clip_stay_with_it_when_its_name_repeats():
     made = index("a/x.wav")
     made.describe("x.wav", (("gender", "F"),))
     made.add(f"{ROOT}/b", "x.wav")
-    assert made.claim("b/x.wav").facts == (("gender", "F"),)
+    assert [made.claim(name).facts for name in ("a/x.wav", "b/x.wav")] == [(("gender", "F"),), ()]
 
 
 def test_the_file_that_a_manifest_names_is_claimed_found_before_or_not():

@@ -839,3 +839,29 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):
         with pytest.raises(DataError, match=message) as error:
             listed_corpus(tmp_path / name, tmp_path / "processed")
         assert "\n" not in str(error.value)
+
+
+def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path):
+    row = json.dumps({"audio_filepath": f"../{clip(1)}", "duration": 1.0, "text": "cleaned"})
+    written(tmp_path, {"processed_before/korean.jsonl": row, "processed_before/preprocessing.json": "{}"})
+    written(tmp_path, {LABELS: line(1, "raw"), clip(1): b""})
+    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    assert [(utterance.raw, utterance.reason) for utterance in raw_utterances(listing)] == [("raw", None)]
+    assert listing.notes == [f"{tmp_path}/processed_before was left out: script 1 wrote it."]
+
+
+def test_metadata_meets_the_clip_of_its_own_folder_where_names_repeat(tmp_path):
+    paths = [f"{part}/2.원천데이터/dialog_01/001/dialog_00000001.wav" for part in ("1.Training", "2.Validation")]
+    for path, gender in zip(paths, "MF", strict=True):
+        part = path.partition("/")[0]
+        written(tmp_path, {
+            f"{part}/x_scripts.txt": f"/{path} :: {gender}", f"{part}/x_metadata.txt": f"/{path}|1|2|{gender}|A|5|1|7|1",
+            path: b"",
+        })  # fmt: skip
+    assert [(u.raw, u.facts["gender"]) for u in utterances_of(tmp_path)] == [("M", "M"), ("F", "F")]
+
+
+def test_audio_that_a_manifest_of_the_user_names_in_vain_is_missing_and_not_unsafe(tmp_path):
+    row = json.dumps({"audio_filepath": "../audio/gone.wav", "duration": 1.0, "text": "밥"}, ensure_ascii=False)
+    written(tmp_path, {"manifests/my.jsonl": row})
+    assert reasons(utterances_of(tmp_path / "manifests/my.jsonl")) == {"gone": "no audio"}

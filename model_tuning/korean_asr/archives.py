@@ -86,8 +86,8 @@ def label_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Membe
         yield Member(archive, problem=problem_of(error))
 
 
-def archive_names(archive: str) -> list[str]:
-    """The names of an archive's files, of a .tar the first; those before the damage where it is damaged."""
+def archive_names(archive: str) -> tuple[list[str], bool]:
+    """The names of an archive's files, and whether these are all: of a .tar the first are told, and those before damage."""
     names: list[str] = []
     try:
         if archive.lower().endswith(".zip"):
@@ -97,8 +97,8 @@ def archive_names(archive: str) -> list[str]:
             for member in islice(_tar_members(archive, lambda name: True), N_NAMES):
                 names.append(member.inside)
     except ARCHIVE_ERRORS:
-        pass
-    return names
+        return names, False
+    return names, len(names) < N_NAMES or archive.lower().endswith(".zip")
 
 
 @contextmanager

@@ -29,15 +29,15 @@ class Claim:
 class _Namesakes:
     """Clips of one stem in several folders, which only the label's path tells apart."""
 
-    facts: Facts
     n_claimed: int
+    facts: dict[str, Facts] = field(default_factory=dict)  # by folder
     files: dict[str, Files] = field(default_factory=dict)  # by folder
     ways_up: list[tuple[tuple[str, ...], str]] = field(default_factory=list)  # (way up, folder), sorted
 
-    def put(self, folder: str, files: Files) -> None:
+    def put(self, facts: Facts, folder: str, files: Files) -> None:
         if folder not in self.files:
             insort(self.ways_up, _way_up(folder))
-        self.files[folder] = files
+        self.facts[folder], self.files[folder] = facts, files
 
     def folder_of(self, name: str) -> str:
         """The folder that agrees longest with a label's path, from the last part upwards; of equals the one most alike."""
@@ -87,7 +87,7 @@ class AudioIndex:
         stem = stem_of(name)
         entry = self._entries.get(stem)
         if isinstance(entry, _Namesakes):
-            entry.facts = facts
+            entry.facts[entry.folder_of(name)] = facts
         elif entry:
             self._put(stem, facts, *entry[1:])
 
@@ -137,10 +137,8 @@ class AudioIndex:
     def _facts_and_files(self, stem: str, folder: str) -> tuple[Facts, Files]:
         entry = self._entries.get(stem)
         if isinstance(entry, _Namesakes):
-            return entry.facts, entry.files.get(folder, ())
-        if entry is None:
-            return (), ()
-        return entry[0], entry[2] if entry[1] == folder else ()
+            return entry.facts.get(folder, ()), entry.files.get(folder, ())
+        return (entry[0], entry[2]) if entry and entry[1] == folder else ((), ())
 
     def _put(self, stem: str, facts: Facts, folder: str, files: Files) -> None:
         entry = self._entries.get(stem)
@@ -149,10 +147,10 @@ class AudioIndex:
                 new = (facts, folder, files)
                 self._entries[stem] = self._shared.setdefault(new, new)
                 return
-            namesakes = _Namesakes(facts, n_claimed=sum(claimed for _, claimed in entry[2]))
-            namesakes.put(*entry[1:])
+            namesakes = _Namesakes(n_claimed=sum(claimed for _, claimed in entry[2]))
+            namesakes.put(*entry)
             entry = self._entries[stem] = namesakes
-        entry.put(folder, files)
+        entry.put(facts, folder, files)
 
     def _claimed(self, stem: str, folder: str, suffix: str) -> Claim:
         facts, files = self._facts_and_files(stem, folder)

@@ -132,9 +132,10 @@ def listed_corpus(place: Path, output: Path) -> Listing:
     if listing.audio_archives and not len(listing.audio):
         raise DataError(f"the audio of {place} is still packed: {unpack_hint(listing)} · 음성 압축을 먼저 푸세요.")
     if not has_labels:
+        notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
             f"{place} holds no labels: no *scripts.txt, *.trn, *.json or *.jsonl, no archive with some, no text beside a clip. "
-            "Pass the folder that holds 1.Training, or a manifest. · 전사 파일이 없습니다."
+            f"Pass the folder that holds 1.Training, or a manifest.{notes} · 전사 파일이 없습니다."
         )
     return listing
 
@@ -205,6 +206,11 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
             subfolders.clear()
             continue
         visited.add(real)
+        if "preprocessing.json" in names and {"korean.jsonl", "foreign.jsonl"} & {*names}:
+            note = _one_line(f"{folder} was left out: script 1 wrote it.")
+            listing.notes += [note] * (note not in listing.notes)
+            subfolders.clear()
+            continue
         # macOS puts a `._name` beside each file that it copies to a foreign disk.
         yield folder, [name for name in names if not name.startswith("._")]
     notes = (_one_line(f"{error.filename} was left out: {error.strerror}.") for error in unreadable)
@@ -221,11 +227,14 @@ def _file_archive(archive: str, listing: Listing) -> None:
     ):
         listing.audio_archives.append(archive)
         return
-    names = archive_names(archive)
-    if any(name.lower().endswith(_AUDIO_SUFFIXES) for name in names):
+    names, are_all = archive_names(archive)
+    holds_audio = any(name.lower().endswith(_AUDIO_SUFFIXES) for name in names)
+    if holds_audio:
         listing.audio_archives.append(archive)
-    if not names or any(is_label(name) or is_metadata(name) for name in names):
-        listing.label_archives.append(archive)  # one that cannot be read is refused by name
+    if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
+        listing.label_archives.append(archive)  # one that cannot be read is refused by name when it is
+    elif not holds_audio:
+        listing.notes.append(_one_line(f"{archive} was left out: it holds neither labels nor audio."))
 
 
 def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
@@ -239,12 +248,15 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
         if wanted(path) and os.path.isfile(path)
     }
     for archive in listing.label_archives:
-        n_unpacked = 0
+        n_unpacked = n_found = 0
         for member in label_members(archive, wanted):
+            n_found += 1
             if member.file and (member.base, member.n_bytes) in unpacked:
                 n_unpacked += 1
             else:
                 yield member
+        if not n_found and wanted is is_label:
+            listing.notes.append(_one_line(f"{archive} holds no labels."))
         if n_unpacked and wanted is is_label:
             note = f"{archive}: {n_unpacked:,} label files lie unpacked as well, and are read once."
             listing.notes.append(_one_line(note))
@@ -412,11 +424,15 @@ def _manifest_row(line: bytes, member: Member, number: int, listing: Listing) ->
         if "\0" in audio + raw or not audio.strip():
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        return RawUtterance(f"{member.name}, line {number}", text[:200], None, UNREADABLE, encoding)
+        return RawUtterance(f"{member.name}, line {number}", text[:200].strip(), None, UNREADABLE, encoding)
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), audio))
     if str(listing.place) == member.path and os.path.isfile(path):
         claim = listing.audio.claim_file(*os.path.split(path))
-    elif ".." in parts_of(audio) and not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(listing.place)):
+    elif (
+        str(listing.place) != member.path
+        and ".." in parts_of(audio)
+        and not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(listing.place))
+    ):
         return RawUtterance(audio, raw, None, UNSAFE, encoding)
     else:
         claim = listing.audio.claim(path)

@@ -422,7 +422,7 @@ def _vocabulary(tally: Tally, alphabet: Alphabet) -> dict[str, Any]:
         "n_characters": outside.n_characters,
         "n_outside": outside.n_outside,
         "lowest_cer": round(outside.lowest_cer, 6),
-        "n_kinds": len(base.characters),
+        "n_kinds": len(outside.characters),
         "characters": [
             {"character": c, "n": n, "n_clips": base.touched[c], "added": c in alphabet.added}
             for c, n in base.most_frequent()[:N_CHARACTERS_TOLD]

@@ -263,11 +263,11 @@ _TAG = re.compile(f"[blnosu](?<![{LATIN}].)(?:(?<!s)|(?<=[su])n)/")
 _TAG_NAME = "[blnou]|[su]n"
 _MASKED_NAME = re.compile(r"&(?:[^\W\d_][\w-]*\d|[a-z][a-z-]+)&")
 _SPEAKER = "[A-D]|화자 *[0-9]+"
-_SPEAKER_MARK = re.compile(f"(?<![^ ])({_SPEAKER}):")
-# The parts of a dual. A side is not blank. What a typist does to its brackets: one is typed twice, or the other way
+_SPEAKER_MARK = re.compile(f"(?<![^ ])({_SPEAKER}) ?:")
+# The parts of a dual. A side holds a letter or a digit. What a typist does to its brackets: one is typed twice, or the other way
 # round. An opening one that is typed `)` must stand where a word starts, a closing one that is typed `(` where one ends:
 # anywhere else they are what they look like.
-_A, _B = (rf"(?P<{side}>(?! *[()])[^()]+)" for side in "ab")
+_A, _B = (rf"(?P<{side}>(?=[^()]*?[{WORD}])[^()]+)" for side in "ab")
 _OPENED = r"[()](?:(?<=\()\(?|(?<=\))(?<![^ ].)(?! ))"
 _AT_SLASH = "[()][()]?"
 _CLOSED = r"(?:\)\)?|(?<! )\()"
@@ -280,6 +280,15 @@ _DUAL_OR_NOISE = re.compile(rf"({_OPENED}[^()]+{_ANY_SLASH}[^()]+{_CLOSED})|{_NO
 _SYMBOL = f"[^{WORD} {MARKS}/+*](?<![{WORD}]%)(?<![{WORD}][&':-](?=[{WORD}]))"
 
 RULES: tuple[Rule, ...] = (
+    Rule(
+        name="tag behind a bracket",
+        pattern=re.compile(rf'([)\]}}"”）］])(?:(?:{_TAG_NAME})/|/(?=[ .,?!]|\Z)(?! *\())'),
+        replacement=r"\1 ",
+        needs=("/",),
+        why="What stands behind a bracket or quote is glued to no word. Before the dual, whose side may end in a Latin letter.",
+        example_before="(SBS)/(에스비에스)n/ 틀어",
+        example_after="SBS 틀어",
+    ),
     Rule(
         name="character forms",
         pattern=re.compile("[^ !#-_a-~가-힣ㄱ-ㅣ]"),
@@ -347,7 +356,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="voice event",
-        pattern=re.compile(f"@(?:웃음|목청|박수|노래)(?![{WORD}])"),
+        pattern=re.compile(f"@(?:웃음|목청|박수|노래)(?!(?!(?:{_TAG_NAME})/)[{WORD}])"),
         replacement=" ",
         needs=("@",),
         why="Four words behind @ describe a sound; every other one hides a name.",
@@ -476,8 +485,8 @@ RULES: tuple[Rule, ...] = (
         name="dual in one bracket",
         pattern=re.compile(
             rf"\((?!(?:{_TAG_NAME})/)(?=[^()]*(?:[0-9{LATIN}]| /|/(?! )))"
-            r"(?P<a>(?! *[()/])(?:[^()/]|(?<=[0-9])/(?=[0-9]))+)"
-            r"/(?:(?<![0-9]/)(?<![0-9] /)|(?! ?[0-9]))(?P<b>(?! *[()])[^()/]+)\)"
+            rf"(?P<a>(?=[^()/]*?[{WORD}])(?:[^()/]|(?<=[0-9])/(?=[0-9]))+)"
+            rf"/(?:(?<![0-9]/)(?<![0-9] /)|(?! ?[0-9]))(?P<b>(?=[^()/]*?[{WORD}])[^()/]+)\)"
         ),
         replacement=_repaired_sides,
         needs=("(",),
