@@ -282,7 +282,7 @@ _SYMBOL = f"[^{WORD} {MARKS}/+*](?<![{WORD}]%)(?<![{WORD}][&':-](?=[{WORD}]))"
 RULES: tuple[Rule, ...] = (
     Rule(
         name="tag behind a bracket",
-        pattern=re.compile(rf'([)\]}}"”）］])(?:(?:{_TAG_NAME})/|/(?=[ .,?!]|\Z)(?! *\())'),
+        pattern=re.compile(rf'([()\]}}"”（）］])(?:(?:{_TAG_NAME})/|/(?=[ .,?!]|\Z)(?![ .,?!]*\())'),
         replacement=r"\1 ",
         needs=("/",),
         why="What stands behind a bracket or quote is glued to no word. Before the dual, whose side may end in a Latin letter.",
