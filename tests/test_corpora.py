@@ -844,6 +844,7 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):
 def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path):
     row = json.dumps({"audio_filepath": f"../{clip(1)}", "duration": 1.0, "text": "cleaned"})
     written(tmp_path, {"processed_before/korean.jsonl": row, "processed_before/preprocessing.json": "{}"})
+    written(tmp_path, {"processed_before/copies/korean.jsonl": row})
     written(tmp_path, {LABELS: line(1, "raw"), clip(1): b""})
     listing = listed_corpus(tmp_path, tmp_path / "processed")
     assert [(utterance.raw, utterance.reason) for utterance in raw_utterances(listing)] == [("raw", None)]

@@ -110,3 +110,14 @@ def test_sorting_leaves_no_file_behind(tmp_path, monkeypatch):
     lines.extend([("b", "2"), ("a", "1")])
     lines.extend([("c", "3")])
     assert (list(lines), list((tmp_path / "out").iterdir())) == (["1", "2", "3"], [])
+
+
+def test_sorting_holds_few_files_open_however_many_lines_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "RUN_LINES", 1)
+    monkeypatch.setattr(files, "MAX_RUNS", 3)
+    before = len(os.listdir("/proc/self/fd"))
+    lines = SortedLines(tmp_path)
+    for number in range(40):
+        lines.extend([(f"{39 - number:02}", str(number))])
+    assert len(os.listdir("/proc/self/fd")) - before <= 4
+    assert list(lines) == [str(number) for number in reversed(range(40))]

@@ -357,9 +357,17 @@ def test_durations_and_letters_a_second_are_counted_in_bins(root, tmp_path):
     assert (sum(korean["durations"]["counts"]), korean["durations"]["above"]) == (3, 1)
     # 6, 1, 2.07 and 0.025 letters a second, in steps of a half
     assert [i for i, n in enumerate(korean["rates"]["counts"]) if n] == [0, 2, 4, 12]
+    assert korean["rates"]["above"] == 0
     assert [clip["id"] for clip in korean["fastest"]] == ["a", "c", "b", "d"]
     assert [clip["id"] for clip in korean["slowest"]] == ["d", "b", "c", "a"]
     assert korean["fastest"][0] == {"rate": 6.0, "id": "a", "duration": 0.5, "text": "밥 국, 물."}
+
+
+def test_what_is_beyond_the_last_bin_is_counted_there(root, tmp_path):
+    sound(root / "a.wav", n_samples=8_000)
+    labels(root, ("a", "말" * 20))  # 40 letters a second
+    rates = summary_of(write(tmp_path, clean(root, tmp_path)))["rates"]
+    assert (sum(rates["counts"]), rates["above"]) == (0, 1)
 
 
 def foreign_label(speaker, language, text="밥 먹었어요"):
