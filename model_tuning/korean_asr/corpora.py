@@ -42,7 +42,7 @@ from .archives import (
 )
 from .audio import AUDIO_SUFFIXES
 from .audio_index import AudioIndex, Facts, parts_of, stem_of
-from .errors import DataError
+from .errors import DataError, printable
 from .manifest import OPTIONAL_KEYS
 
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
@@ -184,12 +184,7 @@ def unpack_hint(listing: Listing) -> str:
     command = UNPACK_COMMANDS[next(suffix for suffix in ARCHIVE_SUFFIXES if first.lower().endswith(suffix))]
     command = command.format(archive=shlex.quote(first), folder=shlex.quote(os.path.dirname(first)))
     likewise = f", and likewise {len(others):,} more" if others else ""
-    return _one_line(f"run  {command}{likewise}. Label archives may stay packed.")
-
-
-def _one_line(text: str) -> str:
-    """What is told of names, which may hold line ends and escape sequences of a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+    return printable(f"run  {command}{likewise}. Label archives may stay packed.")
 
 
 _AUDIO_SUFFIXES = tuple(AUDIO_SUFFIXES)
@@ -207,13 +202,13 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
             continue
         visited.add(real)
         if "preprocessing.json" in names and {"korean.jsonl", "foreign.jsonl"} & {*names}:
-            note = _one_line(f"{folder} was left out: script 1 wrote it.")
+            note = printable(f"{folder} was left out: script 1 wrote it.")
             listing.notes += [note] * (note not in listing.notes)
             subfolders.clear()
             continue
         # macOS puts a `._name` beside each file that it copies to a foreign disk.
         yield folder, [name for name in names if not name.startswith("._")]
-    notes = (_one_line(f"{error.filename} was left out: {error.strerror}.") for error in unreadable)
+    notes = (printable(f"{error.filename} was left out: {error.strerror}.") for error in unreadable)
     listing.notes += [note for note in notes if note not in listing.notes]
 
 
@@ -234,7 +229,7 @@ def _file_archive(archive: str, listing: Listing) -> None:
     if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
         listing.label_archives.append(archive)  # one that cannot be read is refused by name when it is
     elif not holds_audio:
-        listing.notes.append(_one_line(f"{archive} was left out: it holds neither labels nor audio."))
+        listing.notes.append(printable(f"{archive} was left out: it holds neither labels nor audio."))
 
 
 def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
@@ -256,10 +251,10 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
             else:
                 yield member
         if not n_found and wanted is is_label:
-            listing.notes.append(_one_line(f"{archive} holds no labels."))
+            listing.notes.append(printable(f"{archive} holds no labels."))
         if n_unpacked and wanted is is_label:
             note = f"{archive}: {n_unpacked:,} label files lie unpacked as well, and are read once."
-            listing.notes.append(_one_line(note))
+            listing.notes.append(printable(note))
 
 
 def _opened(path: str) -> Iterator[Member]:

@@ -24,6 +24,11 @@ class UsageError(Exception):
     """The command line asks for something impossible. Exit status 2."""
 
 
+def printable(text: str) -> str:
+    """What is told of names, which may hold line ends and escape sequences of a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def exit_status(main: Callable[[], None]) -> int:
     """Run a script's main function: 0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted, 141 pipe closed.
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, UnreadableAudio, audio_info
 from .corpora import Listing, RawUtterance, listed_corpus, raw_utterances, unpack_hint
-from .errors import DataError
+from .errors import DataError, printable
 from .files import SortedLines, file_checksum, json_line, whole_file, write_json
 from .manifest import Utterance, manifest_rows
 from .preprocessing_page import preprocessing_page
@@ -270,7 +270,7 @@ def _looked_at(
             if outcome in REFUSED:
                 tally.n_refused += 1
                 if len(tally.refused) < N_REFUSED_TOLD:
-                    tally.refused.append(f"refused {_visible(clip.id)}: {outcome}.")
+                    tally.refused.append(f"refused {printable(clip.id[:300])}: {outcome}.")
             continue
         utterances.append(outcome)
         n_letters = len(outcome.text) - sum(map(outcome.text.count, " .,?!"))
@@ -325,11 +325,6 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     if not unicodedata.is_normalized("NFC", clip.raw):
         tally.converted["NFD text -> NFC"] += 1
     return Utterance(clip.id, clip.audio, round(info.duration, 4), text, **clip.facts)
-
-
-def _visible(name: str) -> str:
-    """A name that may hold anything, safe to print."""
-    return "".join(character if character.isprintable() else "?" for character in name[:300])
 
 
 def printed_corpus(title: str, corpus: Corpus) -> str:
