@@ -10,7 +10,7 @@ usage() {
 ./run.sh test                             every check: ruff, unit tests, the four scripts on the demo corpus
 ./run.sh --korean DIR [--foreign DIR]     the whole pipeline on real corpora
     --gpus N          processes of script 2, one a GPU; all GPUs of this machine if not given
-    --recipe NAME     v1, v2, v3 (v3 if not given)
+    --recipe NAME     v1, v2, v3, v7 (v3 if not given)
     --base-model M    hub name or local folder of the base model
     --stage N         first script to run, 1 to 4 (1 if not given)
     --stop-stage N    last script to run, 1 to 4 (4 if not given)

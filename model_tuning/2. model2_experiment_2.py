@@ -11,26 +11,31 @@ import shlex
 import sys
 from pathlib import Path
 
-from korean_asr import recipes
+from korean_asr import checkpoints, proofs, recipes
+from korean_asr.checks import (
+    checked_inputs,
+    checks_record,
+    disk_needed,
+    printed_checks,
+    refuse_full_disk,
+    usable_training_clips,
+)
 from korean_asr.errors import exit_status
 from korean_asr.files import file_checksum, write_json, write_json_lines
 from korean_asr.manifest import read_manifest
-from korean_asr.model import expanded_base_model, save_recogniser
-from korean_asr.processes import is_first, n_processes, on_one_gpu_unless_torchrun
+from korean_asr.model import expanded_base_model, n_parameters, save_recogniser
+from korean_asr.processes import from_first, is_first, join_processes, n_processes, on_one_gpu_unless_torchrun
 from korean_asr.report import draw_training_curve, write_model_card
 from korean_asr.splits import overlaps, printed_split, split_utterances
 from korean_asr.training import (
-    EXPERIMENT_FILE,
+    Job,
     changed_since_preprocessing,
     experiment_record,
-    is_finished,
-    last_complete_checkpoint,
-    open_experiment,
-    precision_note,
-    run_identity,
+    precision_here,
+    printed_batches,
+    public_command,
     train,
-    trainable,
-    training_arguments,
+    try_longest_batch,
 )
 from korean_asr.vocabulary import outside_record, outside_vocabulary, printed_outside_of_parts, writable_characters
 
@@ -46,7 +51,8 @@ def main() -> None:
     parser.add_argument("--base-model", default=recipes.KRESNIK, help="a hub name or a local folder")
     parser.add_argument("--output", type=Path, help="model folder; wav2vec2_korean_<recipe> if not given")
     parser.add_argument("--checkpoints", type=Path, default=Path("wav2vec2_finetune_ko"), help="folder of checkpoints")
-    parser.add_argument("--check", action="store_true", help="look at all inputs, then stop before training")
+    parser.add_argument("--check", action="store_true", help="look at all inputs, name every finding, write nothing")
+    parser.add_argument("--fresh", action="store_true", help="start over; the old folders are renamed, not deleted")
     arguments, values = parser.parse_known_args()
     recipe = recipes.recipe(arguments.recipe, recipes.overrides(values))
     output = arguments.output or Path(f"wav2vec2_korean_{recipe.name}")
@@ -57,6 +63,7 @@ def main() -> None:
     say(f"recipe {recipe.name}, {n_processes()} process(es)")
     if note := on_one_gpu_unless_torchrun():
         say(note)
+    precision, precision_note = precision_here(recipe)
     manifest = arguments.data / "korean.jsonl"
     split = split_utterances(read_manifest(manifest), recipe)
     manifest_sha256 = file_checksum(manifest)
@@ -69,64 +76,73 @@ def main() -> None:
     say(f"loading {arguments.base_model}")
     texts = {name: [utterance.text for utterance in part] for name, part in split.parts().items()}
     recogniser, added = expanded_base_model(arguments.base_model, recipe, texts["train"])
-    say(
-        f"tokens added: {' '.join(added) or 'none'}; the head has {recogniser.model.config.vocab_size:,} labels ({recipe.head})"
-    )
+    n_labels = recogniser.model.config.vocab_size
+    say(f"tokens added: {' '.join(added) or 'none'}; the head has {n_labels:,} labels ({recipe.head})")
     writable = writable_characters(recogniser.tokenizer)
     outside = {name: outside_vocabulary(labels, writable) for name, labels in texts.items()}
-    for line in printed_outside_of_parts(outside):
-        say(line)
+    say("\n".join(printed_outside_of_parts(outside)))
 
-    # 3. What training can use. Validation and test keep every clip.
-    train_clips, left_out = trainable(split.train, recipe)
-    for reason, n_clips in left_out.items():
-        say(f"left out of training: {n_clips:,} clips, {reason}")
-    say(f"precision: {precision_note(recipe)}")
-    say(
-        f"batch: {plan.per_device} clips x {plan.accumulation} accumulation x {n_processes()} = {recipe.global_batch} an update"
-    )
-    if (plan.per_device, plan.accumulation) != (recipe.batch_per_gpu, recipe.accumulation):
-        say(
-            f"  (the recipe's {recipe.batch_per_gpu} x {recipe.accumulation} x {recipe.gpus}, for another number of processes)"
-        )
+    # 3. Everything that can go wrong later, tried now. Training leaves bad clips out; validation and test keep every clip.
+    # One process looks, the others wait for what it found.
+    checks = step_0 = checkpoint = finished = None
+    identity = checkpoints.run_identity(recipe, split, recogniser, n_processes())
+    if is_first():
+        checks = checked_inputs(split.parts(), recipe.max_duration_s, writable)
+        say("\n".join(printed_checks(checks, limit=None if arguments.check else 3)))
+        needed = disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
+        say(refuse_full_disk(arguments.checkpoints, needed, checkpoints.bytes_on_disk(arguments.checkpoints)))
+        step_0 = proofs.step_0(arguments.base_model, recogniser, recipe.head, proofs.sample(split.validation))
+        say(proofs.printed_step_0(step_0))
+        if not arguments.check:
+            notes = checkpoints.open_experiment(output, arguments.checkpoints, identity, split, arguments.fresh)
+            checkpoint, half_written = checkpoints.last_complete_checkpoint(arguments.checkpoints)
+            finished = checkpoints.is_finished(output)
+            notes += [f"{path} is only half written, so it is not used." for path in half_written]
+            for note in notes:
+                say(note)
+    join_processes()
+    checks, checkpoint, finished = from_first((checks, checkpoint, finished))
+    if finished:
+        say(f"{output} holds this very experiment, finished. Scripts 3 and 4 are next. · 이미 끝난 실험입니다.")
+        return
+    job = Job(recogniser, usable_training_clips(split.train, checks), split.validation, recipe, plan, precision)
+    say(f"precision: {precision_note}")
+    say("\n".join(printed_batches(job)))
+    say(try_longest_batch(job))
     if arguments.check:
         say("all inputs are usable; nothing was written (--check). · 점검 완료")
         return
 
     # 4. Training, from the last complete checkpoint if there is one.
-    identity = run_identity(recipe, split, recogniser, n_processes())
-    open_experiment(output, arguments.checkpoints, identity, split)
-    if is_finished(output):
-        say(f"{output} holds this very experiment, finished. Scripts 3 and 4 are next. · 이미 끝난 실험입니다.")
-        return
-    checkpoint, half_written = last_complete_checkpoint(arguments.checkpoints)
-    for path in half_written:
-        say(f"{path} is only half written, so it is not used.")
     if checkpoint:
         say(f"continuing from {checkpoint} · 이어서 학습합니다")
-    trainer_arguments = training_arguments(recipe, plan, len(train_clips), arguments.checkpoints)
-    run = train(recogniser, train_clips, split.validation, trainer_arguments, checkpoint)
+    run = train(job, arguments.checkpoints, output / "training_log.jsonl", checkpoint)
 
     # 5. The model folder: seven files that transformers loads, and the record of how they came to be.
     if is_first():
         save_recogniser(recogniser, output)
+        n_reloaded = proofs.saved_model(recogniser, output, proofs.sample(split.validation))
         facts = {
             "name": output.name,
-            "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *sys.argv[1:]]),
-            "precision": precision_note(recipe),
+            "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *public_command(sys.argv[1:])]),
+            "precision": precision_note,
             "tokens_added": added,
-            "left_out_of_training": left_out,
+            "step_0": step_0.record(),
+            "checks": checks_record(checks),
+            "left_out_of_training": checks.left_out,
             "manifest_sha256": manifest_sha256,
             "overlap": overlap,
             "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
+            "same_text_after_reload": n_reloaded,
         }
         record = experiment_record(identity, split, run, **facts)
-        write_json_lines(output / "training_log.jsonl", run.log)
-        draw_training_curve(run.log, output / "training_curve.png")
+        write_json_lines(output / "training_log.jsonl", run.progress.log)
+        draw_training_curve(run.progress.log, output / "training_curve.png")
         write_model_card(output / "README.md", record)
-        write_json(output / EXPERIMENT_FILE, record)
-        say(f"validation CER {run.validation['cer']:.4f}  WER {run.validation['wer']:.4f}  ({run.n_updates:,} updates)")
-        say(f"saved to {output}")
+        write_json(output / checkpoints.EXPERIMENT_FILE, record)
+        rates, updates = run.validation, f"update {run.final_update:,} of {run.progress.update:,}"
+        say(f"final model: {updates} ({recipe.final_model}), validation CER {rates['cer']:.4f}  WER {rates['wer']:.4f}")
+        say(f"saved to {output}; loaded again, it gives the same text for {n_reloaded} of {n_reloaded} clips")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korean_asr.audio import AudioInfo, UnreadableAudio, audio_info, read_waveform
+from korean_asr.audio import MIN_SAMPLES, AudioInfo, UnreadableAudio, audio_info, n_frames, read_waveform
 
 
 def tone(n_samples, frequency=440, sample_rate=16_000):
@@ -266,3 +266,14 @@ def test_a_device_and_a_pipe_are_no_audio_and_are_not_waited_for(tmp_path):
     (tmp_path / "a.wav").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "b.wav")
     assert reason(audio_info, tmp_path / "a.wav") == reason(audio_info, tmp_path / "b.wav") == "audio unreadable"
+
+
+def test_frames_are_counted_as_wav2vec2_does():
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    tiny = Wav2Vec2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, conv_dim=(8,) * 7,
+                          num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)  # fmt: skip
+    model = Wav2Vec2Model(tiny)
+    for n_samples in [*range(400, 3_000, 37), 16_000, 320_000]:
+        assert n_frames(n_samples) == model._get_feat_extract_output_lengths(n_samples)
+    assert [n_frames(n) for n in (0, MIN_SAMPLES - 1, MIN_SAMPLES, 719, 720)] == [0, 0, 1, 1, 2]

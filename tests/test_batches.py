@@ -1,13 +1,28 @@
+import dataclasses
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
 from conftest import noise
+from hypothesis import given
+from hypothesis import strategies as st
 
-from korean_asr.batches import Collator, TrainingClips, length_batches, model_inputs
+from korean_asr.batches import (
+    Collator,
+    TrainingClips,
+    dealt,
+    epoch_updates,
+    length_batches,
+    model_inputs,
+    n_updates,
+    padded_seconds,
+    run_updates,
+)
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance
 from korean_asr.model import expanded_base_model
-from korean_asr.recipes import RECIPES
+from korean_asr.recipes import RECIPES, batch_plan
 
 
 @pytest.fixture
@@ -81,3 +96,96 @@ def test_batches_hold_every_clip_once_longest_first_within_their_seconds_of_padd
 
 def test_clips_without_a_duration_do_not_become_one_batch():
     assert [len(batch) for batch in length_batches(_clips([0.0] * 150), 10.0)] == [64, 64, 22]
+
+
+V3 = RECIPES["v3"]  # updates of 64 clips
+EIGHT = dataclasses.replace(V3, batch_per_gpu=8, accumulation=1, gpus=1)
+
+
+def seconds(n_clips, seed=0):
+    return np.random.default_rng(seed).gamma(4.0, 1.1, n_clips).round(2).tolist()
+
+
+@given(st.lists(st.floats(0.3, 20), min_size=1, max_size=200), st.integers(0, 5), st.booleans())
+def test_an_epoch_takes_every_clip_once_and_the_longest_first(durations, epoch, grouped):
+    recipe = dataclasses.replace(EIGHT, length_grouping=grouped)
+    updates = epoch_updates(durations, recipe, epoch)
+    assert sorted(place for update in updates for place in update) == list(range(len(durations)))
+    assert sorted(map(len, updates), reverse=True)[:-1] == [8] * (len(updates) - 1)
+    assert durations[updates[0][0]] == max(durations)
+    for update in updates:
+        lengths = [durations[place] for place in update]
+        assert lengths == sorted(lengths, reverse=True)
+
+
+def test_the_order_of_an_epoch_depends_on_its_number_and_the_seed():
+    durations = seconds(500)
+    assert epoch_updates(durations, V3, 0) == epoch_updates(durations, V3, 0)
+    assert epoch_updates(durations, V3, 0) != epoch_updates(durations, V3, 1)
+    assert epoch_updates(durations, V3, 0) != epoch_updates(durations, dataclasses.replace(V3, seed=1), 0)
+
+
+def test_other_clips_meet_in_every_epoch():
+    durations = seconds(512)
+    one, other = ({frozenset(update) for update in epoch_updates(durations, V3, epoch)} for epoch in (0, 1))
+    assert not one & other
+
+
+@given(st.integers(1, 100), st.sampled_from([1, 2, 4, 8]), st.sampled_from([None, 5.0, 30.0]))
+def test_an_update_is_dealt_whole_to_any_number_of_processes(n_clips, n_processes, max_seconds):
+    recipe = dataclasses.replace(EIGHT, max_batch_seconds=max_seconds)
+    durations = seconds(n_clips)
+    plan = batch_plan(recipe, n_processes)
+    for update in epoch_updates(durations, recipe, 0):
+        shares = [dealt(update, rank, durations, recipe, plan) for rank in range(n_processes)]
+        assert Counter(place for share in shares for batch in share for place in batch) == Counter(update)
+        counts = [sum(map(len, share)) for share in shares]
+        assert max(counts) - min(counts) <= 1
+        for batch in (batch for share in shares for batch in share):
+            if max_seconds is None:
+                assert len(batch) <= plan.per_device
+            else:
+                assert padded_seconds([batch], durations) <= max_seconds or len(batch) == 1
+
+
+def test_clips_are_dealt_like_cards_longest_first_and_cut_by_seconds():
+    durations = [9.0, 8.0, 4.0, 3.0, 2.0, 1.0, 1.0]
+    two = dataclasses.replace(EIGHT, batch_per_gpu=4, accumulation=1, gpus=2)
+    plan = batch_plan(two, 2)
+    update = list(range(7))
+    assert [dealt(update, rank, durations, two, plan) for rank in (0, 1)] == [[[0, 2, 4, 6]], [[1, 3, 5]]]
+    by_seconds = dataclasses.replace(two, max_batch_seconds=8.0)
+    assert dealt(update, 0, durations, by_seconds, plan) == [
+        [0],
+        [2, 4],
+        [6],
+    ]  # 9 s alone, 2 x 4 s, then 3 x 4 would be 12
+    assert dealt(update, 1, durations, by_seconds, plan) == [[1], [3, 5]]
+    assert dealt(update[:1], 1, durations, two, plan) == []  # no clip is left for the second process
+    assert padded_seconds([[0], [2, 4], [6]], durations) == 9 + 8 + 1
+
+
+def test_a_run_is_its_epochs_one_after_the_other_and_stops_in_their_midst():
+    durations = seconds(100)  # two updates an epoch
+    recipe = dataclasses.replace(V3, epochs=2.5)
+    whole = [update for epoch in range(3) for update in epoch_updates(durations, recipe, epoch)]
+    assert list(run_updates(durations, recipe)) == whole[:5]
+    assert n_updates(100, recipe) == 5
+    assert n_updates(3, dataclasses.replace(V3, epochs=0.01)) == 1
+
+
+def test_grouping_by_length_saves_most_of_the_padding():
+    """52 % at random and 11 % grouped were measured elsewhere; here clips of the real corpus' spread of durations."""
+    durations = seconds(6_400)
+    waste = {}
+    for grouped in (False, True):
+        recipe = dataclasses.replace(V3, length_grouping=grouped)
+        plan = batch_plan(recipe, 4)
+        batches = [
+            batch
+            for update in epoch_updates(durations, recipe, 0)
+            for rank in range(4)
+            for batch in dealt(update, rank, durations, recipe, plan)
+        ]
+        waste[grouped] = 1 - sum(durations) / padded_seconds(batches, durations)
+    assert waste[True] < 0.05 < 0.2 < waste[False]

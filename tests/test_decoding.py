@@ -90,19 +90,3 @@ def test_decoding_leaves_a_model_in_training_as_it_was(recogniser, utterances):
 def test_the_expanded_model_writes_what_the_base_model_wrote(tiny_base, recogniser, utterances):
     expanded, _ = expanded_base_model(str(tiny_base), RECIPES["v3"])
     assert decoded(expanded, utterances) == decoded(recogniser, utterances)
-
-
-def test_validation_in_training_is_not_rounded_by_its_mixed_precision(recogniser, utterances):
-    """The Trainer replaces the model's forward by one under autocast; script 3 has no autocast."""
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)  # a Trainer of another test may have set its precision
-
-    wanted = decoded(recogniser, utterances)
-    seen = set()
-    recogniser.model.lm_head.register_forward_hook(lambda _, __, logits: seen.add(logits.dtype))
-    Accelerator(cpu=True, mixed_precision="bf16").prepare_model(recogniser.model)
-    assert decoded(recogniser, utterances) == wanted
-    assert seen == {torch.float32}
-    AcceleratorState._reset_state(reset_partial_state=True)

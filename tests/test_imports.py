@@ -13,9 +13,9 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 # design.md §1, from the bottom up: a row imports from itself and from the rows before it.
 ROWS = [
     {"files", "errors", "archives", "audio_index"},
-    {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes"},
-    {"model", "batches", "decoding", "corpora", "processes", "preprocessing_page"},
-    {"preprocessing", "training", "evaluation", "report"},
+    {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes", "checks"},
+    {"model", "batches", "decoding", "corpora", "processes", "checkpoints", "preprocessing_page"},
+    {"preprocessing", "training", "proofs", "evaluation", "report"},
 ]
 LIGHT = sorted(ROWS[0] | ROWS[1] | {"corpora", "preprocessing", "preprocessing_page"})
 IMPORT_EACH = """

@@ -1,13 +1,17 @@
 """The four scripts as a user runs them: processes of their own, real audio, the bundled corpus and base model."""
 
+import getpass
 import json
 import os
+import re
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import unicodedata
 from pathlib import Path
@@ -15,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.torch import load_file
 
 from korean_asr.manifest import read_manifest
 from korean_asr.model import SEVEN_FILES
@@ -179,6 +184,51 @@ def test_script_2_writes_every_file_of_the_model_folder(trained):
     evaluations = [row["step"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row]
     assert evaluations == [4, 8, 12]
     assert (model / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+    first = rows_of(model / "training_log.jsonl")[0]
+    assert {"loss", "learning_rate", "padding_waste", "audio_seconds_per_second", "seconds_left"} < first.keys()
+
+
+def test_script_2_proves_that_the_new_tokens_disturb_nothing_and_that_the_saved_folder_is_the_model(trained):
+    model, printed = trained
+    proof = json_of(model / "experiment.json")["step_0"]
+    assert proof["holds"] and proof["n_same_text"] == proof["n_clips"] == 16
+    assert proof["n_equal_logits"] == proof["n_frames"] > 1_000 and proof["rows_kept"]
+    assert proof["n_frames_of_new_tokens"] == 0
+    assert f"step 0: 16 of 16 clips give the base model's text, {proof['n_frames']:,} of" in printed
+    assert "loaded again, it gives the same text for 16 of 16 clips" in printed
+
+
+def test_the_final_model_is_the_best_checkpoint(trained):
+    model, printed = trained
+    scores = {row["step"]: row["eval_cer"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row}
+    best = min(scores, key=lambda update: (scores[update], update))
+    experiment = json_of(model / "experiment.json")
+    assert experiment["final_update"] == best
+    assert experiment["validation"]["cer"] == pytest.approx(scores[best], abs=1e-6)
+    checkpoint = model.parent / "checkpoints" / f"checkpoint-{best}" / "model.safetensors"
+    assert (model / "model.safetensors").read_bytes() == checkpoint.read_bytes()
+    assert f"final model: update {best} of 12 (best)" in printed
+
+
+def test_a_checkpoint_is_scored_as_any_model_is(trained, tmp_path):
+    checkpoint, manifest = trained[0].parent / "checkpoints" / "checkpoint-8", trained[0] / "split" / "validation.jsonl"
+    run(command(3, "--model", checkpoint, "--manifest", manifest, "--output", tmp_path))
+    row = next(row for row in rows_of(trained[0] / "training_log.jsonl") if row["step"] == 8 and "eval_cer" in row)
+    assert json_of(tmp_path / "korean.json")["scores"]["cer"]["rate"] == pytest.approx(row["eval_cer"], abs=1e-6)
+
+
+def test_nothing_that_script_2_writes_tells_of_the_machine_but_the_audio_in_manifests(trained):
+    model, _ = trained
+    secrets = {str(REPOSITORY), str(model.parent), str(Path.home()) + "/", str(Path(tempfile.gettempdir())) + "/"}
+    for path in [*model.rglob("*"), *(model.parent / "checkpoints").rglob("*")]:
+        if path.is_file() and path.parent.name not in ("split", "results"):
+            content = path.read_bytes()
+            assert not [secret for secret in secrets if secret.encode() in content], path
+    names = {getpass.getuser(), socket.gethostname()} - {""}
+    texts = [model / "README.md", model / "experiment.json", model / "training_log.jsonl", model / "config.json"]
+    for path in texts:
+        words = set(re.split(r"[^\w-]+", path.read_text(encoding="utf-8")))
+        assert not names & words, path
 
 
 def test_the_split_is_8_1_1_of_the_dialog_training_part_without_overlap(trained):
@@ -253,40 +303,166 @@ def test_script_3_refuses_clips_of_the_training_split(trained):
     assert "Traceback" not in printed
 
 
-def _finished(path, seconds=300):
-    for _ in range(seconds * 20):
-        if path.exists():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{path} never came")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums in the same order, however many cores there are
 
 
-def test_script_2_killed_and_run_again_continues_and_ends_in_the_same_weights(trained, processed, tmp_path):
+def on(n_processes, *arguments):
+    """Script 2 on so many processes of this machine."""
+    program = [*TORCHRUN, "--standalone", f"--nproc_per_node={n_processes}"] if n_processes > 1 else [sys.executable]
+    return [*program, str(SCRIPTS[2]), *map(str, arguments)]
+
+
+def killed_when(arguments, moment, seconds=300):
+    """Start, kill -9 the whole tree at the moment when moment() is true; whether it was still running."""
+    started = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD, start_new_session=True
+    )
+    end = time.monotonic() + seconds
+    while started.poll() is None and not moment():
+        assert time.monotonic() < end, "the moment never came"
+        time.sleep(0.0005)
+    running = started.poll() is None
+    if running:
+        family = [started.pid]
+        for pid in family:
+            family += children_of(pid)
+        for pid in family:
+            os.kill(pid, signal.SIGKILL)
+    started.wait()
+    return running
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_script_2_killed_at_any_moment_ends_in_the_weights_of_an_uninterrupted_run(processed, tmp_path, n_processes):
+    values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "2", "--save-steps", "2", "--layerdrop", "0.2"]
+    whole = places_in(tmp_path / "whole", processed)
+    run(on(n_processes, *whole, *values), env=ONE_THREAD)
+
     places = places_in(tmp_path, processed)
-    arguments = command(2, *places, *FEW_UPDATES)
-    first = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _finished(tmp_path / "checkpoints" / "checkpoint-4" / "complete")
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    arguments = on(n_processes, *places, *values)
+    checkpoints = tmp_path / "checkpoints"
+    assert killed_when(arguments, lambda: (checkpoints / "checkpoint-2" / "complete").exists())
     assert not (tmp_path / "model" / "model.safetensors").exists()
-    printed = run(arguments)
-    assert "continuing from" in printed
-    assert (tmp_path / "model" / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+    # During a checkpoint: the first file of the next one is there, and its marker is not.
+    assert killed_when(arguments, lambda: (checkpoints / "checkpoint-4").exists())
+    assert not (checkpoints / "checkpoint-4" / "complete").exists()
+    printed = run(arguments, env=ONE_THREAD)
+    assert f"{checkpoints / 'checkpoint-4'} is only half written" in printed
+    assert f"continuing from {checkpoints / 'checkpoint-2'}" in printed
+    for name in ("model/model.safetensors", "checkpoints/checkpoint-6/model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    losses = [
+        [(row["step"], row["loss"]) for row in rows_of(folder / "model" / "training_log.jsonl") if "loss" in row]
+        for folder in (tmp_path, tmp_path / "whole")
+    ]
+    assert losses[0] == losses[1]
 
     experiment = (tmp_path / "model" / "experiment.json").read_bytes()
-    assert "finished" in run(arguments)
+    assert "finished" in run(arguments, env=ONE_THREAD)
     assert (tmp_path / "model" / "experiment.json").read_bytes() == experiment
+    if n_processes == 1:
+        changed = run([*arguments, "--learning-rate", "1e-5", "--extra-tokens", "5"], status=1)
+        assert "learning_rate" in changed and "extra_tokens was None, is 5" in changed
+        assert "Traceback" not in changed
 
-    changed = run([*arguments, "--learning-rate", "1e-5", "--extra-tokens", "5"], status=1)
-    assert "learning_rate" in changed and "extra_tokens was None, is 5" in changed
-    assert "Traceback" not in changed
+
+def test_fresh_starts_over_and_keeps_the_old_folders_under_another_name(trained, processed, tmp_path):
+    shutil.copytree(trained[0].parent / "checkpoints", tmp_path / "checkpoints")
+    shutil.copytree(trained[0], tmp_path / "model")
+    places = places_in(tmp_path, processed)
+    values = ["--recipe", "demo", "--epochs", "0.1", "--eval-steps", "2", "--save-steps", "2"]
+    refused = run(command(2, *places, *values), status=1)
+    assert "epochs was 0.5, is 0.1" in refused and "--fresh" in refused
+    printed = run(command(2, *places, *values, "--fresh"))
+    assert "continuing" not in printed
+    assert f"{tmp_path / 'checkpoints'} was renamed to {tmp_path / 'checkpoints.old'}" in printed
+    old = tmp_path / "model.old" / "model.safetensors"
+    assert old.read_bytes() == (trained[0] / "model.safetensors").read_bytes()
+    assert (tmp_path / "checkpoints.old" / "checkpoint-12" / "complete").is_file()
+    refused = run(command(2, *places, "--recipe", "v7", "--gpus", "1", "--fresh"), status=1)
+    assert "belongs to recipe demo, and this is recipe v7" in refused
+
+
+STILL = ["--attention-dropout", "0", "--hidden-dropout", "0", "--layerdrop", "0", "--mask-time-prob", "0"]
+
+
+def test_one_two_and_four_processes_train_the_same_model(processed, tmp_path):
+    """33 training clips make four updates of 8 and one of a single clip, of which three of four processes have none."""
+    shutil.copytree(processed[0], tmp_path / "data")
+    lines = (processed[0] / "korean.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines]
+    for row in rows:
+        row["audio_filepath"] = str((processed[0] / row["audio_filepath"]).resolve())
+    used = [row for row in rows if row.get("theme") == "dialog" and row.get("part") == "training"][:39]
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in used)
+    (tmp_path / "data" / "korean.jsonl").write_text(text, encoding="utf-8")
+    losses, weights = [], []
+    for n_processes in (1, 2, 4):
+        places = ["--data", tmp_path / "data", "--base-model", BASE, "--output", tmp_path / f"model_{n_processes}"]
+        places += ["--checkpoints", tmp_path / f"checkpoints_{n_processes}", "--recipe", "demo", "--epochs", "1"]
+        places += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last", *STILL]
+        places += ["--max-batch-seconds", "8"] if n_processes == 4 else []  # cut otherwise, and the same model still
+        printed = run(on(n_processes, *places), env=ONE_THREAD)
+        assert "5 updates, the last of 1 clips" in printed
+        rows = rows_of(tmp_path / f"model_{n_processes}" / "training_log.jsonl")
+        losses.append([row["loss"] for row in rows if "loss" in row])
+        weights.append(load_file(tmp_path / f"model_{n_processes}" / "model.safetensors"))
+    assert len(losses[0]) == 5
+    start = load_file(BASE / "model.safetensors")
+    for n_processes, loss, other in zip((2, 4), losses[1:], weights[1:], strict=True):
+        assert loss == pytest.approx(losses[0], rel=1e-3), n_processes
+        apart = sum(float(((other[name] - weights[0][name]) ** 2).sum()) for name in other) ** 0.5
+        moved = (
+            sum(
+                float(((weights[0][name] - start[name]) ** 2).sum())
+                for name in start
+                if name in weights[0] and start[name].shape == weights[0][name].shape
+            )
+            ** 0.5
+        )
+        assert apart < 0.01 * moved, (n_processes, apart, moved)
+
+
+def test_layerdrop_unused_parameters_and_gradient_checkpointing_work_on_two_processes(processed, tmp_path):
+    values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "6", "--save-steps", "6"]
+    values += ["--layerdrop", "0.6", "--gradient-checkpointing", "true", "--batch-per-gpu", "2", "--accumulation", "4"]
+    printed = run(on(2, *places_in(tmp_path, processed), *values), env=ONE_THREAD)
+    assert "batch: 2 clips x 2 accumulation x 2 = 8 an update" in printed
+    assert "Traceback" not in printed
+    rows = rows_of(tmp_path / "model" / "training_log.jsonl")
+    assert all(row["loss"] > 0 and row["nonfinite_updates"] == 0 for row in rows if "loss" in row)
+
+
+def test_two_machines_are_two_agents_that_meet(processed, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "6", "--save-steps", "6"]
+    meeting = ["--nnodes=2", "--nproc_per_node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
+    arguments = [
+        *TORCHRUN,
+        *meeting,
+        "--rdzv-id=1",
+        str(SCRIPTS[2]),
+        *map(str, places_in(tmp_path, processed)),
+        *values,
+    ]
+    agents = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD)
+        for _ in range(2)
+    ]
+    printed = [agent.communicate(timeout=300)[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], printed
+    assert sorted(output.count("saved to") for output in printed) == [0, 1]
+    assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in "".join(printed)
+    assert json_of(tmp_path / "model" / "experiment.json")["updates"] == 6
 
 
 def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(trained, processed, tmp_path):
-    places = places_in(tmp_path, processed)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    printed = run([*torchrun, str(SCRIPTS[2]), *map(str, places), *FEW_UPDATES], env=environment)
+    torchrun = [*TORCHRUN, "--standalone", "--nproc_per_node=2"]
+    environment = ONE_THREAD
+    printed = run(on(2, *places_in(tmp_path, processed), *FEW_UPDATES), env=environment)
     assert printed.count("tokens added") == printed.count("saved to") == 1
     assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in printed
     one, two = trained[0], tmp_path / "model"
@@ -313,7 +489,37 @@ def test_three_processes_are_wrong_usage(processed, tmp_path):
 def test_check_looks_at_all_inputs_and_writes_nothing(processed, tmp_path):
     printed = run(command(2, "--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--check"), cwd=tmp_path)
     assert "all inputs are usable" in printed
+    assert "longest batch: 8 clips" in printed and "free disk for checkpoints" in printed
+    assert "16 of 16 clips give the base model's text" in printed
     assert not list(tmp_path.iterdir())
+
+
+def test_check_names_every_bad_clip_and_training_leaves_out_its_own(processed, tmp_path):
+    rows = rows_of(processed[0] / "korean.jsonl")
+    for number, row in enumerate(rows):
+        row["audio_filepath"] = str((processed[0] / row["audio_filepath"]).resolve())
+        if number % 20 == 0:
+            row["audio_filepath"] = f"/nowhere/{row['id']}.wav"
+        if number % 20 == 1:
+            row["text"] = "ABC"
+    (tmp_path / "data").mkdir()
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "data" / "korean.jsonl").write_text(text, encoding="utf-8")
+    places = ["--data", tmp_path / "data", "--base-model", BASE, "--recipe", "demo", "--group-by", "none"]
+    printed = run(command(2, *places, "--check"), cwd=tmp_path)
+    used = [row for row in rows if row.get("theme") == "dialog" and row.get("part") == "training"]
+    gone = [row["id"] for row in used if row["audio_filepath"].startswith("/nowhere")]
+    assert len(gone) > 5 and all(f"    {name}  /nowhere/{name}.wav" in printed for name in gone)
+    assert "audio missing: train" in printed and "label mostly unknown: train" in printed
+    values = ["--epochs", "0.1", "--eval-steps", "2", "--save-steps", "2"]
+    run(command(2, *places, *values, "--output", tmp_path / "model", "--checkpoints", tmp_path / "c"))
+    experiment = json_of(tmp_path / "model" / "experiment.json")
+    assert {name: part["n_clips"] for name, part in experiment["clips"].items()} == {
+        "train": 192, "validation": 24, "test": 24,
+    }  # fmt: skip
+    findings = experiment["checks"]["findings"]
+    assert experiment["left_out_of_training"]["audio missing"] == len(findings["audio missing"]["train"])
+    assert sorted(name for part in findings["audio missing"].values() for name in part) == sorted(gone)
 
 
 def test_speakers_stay_in_one_split_where_the_manifest_knows_them(processed, tmp_path):

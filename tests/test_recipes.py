@@ -1,3 +1,4 @@
+import re
 from dataclasses import FrozenInstanceError, asdict, replace
 
 import pytest
@@ -21,7 +22,11 @@ TABLE = {
     "learning_rate": (3e-4, 1e-4),
     "warmup_steps": (300, 0),
     "warmup_ratio": (0, 0.05),
-    "fp16": (False, True),
+    "precision": ("float32", "fp16"),
+    "length_grouping": (False, True),
+    "max_batch_seconds": (None, None),
+    "gradient_checkpointing": (False, False),
+    "final_model": ("last", "best"),
     "attention_dropout": (0.1, 0.05),
     "hidden_dropout": (0.1, 0.05),
     "feat_proj_dropout": (0.0, 0.0),
@@ -47,7 +52,7 @@ def test_the_table_names_every_value_of_a_recipe():
 
 
 def test_the_recipes_are_named_as_they_are_called():
-    assert list(RECIPES) == ["v1", "v2", "v3", "demo"]
+    assert list(RECIPES) == ["v1", "v2", "v3", "v7", "demo"]
     assert all(found.name == name for name, found in RECIPES.items())
     assert replace(V2, name="v1") == V1
 
@@ -76,7 +81,7 @@ def test_every_recipe_stands_up_to_its_own_checks(name):
         (["--learning-rate", "2e-4"], {"learning_rate": "2e-4"}),
         (["--learning-rate=2e-4"], {"learning_rate": "2e-4"}),
         (["--learning_rate=2e-4"], {"learning_rate": "2e-4"}),
-        (["--epochs", "3", "--fp16=false", "--seed", "1"], {"epochs": "3", "fp16": "false", "seed": "1"}),
+        (["--epochs", "3", "--precision=bf16", "--seed", "1"], {"epochs": "3", "precision": "bf16", "seed": "1"}),
         (["--epochs", "3", "--epochs=4"], {"epochs": "4"}),
         (["--added-tokens="], {"added_tokens": ""}),
         (["--added-tokens", ".,?!="], {"added_tokens": ".,?!="}),
@@ -92,13 +97,14 @@ def test_options_are_read_in_either_form(options, wanted):
     [
         (["--learnin-rate", "1"], "no option or recipe value '--learnin-rate'. Did you mean '--learning-rate'?"),
         (["--eval-step=1"], "no option or recipe value '--eval-step'. Did you mean '--eval-steps'?"),
-        (["--name", "v4"], "no option or recipe value '--name'."),
+        (["--name", "v4"], "no option or recipe value '--name'. Did you mean '--final-model'?"),
         (["--zzz"], "no option or recipe value '--zzz'."),
         (["--"], "no option or recipe value '--'."),
         (["3"], "'3' belongs to no option."),
         (["--epochs", "3", "4"], "'4' belongs to no option."),
         (["--epochs"], "--epochs wants a value."),
-        (["--fp16", "--epochs", "3"], "--fp16 wants a value."),
+        (["--precision", "--epochs", "3"], "--precision wants a value."),
+        (["--precison=bf16"], "no option or recipe value '--precison'. Did you mean '--precision'?"),
     ],
 )
 def test_an_option_that_is_none_is_wrong_usage_and_names_the_nearest(options, told):
@@ -110,7 +116,7 @@ def test_an_option_that_is_none_is_wrong_usage_and_names_the_nearest(options, to
 def test_an_unknown_recipe_names_those_there_are():
     with pytest.raises(UsageError) as failure:
         recipe("dem", {})
-    assert str(failure.value) == "no recipe 'dem'. There are: v1, v2, v3, demo. Did you mean 'demo'?"
+    assert str(failure.value) == "no recipe 'dem'. There are: v1, v2, v3, v7, demo. Did you mean 'demo'?"
 
 
 @pytest.mark.parametrize(
@@ -120,8 +126,12 @@ def test_an_unknown_recipe_names_those_there_are():
         ("epochs", "3", 3.0),
         ("epochs", "0.5", 0.5),
         ("seed", "0", 0),
-        ("fp16", "false", False),
-        ("fp16", "True", True),
+        ("length_grouping", "false", False),
+        ("gradient_checkpointing", "True", True),
+        ("precision", "bf16", "bf16"),
+        ("final_model", "last", "last"),
+        ("max_batch_seconds", "40", 40.0),
+        ("max_batch_seconds", "none", None),
         ("added_tokens", "", ""),
         ("added_tokens", ".", "."),
         ("clips_before_split", "100", 100),
@@ -151,7 +161,14 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
         ("epochs", "1,5", "--epochs 1,5: a number is wanted."),
         ("batch_per_gpu", "8.0", "--batch-per-gpu 8.0: a whole number is wanted."),
         ("clips_before_split", "all", "--clips-before-split all: a whole number is wanted."),
-        ("fp16", "yes", "--fp16 yes: true or false is wanted."),
+        ("length_grouping", "yes", "--length-grouping yes: true or false is wanted."),
+        ("precision", "fp61", "--precision fp61: one of float32, fp16, bf16 is wanted. Did you mean 'fp16'?"),
+        ("group_by", "sentnce", "--group-by sentnce: one of none, sentence, speaker is wanted. Did you mean 'sentence'?"),
+        ("max_batch_seconds", "0", "--max-batch-seconds 0.0: it must be above 0."),
+        ("max_batch_seconds", "many", "--max-batch-seconds many: a number is wanted."),
+        ("save_steps", "300",
+         "--save-steps 300 is no multiple of --eval-steps 200: every checkpoint must be scored, so that the best one is "
+         "known. Change one of them, or pass --final-model last."),
         ("freeze_feature_encoder", "1", "--freeze-feature-encoder 1: true or false is wanted."),
         ("split_caps", "80,10", "--split-caps 80,10: three numbers: 80,10,10 is wanted."),
         ("split_caps", "a,b,c", "--split-caps a,b,c: three numbers: 80,10,10 is wanted."),
@@ -210,3 +227,39 @@ def test_processes_that_do_not_divide_the_batch_are_wrong_usage(n_processes):
         f"{n_processes} processes do not divide the global batch of 64 clips (8 x 2 x 4). "
         "Use --nproc_per_node 1, 2, 4, 8, 16, 32, 64, or change --batch-per-gpu."
     )
+
+
+def test_v7_is_the_sister_projects_best_with_our_head():
+    v7 = RECIPES["v7"]
+    assert (v7.clips_before_split, v7.epochs, v7.batch_per_gpu, v7.accumulation) == (38_000, 20, 4, 8)
+    assert (v7.learning_rate, v7.weight_decay, v7.length_grouping, v7.head) == (2e-4, 0.005, True, "resize")
+    assert replace(v7, **{key: getattr(V3, key) for key in (
+        "name", "clips_before_split", "epochs", "batch_per_gpu", "accumulation", "learning_rate", "weight_decay",
+    )}) == V3  # fmt: skip
+
+
+def test_checkpoints_need_no_score_where_the_last_is_the_final_model():
+    assert recipe("v3", {"save_steps": "300", "final_model": "last"}).save_steps == 300
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("learning_rate", "2e-4", "float"),
+        ("epochs", None, "float"),
+        ("batch_per_gpu", 8.0, "int"),
+        ("workers", True, "int"),
+        ("freeze_feature_encoder", 1, "bool"),
+        ("added_tokens", [".", ","], "str"),
+        ("clips_before_split", 8e3, "int"),
+        ("split_caps", (80, 10), "tuple"),
+    ],
+)
+def test_a_value_of_another_type_in_an_edited_recipe_is_wrong_usage(monkeypatch, key, value, wanted):
+    monkeypatch.setitem(RECIPES, "v3", replace(V3, **{key: value}))
+    with pytest.raises(UsageError, match=re.escape(f"{value!r} of recipe v3: ") + f".*{wanted}"):
+        recipe("v3", {})
+
+
+def test_a_whole_number_is_a_number():
+    assert replace(V3, epochs=3) == recipe("v3", {"epochs": "3"})

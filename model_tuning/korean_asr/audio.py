@@ -10,14 +10,21 @@ import numpy as np
 import soundfile
 
 SAMPLE_RATE = 16_000  # of wav2vec2
-# The convolutional encoder of wav2vec2 needs this many samples for its first 20 ms frame (kernels 10,3,3,3,3,2,2 with
-# strides 5,2,2,2,2,2,2), and makes no frame of less.
-MIN_SAMPLES = 400
+# Kernel and stride of each layer of wav2vec2's convolutional encoder: 320 samples, or 20 ms, from frame to frame.
+ENCODER_LAYERS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
+MIN_SAMPLES = 400  # for the first frame; less makes none
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac"}
 HEAD_BYTES = 512  # a WAV header takes 44, with a list of tags a few hundred
 MAX_SAMPLE_RATE = 655_350  # of FLAC; beyond it a header is damaged
 # Data sizes that a program writes which cannot go back to fill in the header: ffmpeg the second, sox the third.
 STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
+
+
+def n_frames(n_samples: int) -> int:
+    """Frames that wav2vec2 makes of a waveform at 16 kHz, each of which can carry one label."""
+    for kernel, stride in ENCODER_LAYERS:
+        n_samples = max(0, (n_samples - kernel) // stride + 1)
+    return n_samples
 
 
 class UnreadableAudio(Exception):
@@ -107,6 +114,11 @@ def read_waveform(path: str | Path) -> np.ndarray:
 
     Raises UnreadableAudio: audio missing, empty, unreadable, too short.
     """
+    return read_waveform_and_rate(path)[0]
+
+
+def read_waveform_and_rate(path: str | Path) -> tuple[np.ndarray, int]:
+    """As read_waveform, with the sample rate that the file itself has, in Hz."""
     path = Path(path)
     try:
         with _opened(path) as file:
@@ -126,7 +138,7 @@ def read_waveform(path: str | Path) -> np.ndarray:
         raise UnreadableAudio("audio too short")
     if not np.isfinite(waveform).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
         raise UnreadableAudio("audio unreadable")
-    return np.ascontiguousarray(waveform, dtype=np.float32)
+    return np.ascontiguousarray(waveform, dtype=np.float32), sample_rate
 
 
 def _opened(path: Path) -> soundfile.SoundFile:

@@ -1,18 +1,24 @@
-"""Utterances -> padded tensors."""
+"""Utterances -> padded tensors; the order of training, in which clips of like length share an update."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from .audio import SAMPLE_RATE, UnreadableAudio, read_waveform
 from .errors import DataError
 from .manifest import Utterance
+from .recipes import BatchPlan, Recipe
 from .vocabulary import label_ids
 
 MAX_BATCH_CLIPS = 64  # a manifest that gives no durations must not become one batch
 IGNORED_LABEL = -100  # what wav2vec2's CTC loss masks out of padded labels
+# Clips of so many updates are sorted by duration at a time, and an epoch has at least four such groups: enough for updates
+# of like lengths, few enough that other clips meet in every epoch. As in transformers' length-grouped sampler.
+UPDATES_SORTED, MIN_GROUPS = 50, 4
 
 
 class TrainingClips(torch.utils.data.Dataset):
@@ -72,3 +78,65 @@ def length_batches(utterances: list[Utterance], max_seconds: float) -> list[list
         else:
             batches.append([place])
     return batches
+
+
+def n_updates_an_epoch(n_clips: int, recipe: Recipe) -> int:
+    """Every clip once: the last update of an epoch holds what is left."""
+    return -(-n_clips // recipe.global_batch)
+
+
+def n_updates(n_clips: int, recipe: Recipe) -> int:
+    """Of the whole run, whose epochs need not be whole."""
+    return max(1, round(n_updates_an_epoch(n_clips, recipe) * recipe.epochs))
+
+
+def epoch_updates(durations: list[float], recipe: Recipe, epoch: int) -> list[list[int]]:
+    """The clips of each update of an epoch: places in `durations` (seconds), longest first within an update.
+
+    Depends on the recipe's seed and the epoch, and not on the number of processes. Each clip comes exactly once. The update
+    that holds the longest clip comes first, so that too large a batch fails at once and not in the night.
+    """
+    size, n_clips = recipe.global_batch, len(durations)
+    lengths = np.asarray(durations)
+    rng = np.random.default_rng([recipe.seed, epoch])
+    order = rng.permutation(n_clips)
+    n_sorted = size * max(1, min(UPDATES_SORTED, n_clips // (size * MIN_GROUPS))) if recipe.length_grouping else size
+    groups = [order[start : start + n_sorted] for start in range(0, n_clips, n_sorted)]
+    longest_first = [group[np.argsort(-lengths[group], kind="stable")] for group in groups]
+    updates = [group[start : start + size].tolist() for group in longest_first for start in range(0, len(group), size)]
+    first = max(range(len(updates)), key=lambda i: lengths[updates[i][0]])
+    rest = [i for i in rng.permutation(len(updates)).tolist() if i != first]
+    return [updates[i] for i in (first, *rest)]
+
+
+def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
+    """The clips of each update of the whole run, epoch after epoch."""
+    left, epoch = n_updates(len(durations), recipe), 0
+    while left:
+        for update in epoch_updates(durations, recipe, epoch)[:left]:
+            yield update
+            left -= 1
+        epoch += 1
+
+
+def dealt(update: list[int], rank: int, durations: list[float], recipe: Recipe, plan: BatchPlan) -> list[list[int]]:
+    """The micro-batches of one process's share of an update; a process without a share gets none.
+
+    The update is longest first and dealt like cards, so that all processes work equally long. A micro-batch holds the plan's
+    clips, or as many as fit into max_batch_seconds of padded audio; a clip that is longer than that stands alone.
+    """
+    share = update[rank :: plan.n_processes]
+    if recipe.max_batch_seconds is None:
+        return [share[start : start + plan.per_device] for start in range(0, len(share), plan.per_device)]
+    batches: list[list[int]] = []
+    for place in share:
+        if batches and durations[batches[-1][0]] * (len(batches[-1]) + 1) <= recipe.max_batch_seconds:
+            batches[-1].append(place)
+        else:
+            batches.append([place])
+    return batches
+
+
+def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:
+    """Seconds of audio that the model sees: each clip is padded to the longest of its batch, which comes first."""
+    return sum(len(batch) * durations[batch[0]] for batch in batches)

@@ -38,7 +38,7 @@ def collapse_ctc(frame_ids: torch.Tensor, blank_id: int) -> list[int]:
 def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str | None = None) -> list[Hypothesis]:
     """The text of every utterance, in their order, each clip exactly once. `progress` names the bar, None hides it."""
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
-    texts = token_texts(recogniser.tokenizer)
+    texts, blank_id = token_texts(recogniser.tokenizer), recogniser.model.config.pad_token_id
     bar = tqdm(total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None)
     training = recogniser.model.training
     recogniser.model.eval()
@@ -51,8 +51,8 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
             except UnreadableAudio as problem:
                 hypotheses[place] = Hypothesis("", str(problem))
         if waveforms:
-            for place, ids in zip(places, _label_ids(recogniser, waveforms), strict=True):
-                hypotheses[place] = Hypothesis(normalised("".join(map(texts.__getitem__, ids))))
+            for place, logits in zip(places, frame_logits(recogniser, waveforms), strict=True):
+                hypotheses[place] = Hypothesis(greedy_text(logits.argmax(-1), blank_id, texts))
         bar.update(len(batch))
     bar.close()
     recogniser.model.train(training)
@@ -72,16 +72,17 @@ def decoded_by_all(
     return [shares[place % n_processes][place // n_processes] for place in range(len(utterances))]
 
 
+def greedy_text(frame_ids: torch.Tensor, blank_id: int, texts: dict[int, str]) -> str:
+    """What the labels of a clip's frames write; frame_ids: (n_frames,), texts: vocabulary.token_texts."""
+    return normalised("".join(map(texts.__getitem__, collapse_ctc(frame_ids.cpu(), blank_id))))
+
+
 @torch.inference_mode()
-def _label_ids(recogniser: Recogniser, waveforms: list) -> list[list[int]]:
+def frame_logits(recogniser: Recogniser, waveforms: list) -> list[torch.Tensor]:
+    """(n_frames, n_labels) of each clip, without the frames behind its end: those are padding, and would decode to text."""
     model = recogniser.model
     inputs = model_inputs(waveforms, recogniser.feature_extractor)
     n_frames = model._get_feat_extract_output_lengths(inputs["attention_mask"].sum(-1)).tolist()
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
-    # The class's own forward: the Trainer wraps the instance's in autocast, and validation would be another number.
-    logits = type(model).forward(model, **inputs).logits  # (B, n_frames, n_labels)
-    frame_ids = logits.argmax(-1).cpu()
-    # Frames behind a clip's own end are padding: they would decode to text.
-    return [
-        collapse_ctc(ids[:length], model.config.pad_token_id) for ids, length in zip(frame_ids, n_frames, strict=True)
-    ]
+    logits = model(**inputs).logits  # (B, n_frames, n_labels)
+    return [clip[:length] for clip, length in zip(logits, n_frames, strict=True)]

@@ -14,10 +14,16 @@ UNUSABLE_PLACE_ERRNOS = {
 }  # fmt: skip
 # torch and safetensors report a full disk in exceptions of their own, by message alone.
 DISK_FULL_MESSAGES = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos", "File too large")
+# What gloo and NCCL say where another process has gone.
+LOST_PROCESS_MESSAGES = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "NCCL", "gloo")
 
 
 class DataError(Exception):
     """The data or the model on disk is not usable. The message says what, where, and what to do. Exit status 1."""
+
+
+class SharedError(DataError):
+    """A DataError that every process raises at the same place: the first of them tells it."""
 
 
 class UsageError(Exception):
@@ -42,6 +48,8 @@ def exit_status(main: Callable[[], None]) -> int:
     except UsageError as error:
         return _failed(2, f"wrong usage: {error}")
     except DataError as error:
+        if isinstance(error, SharedError) and _rank():
+            return 1
         # A data loader's worker hands over its whole traceback as the message; its last line is ours.
         return _failed(1, str(error).rpartition("DataError: ")[2].strip())
     except KeyboardInterrupt:
@@ -52,6 +60,8 @@ def exit_status(main: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
+        if _rank() and _joined_processes() and any(message in str(error) for message in LOST_PROCESS_MESSAGES):
+            return 1  # the process that failed tells why
         if isinstance(error, OSError) and error.errno in UNUSABLE_PLACE_ERRNOS and error.filename:
             return _failed(
                 1, f"{error.filename} cannot be used: {error.strerror}. Choose another place, or free this one."
@@ -97,10 +107,14 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _failed(status: int, message: str) -> int:
     # Under torchrun every process meets a fault of the inputs; one of them tells it. Once they work apart, each speaks.
-    if os.environ.get("RANK", "0") != "0" and not _joined_processes():
+    if _rank() and not _joined_processes():
         return status
     print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
     return status
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
 
 
 def _joined_processes() -> ModuleType | None:

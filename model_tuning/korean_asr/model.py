@@ -28,14 +28,15 @@ SEVEN_FILES = (
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 logging.getLogger("torch.distributed").setLevel(logging.ERROR)
-warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate|huggingface_hub)\b.*")
+warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\b.*")
 
 
 class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
     """wav2vec2-CTC whose head can grow. It keeps its parent's name, which config.json carries to other programs."""
 
-    # forward() takes **kwargs, from which the Trainer concludes that the loss is already divided by the items of the whole
-    # update. It is not: without this line loss and gradients come out multiplied by accumulation x processes.
+    # For whoever trains this class by the Trainer of transformers: forward() takes **kwargs, from which it concludes that the
+    # loss is divided by the items of the whole update. It is not: without this line loss and gradients come out multiplied
+    # by accumulation x processes.
     accepts_loss_kwargs = False
 
     def resize_token_embeddings(self, new_num_tokens: int, *_, **__) -> nn.Linear:
@@ -116,6 +117,12 @@ def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) 
 
 def _weights_checksum(folder: Path) -> str:
     return file_checksum(next(folder / name for name in WEIGHT_FILES if (folder / name).is_file()))
+
+
+def n_parameters(model: Wav2Vec2ForCTC) -> tuple[int, int]:
+    """How many numbers the model has, and how many of them are trained."""
+    sizes = [(values.numel(), values.requires_grad) for values in model.parameters()]
+    return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
 
 
 def versions() -> dict[str, str]:

@@ -1,6 +1,8 @@
 """Which process of torchrun this is, of how many, and on which GPU; plain python is one process of one."""
 
 import os
+from datetime import timedelta
+from typing import Any
 
 import torch
 
@@ -11,15 +13,20 @@ def n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """Over all machines."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_first() -> bool:
     """Whether this process is the one that prints and writes: rank 0 over all machines."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 def on_one_gpu_unless_torchrun() -> str | None:
     """Under plain python show torch one GPU only, and return the note about it; call before CUDA is used.
 
-    With several the Trainer would fall into DataParallel, and multiply the batch by their number. Raises UsageError where
+    One process works on one GPU; the others would stand idle and look used. Raises UsageError where
     torchrun starts more processes than there are GPUs.
     """
     n_gpus = torch.cuda.device_count()
@@ -37,6 +44,26 @@ def join_processes() -> None:
     if n_processes() == 1 or torch.distributed.is_initialized():
         return
     on_gpu = torch.cuda.is_available()
+    # The others wait while the first looks at all clips and writes checkpoints, on a slow disk for minutes.
+    timeout = timedelta(hours=1)
     if on_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+    torch.distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timeout)
+
+
+def from_first(value: Any) -> Any:
+    """The first process's value, on all of them."""
+    if n_processes() == 1:
+        return value
+    values = [value]
+    torch.distributed.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def from_all(value: Any) -> list[Any]:
+    """Every process's value, in the order of their ranks, on all of them."""
+    if n_processes() == 1:
+        return [value]
+    values: list[Any] = [None] * n_processes()
+    torch.distributed.all_gather_object(values, value)
+    return values

@@ -215,6 +215,9 @@ wav2vec2-CTC for Korean, fine-tuned from `{{ base_model.name }}` by recipe `{{ r
 The tokenizer gained `{{ tokens_added|join("` `") }}`{{ "; every trained row of the head was kept" if recipe.head == "resize" }}.
 {% endif %}
 
+The weights are those of update {{ final_update }} of {{ updates }}, {{
+"the checkpoint of the lowest validation CER" if recipe.final_model == "best" else "the last" }}.
+
 | validation, rule {{ rule }} | rate |
 |---|---|
 {% for score, rate in validation.items() %}
@@ -225,6 +228,10 @@ The tokenizer gained `{{ tokens_added|join("` `") }}`{{ "; every trained row of 
 |---|---|---|
 {% for part, size in clips.items() %}
 | {{ part }} | {{ size.n_clips }} | {{ "%.2f"|format(size.hours) }} |
+{% endfor %}
+
+{% for reason, n in left_out_of_training.items() %}
+- left out of training: {{ n }} clips, {{ reason }}
 {% endfor %}
 
 {{ updates }} updates, {{ precision }}. The clips are listed in `split/`, every value in `experiment.json`.

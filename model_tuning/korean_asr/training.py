@@ -1,75 +1,73 @@
-"""One training run, from checked inputs to a saved model."""
+"""One training run, from checked inputs to a trained model.
 
-import dataclasses
+A loop of our own and not the Trainer of transformers: there the order of clips depends on the number of processes, the last
+batch repeats clips, an update is a fixed number of batches of a fixed number of clips, and a checkpoint is written in place
+without a sign that it is whole.
+"""
+
 import json
+import math
 import sys
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import transformers
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from .audio import UnreadableAudio, read_waveform
-from .batches import Collator, TrainingClips
+from .batches import (
+    IGNORED_LABEL,
+    Collator,
+    TrainingClips,
+    dealt,
+    n_updates,
+    n_updates_an_epoch,
+    padded_seconds,
+    run_updates,
+)
+from .checkpoints import (
+    Progress,
+    load_weights,
+    read_checkpoint,
+    remove_old_checkpoints,
+    write_checkpoint,
+)
 from .decoding import decoded_by_all
-from .errors import DataError, writing_into
-from .files import write_json
-from .manifest import Utterance, content_checksum, write_manifest
-from .metrics import RULE, SCORED_UNITS, corpus_counts, utterance_counts
-from .model import SEVEN_FILES, Recogniser, versions
-from .processes import is_first
+from .errors import SharedError, UsageError
+from .files import write_json_lines
+from .manifest import Utterance
+from .metrics import RULE, corpus_counts, utterance_counts
+from .model import Recogniser, Wav2Vec2ForCTC, versions
+from .processes import from_all, is_first, n_processes, rank
 from .recipes import BatchPlan, Recipe
 from .splits import Split
 
-EXPERIMENT_FILE = "experiment.json"  # in the model folder
-RUN_FILE = "run.json"  # in the checkpoints folder: which experiment they belong to
-COMPLETE_FILE = "complete"  # in a checkpoint, written last: without it the checkpoint is half written
-# wav2vec2 refuses to mask 10 frames of time in fewer: a batch of clips this short would stop the run.
-MIN_TRAINING_S = 0.25
+MAX_GRADIENT_NORM = 1.0
+# fp16 halves its loss scale of 65,536 at each overflow, and after sixteen in a row it is 1: more are no calibration.
+MAX_SKIPPED_IN_A_ROW = 20
+AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
-def training_arguments(recipe: Recipe, plan: BatchPlan, n_train: int, checkpoints: Path) -> TrainingArguments:
-    """The recipe in the Trainer's terms. Raises nothing: the recipe is checked already."""
-    on_gpu = torch.cuda.is_available()
-    updates_an_epoch = -(-n_train // recipe.global_batch)
-    n_updates = max(1, round(updates_an_epoch * recipe.epochs))
-    return TrainingArguments(
-        output_dir=str(checkpoints),
-        per_device_train_batch_size=plan.per_device,
-        gradient_accumulation_steps=plan.accumulation,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        # As a number of updates, since the name of the ratio differs between versions of transformers.
-        warmup_steps=recipe.warmup_steps or round(recipe.warmup_ratio * n_updates),
-        weight_decay=recipe.weight_decay,
-        fp16=recipe.fp16 and on_gpu,
-        use_cpu=not on_gpu,
-        eval_strategy="steps",
-        eval_steps=recipe.eval_steps,
-        save_strategy="steps",
-        save_steps=recipe.save_steps,
-        save_total_limit=recipe.checkpoints_kept,
-        logging_steps=max(1, recipe.eval_steps // 10),
-        dataloader_num_workers=recipe.workers,
-        dataloader_pin_memory=on_gpu,
-        remove_unused_columns=False,  # the Trainer would drop the waveforms, whose name it does not know
-        label_names=["labels"],
-        report_to="none",
-        disable_tqdm=True,  # TrainingProgress prints instead
-        seed=recipe.seed,
-    )
-
-
-def precision_note(recipe: Recipe) -> str:
+def precision_here(recipe: Recipe) -> tuple[str, str]:
+    """The precision that this machine trains in, and a line about it. Raises UsageError for bf16 on a GPU without it."""
     if torch.cuda.is_available():
-        return "fp16 on the GPU, loss in float32" if recipe.fp16 else "float32 on the GPU"
-    asked = "the recipe's fp16 needs a GPU, so this run uses " if recipe.fp16 else ""
-    return f"{asked}float32 on the CPU"
+        if recipe.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise UsageError("--precision bf16: this GPU has none. Pass --precision fp16.")
+        loss = "" if recipe.precision == "float32" else ", loss in float32"
+        return recipe.precision, f"{recipe.precision} on the GPU{loss}"
+    if recipe.precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported():  # AVX512-BF16, AMX
+        return "bf16", "bf16 on the CPU, loss in float32"
+    asked = {
+        "fp16": "the recipe's fp16 needs a GPU, so this run uses ",
+        "bf16": "this CPU has no bf16, so this run uses ",
+    }
+    return "float32", f"{asked.get(recipe.precision, '')}float32 on the CPU"
 
 
 def changed_since_preprocessing(manifest: Path, sha256: str) -> str | None:
@@ -87,137 +85,384 @@ def changed_since_preprocessing(manifest: Path, sha256: str) -> str | None:
     )
 
 
-def trainable(utterances: list[Utterance], recipe: Recipe) -> tuple[list[Utterance], dict[str, int]]:
-    """The clips that training can use, and how many were left out by reason. Raises DataError if none is left.
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one run trains, on what, and how: the same on every process."""
 
-    Validation and test never pass through here: they keep every clip.
-    """
-    with ThreadPoolExecutor(8) as pool:
-        reasons = pool.map(partial(_untrainable, recipe=recipe), utterances)
-        bar = tqdm(reasons, "reading training clips", len(utterances), unit=" clips", delay=2, disable=not is_first())
-        found = list(zip(utterances, bar, strict=True))
-    left_out = Counter(reason for _, reason in found if reason)
-    kept = [utterance for utterance, reason in found if not reason]
-    if not kept:
-        raise DataError(f"no training clip is usable: {dict(left_out)}. Run script 1 again, or raise --max-duration-s.")
-    return kept, dict(left_out)
+    recogniser: Recogniser
+    clips: list[Utterance]
+    validation: list[Utterance]
+    recipe: Recipe
+    plan: BatchPlan
+    precision: str
 
+    @property
+    def durations(self) -> list[float]:
+        """Seconds, by the manifest: no pass over the audio measures lengths."""
+        return [clip.duration for clip in self.clips]
 
-def _untrainable(utterance: Utterance, recipe: Recipe) -> str | None:
-    if utterance.duration > recipe.max_duration_s:
-        return f"over {recipe.max_duration_s:g} s"
-    if utterance.duration < MIN_TRAINING_S:
-        return f"under {MIN_TRAINING_S} s"
-    try:
-        read_waveform(utterance.audio_filepath)  # to the end: damage in the middle must not stop the run in the night
-    except UnreadableAudio as problem:
-        return str(problem)
-    return None
+    @property
+    def n_updates(self) -> int:
+        return n_updates(len(self.clips), self.recipe)
 
 
-def run_identity(recipe: Recipe, split: Split, recogniser: Recogniser, n_processes: int) -> dict[str, Any]:
-    """What makes two runs the same experiment, so that one may go on from the other's checkpoints."""
-    return {
-        "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
-        "split": {name: content_checksum(part) for name, part in split.parts().items()},
-        "base_model": {"name": recogniser.name, "sha256": recogniser.weights_sha256},
-        "n_processes": n_processes,
-    }
-
-
-def claim(folder: Path, file_name: str, identity: dict[str, Any], option: str) -> None:
-    """Refuse a folder that holds another experiment. Raises DataError that names what differs."""
-    try:
-        earlier = json.loads((folder / file_name).read_text(encoding="utf-8"))
-        earlier = {key: earlier[key] for key in identity}
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        raise DataError(f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}.") from None
-    changes = _differences(earlier, identity)
-    if changes:
-        more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
-        raise DataError(
-            f"{folder} holds another experiment: {'; '.join(changes[:3])}{more}. Pass another {option} or rename that folder; "
-            "nothing was changed. · 다른 실험의 폴더입니다."
+def printed_batches(job: Job) -> list[str]:
+    """How many clips make an update and an epoch, what is padded, and what is left over."""
+    recipe, plan, durations = job.recipe, job.plan, job.durations
+    last = len(job.clips) % recipe.global_batch
+    per_epoch = n_updates_an_epoch(len(job.clips), recipe)
+    at_a_time = (
+        f"{plan.per_device} clips x {plan.accumulation} accumulation"
+        if recipe.max_batch_seconds is None
+        else f"micro-batches of {recipe.max_batch_seconds:g} s"
+    )
+    lines = [
+        f"batch: {at_a_time} x {plan.n_processes} = {recipe.global_batch} an update",
+        f"epoch: every clip once, {per_epoch:,} updates{f', the last of {last} clips' if last else ''}; "
+        f"{job.n_updates:,} updates in all",
+    ]
+    if recipe.max_batch_seconds is None and (plan.per_device, plan.accumulation) != (
+        recipe.batch_per_gpu,
+        recipe.accumulation,
+    ):
+        lines.insert(
+            1,
+            f"  (the recipe's {recipe.batch_per_gpu} x {recipe.accumulation} x {recipe.gpus}, for another number of processes)",
         )
+    if recipe.max_batch_seconds and max(durations) > recipe.max_batch_seconds:
+        lines.append(f"  clips over {recipe.max_batch_seconds:g} s stand alone: the longest has {max(durations):.1f} s")
+    return lines
 
 
-def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    changes = []
-    for key, value in now.items():
-        before = earlier.get(key)
-        if isinstance(value, dict) and isinstance(before, dict):
-            changes += [f"{key} {change}" for change in _differences(before, value)]
-        elif before != value:
-            changes.append(f"{key} was {str(before)[:12]}, is {str(value)[:12]}")
-    return changes
+def learning_rate(recipe: Recipe, update: int, n_total: int) -> float:
+    """Of the update with this number, from 0: linear warm-up from 0 to the recipe's value, then linear decay to 0."""
+    n_warm = recipe.warmup_steps or math.ceil(recipe.warmup_ratio * n_total)
+    if update < n_warm:
+        return recipe.learning_rate * update / n_warm
+    return recipe.learning_rate * max(0.0, (n_total - update) / max(1, n_total - n_warm))
 
 
-def last_complete_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
-    """The newest checkpoint that was written to its end, and newer ones that were not."""
-    numbered = {int(path.name.rpartition("-")[2]): path for path in folder.glob("checkpoint-*") if path.is_dir()
-                and path.name.rpartition("-")[2].isdigit()}  # fmt: skip
-    half_written = []
-    for number in sorted(numbered, reverse=True):
-        if (numbered[number] / COMPLETE_FILE).is_file():
-            return numbered[number], half_written
-        half_written.append(numbered[number])
-    return None, half_written
+def new_optimizer(model: Wav2Vec2ForCTC, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW over what is trained; biases and the scales of normalisations, which have one dimension, do not decay."""
+    trained = [values for values in model.parameters() if values.requires_grad]
+    groups = [
+        {"params": [values for values in trained if values.dim() > 1], "weight_decay": recipe.weight_decay},
+        {"params": [values for values in trained if values.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=model.device.type == "cuda")
 
 
-class CheckpointMarker(TrainerCallback):
-    """Marks a checkpoint as complete when every process has written its part of it."""
+def clip_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id: int, precision: str) -> torch.Tensor:
+    """(B,) float32: the CTC loss of each clip divided by its number of labels, as reduction "mean" does before it averages.
 
-    def on_save(self, args, state, control, **_) -> None:
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()
-        if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE_FILE).touch()
+    The network runs in the precision, softmax and loss in float32. A loss that is infinite, for labels longer than the frames
+    allow, counts as 0 (`ctc_zero_infinity`).
+    """
+    waveforms, mask = batch["input_values"], batch["attention_mask"]
+    with torch.autocast(waveforms.device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+        logits = model(input_values=waveforms, attention_mask=mask).logits  # (B, n_frames, n_labels)
+    n_labels = (batch["labels"] != IGNORED_LABEL).sum(-1)
+    network = getattr(model, "module", model)
+    n_frames = network._get_feat_extract_output_lengths(mask.sum(-1))
+    log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)  # (n_frames, B, n_labels)
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's CTC is another algorithm, without zero_infinity
+        losses = torch.nn.functional.ctc_loss(
+            log_probabilities, batch["labels"].clamp(min=0), n_frames, n_labels, blank_id, "none", zero_infinity=True
+        )
+    return losses / n_labels.clamp(min=1)
 
 
-class TrainingProgress(TrainerCallback):
-    """A bar over the updates of the run, and a line for each evaluation, printed by rank 0 alone."""
+def ready_for_training(model: Wav2Vec2ForCTC, recipe: Recipe) -> None:
+    """Put the model on this process's device, in training mode."""
+    model.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    if recipe.gradient_checkpointing:
+        # The reentrant kind hooks each parameter twice, which DistributedDataParallel refuses.
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
 
-    def on_train_begin(self, args, state, control, **_) -> None:
+
+def seed_update(recipe: Recipe, update: int) -> None:
+    """Dropout, layerdrop and masks depend on seed, update and process alone, so a resumed run draws what it would have."""
+    seed = np.random.SeedSequence([recipe.seed, update, rank()]).generate_state(1)[0]
+    transformers.set_seed(int(seed))
+
+
+def try_longest_batch(job: Job) -> str:
+    """One forward and backward pass of the run's longest micro-batch on every process; a line with time and peak memory.
+
+    Weights stay as they are. Raises SharedError where the loss is no finite number, and torch's OutOfMemoryError.
+    """
+    model, durations = job.recogniser.model, job.durations
+    ready_for_training(model, job.recipe)
+    batches = (
+        batch
+        for update in run_updates(durations, job.recipe)
+        for process in range(job.plan.n_processes)
+        for batch in dealt(update, process, durations, job.recipe, job.plan)
+    )
+    longest = max(batches, key=lambda batch: (padded_seconds([batch], durations), durations[batch[0]]))
+    clips = TrainingClips([job.clips[place] for place in longest], job.recogniser.tokenizer)
+    batch = Collator(job.recogniser.feature_extractor)([clips[i] for i in range(len(clips))])
+    seed_update(job.recipe, 0)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    started = time.monotonic()
+    losses = clip_losses(model, _on(model.device, batch), model.config.pad_token_id, job.precision)
+    # As fp16 is scaled in the first update; the sum over clips is divided by those of an update there.
+    (losses.sum() / job.recipe.global_batch * (2.0**16 if job.precision == "fp16" else 1)).backward()
+    finite = bool(losses.isfinite().all())
+    seconds = time.monotonic() - started
+    model.zero_grad(set_to_none=True)
+    peaks = from_all(_peak_memory(model))
+    if not all(from_all(finite)):
+        raise SharedError(
+            f"the loss of the longest batch is no finite number in {job.precision}: {_named(job.clips, longest)}. "
+            "Listen to these clips, or pass --precision float32. · 손실이 유한하지 않습니다."
+        )
+    line = f"longest batch: {len(longest)} clips of up to {durations[longest[0]]:.1f} s, forward and backward {seconds:.1f} s"
+    if torch.cuda.is_available():
+        total = torch.cuda.get_device_properties(0).total_memory / 1e9
+        line += f", peak {max(peaks) / 1e9:.1f} GB of {total:.1f} GB on {len(peaks)} GPU(s), optimizer included"
+    return line
+
+
+def _peak_memory(model: Wav2Vec2ForCTC) -> int:
+    """Bytes at the highest point of the pass, and AdamW's two moments, which the first update will add."""
+    if not torch.cuda.is_available():
+        return 0
+    return torch.cuda.max_memory_allocated() + 8 * sum(v.numel() for v in model.parameters() if v.requires_grad)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a finished run tells; the recogniser holds the final model's weights."""
+
+    progress: Progress
+    final_update: int  # whose weights are the final model
+    validation: dict[str, float]  # of the final model
+    resumed_from: int
+    seconds: float  # since this process was started, evaluations and checkpoints included
+
+
+def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) -> Run:
+    """Train to the end, from the checkpoint if one is given; checkpoints and the log are written on the way."""
+    recipe, model = job.recipe, job.recogniser.model
+    started = time.monotonic()
+    ready_for_training(model, recipe)
+    optimizer = new_optimizer(model, recipe)
+    scaler = torch.amp.GradScaler(model.device.type, enabled=job.precision == "fp16")
+    progress = read_checkpoint(checkpoint, model, optimizer, scaler) if checkpoint else Progress()
+    resumed_from = progress.update
+    updater = Updater(job, _in_parallel(model), optimizer, scaler)
+    bar = TrainingBar(job, progress)
+    for update in _updates_with_clips(job, progress.update):
+        facts = updater.make(update, progress)
+        bar.advance(facts, progress)
+        at_end = progress.update == job.n_updates
+        if progress.update % recipe.eval_steps == 0 or at_end:
+            rates = validation_rates(job.recogniser, job.validation)
+            bar.evaluated(rates, progress)
+            if progress.update % recipe.save_steps == 0 or at_end:
+                _note_best(progress, rates["cer"])
+            if is_first():
+                write_json_lines(log_file, progress.log)
+        if (progress.update % recipe.save_steps == 0 or at_end) and is_first():
+            write_checkpoint(checkpoints, job.recogniser, optimizer, scaler, progress)
+            remove_old_checkpoints(checkpoints, recipe.checkpoints_kept, progress.best_update)
+    bar.close()
+    final = progress.best_update if recipe.final_model == "best" else progress.update
+    if final != progress.update and is_first():
+        load_weights(checkpoints / f"checkpoint-{final}", model)
+    row = next(row for row in progress.log if row["step"] == final and "eval_cer" in row)
+    rates = {key.removeprefix("eval_"): rate for key, rate in row.items() if key.startswith("eval_")}
+    return Run(progress, final, rates, resumed_from, time.monotonic() - started)
+
+
+def _note_best(progress: Progress, cer: float) -> None:
+    if progress.best_cer is None or cer < progress.best_cer:
+        progress.best_update, progress.best_cer = progress.update, cer
+
+
+def _in_parallel(model: Wav2Vec2ForCTC) -> torch.nn.Module:
+    """The model whose gradients are averaged over the processes of torchrun."""
+    if n_processes() == 1:
+        return model
+    # Layerdrop leaves a layer without gradients, on some processes or on all.
+    return DistributedDataParallel(model, find_unused_parameters=True, gradient_as_bucket_view=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """One update as one process makes it: padded micro-batches and the places of their clips."""
+
+    n_clips: int  # of all processes
+    batches: Iterator[dict[str, torch.Tensor]]
+    places: list[list[int]]  # of this process's micro-batches
+    is_idle: bool  # whether this process has no clip: it joins with one that weighs nothing
+    audio_seconds: float  # of all processes
+    padded_seconds: float
+
+
+def _updates_with_clips(job: Job, n_done: int) -> Iterator[_Update]:
+    """The updates after the first n_done, their audio read ahead by the recipe's workers."""
+    durations, recipe, plan = job.durations, job.recipe, job.plan
+    updates = list(run_updates(durations, recipe))[n_done:]
+    shares = [dealt(update, rank(), durations, recipe, plan) for update in updates]
+    # Fewer clips than processes, at the end of an epoch: the shortest clip makes an idle process's empty pass.
+    places = [share or [update[-1:]] for share, update in zip(shares, updates, strict=True)]
+    loader = torch.utils.data.DataLoader(
+        TrainingClips(job.clips, job.recogniser.tokenizer),
+        batch_sampler=[batch for update in places for batch in update],
+        collate_fn=Collator(job.recogniser.feature_extractor),
+        num_workers=recipe.workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # it would draw from the global one, and a resumed run would differ
+    )
+    batches = iter(loader)
+    for update, share, my_places in zip(updates, shares, places, strict=True):
+        everyone = [
+            batch for process in range(plan.n_processes) for batch in dealt(update, process, durations, recipe, plan)
+        ]
+        audio = sum(durations[place] for place in update)
+        yield _Update(len(update), batches, my_places, not share, audio, padded_seconds(everyone, durations))
+
+
+@dataclass(frozen=True, slots=True)
+class Updater:
+    """Makes updates: gradients of micro-batches summed, averaged over processes, clipped, applied."""
+
+    job: Job
+    parallel: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    def make(self, update: _Update, progress: Progress) -> dict[str, float]:
+        """One update; progress is moved on. Returns mean loss a clip, gradient norm and learning rate."""
+        started = time.monotonic()
+        recipe, model = self.job.recipe, self.job.recogniser.model
+        model.train()
+        seed_update(recipe, progress.update)
+        rate = learning_rate(recipe, progress.update, self.job.n_updates)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss_sum, bad_places = self._gradients(update)
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM).item()
+        if math.isfinite(norm) or self.scaler.is_enabled():  # which leaves out an update that overflowed by itself
+            self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        progress.update += 1
+        progress.training_seconds += time.monotonic() - started
+        progress.audio_seconds += update.audio_seconds
+        progress.padded_seconds += update.padded_seconds
+        losses = from_all((loss_sum, bad_places))
+        self._count_bad([place for _, places in losses for place in places], norm, progress)
+        return {"loss": sum(loss for loss, _ in losses) / update.n_clips, "grad_norm": norm, "learning_rate": rate}
+
+    def _gradients(self, update: _Update) -> tuple[float, list[int]]:
+        """Backward passes of this process's micro-batches; the sum of its finite losses, and the clips of the others.
+
+        The loss of an update is the sum over its clips divided by their number, on whatever number of processes:
+        DistributedDataParallel divides by the processes, so each multiplies by them first.
+        """
+        weight = 0.0 if update.is_idle else n_processes() / update.n_clips
+        made: list[tuple[list[int], torch.Tensor]] = []
+        for number, places in enumerate(update.places, 1):
+            batch = _on(self.job.recogniser.model.device, next(update.batches))
+            last = number == len(update.places)
+            with nullcontext() if last or n_processes() == 1 else self.parallel.no_sync():
+                losses = clip_losses(
+                    self.parallel, batch, self.job.recogniser.model.config.pad_token_id, self.job.precision
+                )
+                self.scaler.scale(losses.sum() * weight).backward()
+            made.append((places, losses.detach()))
+        # Read at the end, since each reading waits for the GPU.
+        values = [(place, loss) for places, losses in made for place, loss in zip(places, losses.tolist(), strict=True)]
+        bad_places = [place for place, loss in values if not math.isfinite(loss)]
+        return 0.0 if update.is_idle else sum(loss for _, loss in values if math.isfinite(loss)), bad_places
+
+    def _count_bad(self, bad_places: list[int], norm: float, progress: Progress) -> None:
+        """Count losses and gradients that are no finite numbers; the same on every process. Raises SharedError for too many."""
+        clips = self.job.clips
+        if bad_places and not progress.n_nonfinite and is_first():
+            tqdm.write(
+                f"update {progress.update:,}: the loss is no finite number, the update was left out. Its clips: "
+                f"{_named(clips, bad_places)}. Listen to them. · 손실이 유한하지 않은 음성입니다.",
+                file=sys.stdout,
+            )
+        progress.n_nonfinite += bool(bad_places)
+        bad = bool(bad_places) or not math.isfinite(norm)
+        progress.n_skipped += bad
+        progress.n_skipped_in_a_row = progress.n_skipped_in_a_row + 1 if bad else 0
+        if progress.n_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            which = f" The clips of the last: {_named(clips, bad_places)}." if bad_places else ""
+            raise SharedError(
+                f"{MAX_SKIPPED_IN_A_ROW} updates in a row gave losses or gradients that are no finite numbers, so training "
+                f"stopped at update {progress.update:,}.{which} Halve --learning-rate, or pass --precision bf16 (RTX 30 and "
+                "newer) or float32, with --fresh; the checkpoints are still there. · 학습이 발산하여 멈췄습니다."
+            )
+
+
+class TrainingBar:
+    """The progress line, and the rows of training_log.jsonl: printed by rank 0 alone, kept by all."""
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self.job = job
+        self.every = max(1, job.recipe.eval_steps // 10)
+        self.window: list[dict[str, float]] = []
+        self.before = asdict(progress)
+        self.started, self.first = time.monotonic(), progress.update
         self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
+            total=job.n_updates,
+            initial=progress.update,
             desc="training",
             unit=" updates",
-            disable=not state.is_world_process_zero,
+            disable=not is_first(),
             mininterval=0.5 if sys.stderr.isatty() else 10,  # a log file wants few lines
         )
 
-    def on_step_end(self, args, state, control, **_) -> None:
-        self.bar.update(state.global_step - self.bar.n)
-
-    def on_log(self, args, state, control, logs=None, **_) -> None:
-        if "loss" in logs:
-            self.bar.set_postfix(loss=f"{logs['loss']:.3f}", lr=f"{logs['learning_rate']:.1e}", refresh=False)
-        if "eval_cer" in logs and state.is_world_process_zero:
-            scores = f"validation CER {logs['eval_cer']:.4f}  WER {logs['eval_wer']:.4f}"
-            self.bar.write(f"update {state.global_step:>6,}  epoch {state.epoch:.2f}  {scores}")
-
-    def on_train_end(self, args, state, control, **_) -> None:
-        self.bar.close()
-
-
-class CtcTrainer(Trainer):
-    """The Trainer with our evaluation: the number that it logs is the number that script 3 prints."""
-
-    def __init__(self, recogniser: Recogniser, validation: list[Utterance], **kwargs) -> None:
-        super().__init__(model=recogniser.model, eval_dataset=validation, **kwargs)
-        self.recogniser = recogniser
-        self.remove_callback(PrinterCallback)
-
-    def evaluate(self, *_, **__) -> dict[str, float]:
-        metrics = {
-            f"eval_{name}": value for name, value in validation_rates(self.recogniser, self.eval_dataset).items()
+    def advance(self, facts: dict[str, float], progress: Progress) -> None:
+        """Another update was made."""
+        self.window.append(facts)
+        self.bar.update()
+        if progress.update % self.every and progress.update != self.job.n_updates:
+            return
+        now = asdict(progress)
+        seconds, audio, padded = (
+            now[key] - self.before[key] for key in ("training_seconds", "audio_seconds", "padded_seconds")
+        )
+        done = progress.update - self.first
+        row = {
+            "loss": round(sum(facts["loss"] for facts in self.window) / len(self.window), 6),
+            "grad_norm": round(facts["grad_norm"], 6) if math.isfinite(facts["grad_norm"]) else None,
+            "learning_rate": facts["learning_rate"],
+            "padding_waste": round(1 - audio / padded, 4),
+            "audio_seconds_per_second": round(audio / seconds, 2),
+            "seconds_left": round((time.monotonic() - self.started) / done * (self.job.n_updates - progress.update)),
+            "nonfinite_updates": progress.n_nonfinite,
         }
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        self._log(row, progress)
+        self.bar.set_postfix_str(
+            f"loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, {row['audio_seconds_per_second']:.0f} s of audio/s, "
+            f"padding {row['padding_waste']:.0%}",
+            refresh=False,
+        )
+        self.window, self.before = [], now
+
+    def evaluated(self, rates: dict[str, float], progress: Progress) -> None:
+        """The validation split was scored."""
+        self._log({f"eval_{name}": rate for name, rate in rates.items()}, progress)
+        scores = f"validation CER {rates['cer']:.4f}  WER {rates['wer']:.4f}"
+        if is_first():
+            epoch = progress.log[-1]["epoch"]
+            self.bar.write(f"update {progress.update:>6,}  epoch {epoch:.2f}  {scores}", file=sys.stdout)
+
+    def _log(self, row: dict[str, Any], progress: Progress) -> None:
+        epoch = progress.update / n_updates_an_epoch(len(self.job.clips), self.job.recipe)
+        progress.log.append({"step": progress.update, "epoch": round(epoch, 4), **row})
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 def validation_rates(recogniser: Recogniser, validation: list[Utterance]) -> dict[str, float]:
@@ -228,89 +473,46 @@ def validation_rates(recogniser: Recogniser, validation: list[Utterance]) -> dic
     return {name: count.rate for name, count in counts.items()}
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Run:
-    """What a finished run tells: the log, the last validation rates, and measured times."""
-
-    log: list[dict[str, Any]]
-    validation: dict[str, float]
-    n_updates: int
-    resumed_from: int
-    seconds: float
-    audio_seconds_per_second: float
+def _on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: values.to(device, non_blocking=True) for name, values in batch.items()}
 
 
-def train(recogniser: Recogniser, train_clips: list[Utterance], validation: list[Utterance],
-          arguments: TrainingArguments, checkpoint: Path | None) -> Run:  # fmt: skip
-    """Train to the end, from the checkpoint if one is given. The recogniser's model is changed in place."""
-    trainer = CtcTrainer(
-        recogniser,
-        validation,
-        args=arguments,
-        train_dataset=TrainingClips(train_clips, recogniser.tokenizer),
-        data_collator=Collator(recogniser.feature_extractor),
-        callbacks=[TrainingProgress(), CheckpointMarker()],
-    )
-    first_update = int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
-    started = time.monotonic()
-    with writing_into(arguments.output_dir):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started
-    n_updates = trainer.state.global_step
-    last = next((row for row in reversed(trainer.state.log_history) if "eval_cer" in row), {})
-    if last.get("step") == n_updates:
-        rates = {name: last[f"eval_{name}"] for name in SCORED_UNITS}
-    else:
-        rates = validation_rates(recogniser, validation)
-    epochs_here = (n_updates - first_update) / max(1, trainer.state.max_steps) * arguments.num_train_epochs
-    audio_seconds = epochs_here * sum(utterance.duration for utterance in train_clips)
-    return Run(trainer.state.log_history, rates, n_updates, first_update, seconds, audio_seconds / seconds)
+def _named(clips: list[Utterance], places: list[int], n_named: int = 8) -> str:
+    more = f" and {len(places) - n_named} more" if len(places) > n_named else ""
+    return ", ".join(clips[place].id for place in places[:n_named]) + more
 
 
-def open_experiment(output: Path, checkpoints: Path, identity: dict[str, Any], split: Split) -> None:
-    """Claim both folders for this experiment and write the split. Raises DataError where they hold another."""
-    if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
-        raise DataError(
-            f"{output} holds a model that is not of script 2. Pass another --output. · 다른 모델의 폴더입니다."
-        )
-    claim(output, EXPERIMENT_FILE, {key: identity[key] for key in identity if key != "n_processes"}, "--output")
-    claim(checkpoints, RUN_FILE, identity, "--checkpoints")
-    if is_first():
-        for name, part in split.parts().items():
-            write_manifest(output / "split" / f"{name}.jsonl", part)
-        write_json(checkpoints / RUN_FILE, identity)
-        if not (output / EXPERIMENT_FILE).exists():  # the claim; the whole record takes its place at the end
-            write_json(output / EXPERIMENT_FILE, identity)
-
-
-def is_finished(output: Path) -> bool:
-    """Whether a claimed model folder is complete: the record of the finished run is written last."""
-    try:
-        record = json.loads((output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
-    except FileNotFoundError:  # another process is about to write the claim
-        return False
-    return "updates" in record and all((output / name).is_file() for name in SEVEN_FILES)
+def public_command(arguments: list[str]) -> list[str]:
+    """The arguments of a command without what they tell of the machine: of an absolute path its last part is left."""
+    public = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        public.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return public
 
 
 def experiment_record(identity: dict[str, Any], split: Split, run: Run, **facts: Any) -> dict[str, Any]:
-    """What experiment.json holds: recipe, versions, seeds, checksums, sizes, measured speed, last validation rates.
-
-    The speed is that of the whole run since it was last started, evaluations and checkpoints included.
-    """
+    """What experiment.json holds: recipe, versions, seeds, checksums, sizes, measured speed, the final model's rates."""
     sizes = {name: {"n_clips": len(part), "hours": round(sum(u.duration for u in part) / 3600, 4)}
              for name, part in split.parts().items()}  # fmt: skip
+    progress = run.progress
     return {
         **identity,
         **facts,
         "rule": RULE,
         "clips": sizes,
         "notes": list(split.notes),
-        "updates": run.n_updates,
+        "updates": progress.update,
+        "final_update": run.final_update,
         "resumed_from_update": run.resumed_from,
         "validation": {name: round(rate, 6) for name, rate in run.validation.items()},
+        "nonfinite_updates": progress.n_nonfinite,
+        "skipped_updates": progress.n_skipped,
         "speed": {
-            "training_seconds": round(run.seconds, 1),
-            "audio_seconds_per_second": round(run.audio_seconds_per_second, 2),
+            "training_seconds": round(progress.training_seconds, 1),
+            "audio_seconds_per_second": round(progress.audio_seconds / progress.training_seconds, 2),
+            "padding_waste": round(1 - progress.audio_seconds / progress.padded_seconds, 4),
+            "seconds_since_last_start": round(run.seconds, 1),
         },
         "versions": versions(),
     }

@@ -1,0 +1,158 @@
+"""Memory and speed of training on this machine's GPU, at the size of kresnik/wav2vec2-large-xlsr-korean.
+
+    python tests/benchmarks/gpu_training.py [--base-model FOLDER]
+
+The model has random weights and the real one's shape (317 M parameters, 1,205 labels), unless a folder is given. Shown are,
+for each precision: the loss beside float32's, seconds of audio a second over 20 updates of v3, and for batches of clips of
+20 s, the longest that v3 trains on, the peak of memory, with the largest that fits into 24 GB (RTX 3090).
+"""
+
+import argparse
+import dataclasses
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "model_tuning"))
+
+from transformers import Wav2Vec2Config, Wav2Vec2ForCTC  # noqa: E402
+
+from korean_asr.batches import Collator, TrainingClips  # noqa: E402
+from korean_asr.manifest import Utterance  # noqa: E402
+from korean_asr.model import expanded_base_model, n_parameters  # noqa: E402
+from korean_asr.recipes import RECIPES, batch_plan  # noqa: E402
+from korean_asr.training import Job, clip_losses, train, try_longest_batch  # noqa: E402
+
+N_LABELS = 1_205
+PRECISIONS = ("float32", "fp16", "bf16")
+GB_OF_3090 = 24.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base-model", help="a folder; random weights of the real shape if not given")
+    arguments = parser.parse_args()
+    if torch.cuda.is_available():
+        card = torch.cuda.get_device_properties(0)
+        print(f"{card.name}, {card.total_memory / 1e9:.1f} GB, torch {torch.__version__}")
+    elif not arguments.base_model:
+        sys.exit("no GPU here: nothing was measured. (--base-model data/demo/base_model tries the script itself.)")
+    with tempfile.TemporaryDirectory() as folder:
+        base = arguments.base_model or random_base(Path(folder) / "base")
+        clips = spoken(Path(folder), np.random.default_rng(0).gamma(4.0, 1.1, 64).clip(0.5, 20).tolist())
+        compare_losses(base, clips[:8])
+        for precision in PRECISIONS:
+            measure_speed(base, clips, precision, Path(folder))
+        longest = spoken(Path(folder), [20.0] * 16)
+        for precision in PRECISIONS:
+            for checkpointing in (False, True):
+                measure_memory(base, longest, precision, checkpointing)
+
+
+def random_base(folder: Path) -> str:
+    """A model folder of the real shape: config of XLSR-53 large, the demo's tokenizer with 1,205 labels."""
+    demo = REPOSITORY / "data" / "demo" / "base_model"
+    folder.mkdir()
+    for path in demo.glob("*.json"):
+        shutil.copy(path, folder)
+    syllables = [chr(0xAC00 + 9 * number) for number in range(N_LABELS - 3)]
+    tokens = [*syllables[:859], "|", *syllables[859:], "[UNK]", "[PAD]"]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
+    torch.manual_seed(0)
+    config = Wav2Vec2Config(
+        vocab_size=N_LABELS, pad_token_id=N_LABELS - 1, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
+        intermediate_size=4096, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
+    )  # fmt: skip
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    return str(folder)
+
+
+def spoken(folder: Path, durations: list[float]) -> list[Utterance]:
+    rng = np.random.default_rng(0)
+    clips = []
+    for number, duration in enumerate(durations):
+        path = folder / f"{len(durations)}_{number}.wav"
+        soundfile.write(path, 0.1 * rng.standard_normal(int(duration * 16_000)), 16_000)
+        text = "".join(chr(0xAC00 + 9 * i) for i in rng.integers(0, 800, int(duration * 5)))
+        clips.append(Utterance(path.stem, str(path), duration, text + "."))
+    return clips
+
+
+def job(base: str, clips: list[Utterance], precision: str, **values) -> Job:
+    recipe = dataclasses.replace(
+        RECIPES["v3"],
+        gpus=1,
+        precision=precision,
+        final_model="last",
+        workers=4,
+        eval_steps=20,
+        save_steps=20,
+        **values,
+    )
+    recogniser, _ = expanded_base_model(base, recipe)
+    return Job(recogniser, clips, clips[:4], recipe, batch_plan(recipe, 1), precision)
+
+
+def compare_losses(base: str, clips: list[Utterance]) -> None:
+    found = {}
+    for precision in PRECISIONS:
+        wanted = job(base, clips, precision)
+        model = wanted.recogniser.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        inputs = TrainingClips(clips, wanted.recogniser.tokenizer)
+        batch = Collator(wanted.recogniser.feature_extractor)([inputs[i] for i in range(len(clips))])
+        with torch.inference_mode():
+            batch = {name: values.to(model.device) for name, values in batch.items()}
+            found[precision] = clip_losses(model, batch, model.config.pad_token_id, precision).mean().item()
+    print("loss of one batch: " + ", ".join(f"{name} {loss:.4f}" for name, loss in found.items()))
+
+
+def measure_speed(base: str, clips: list[Utterance], precision: str, folder: Path) -> None:
+    wanted = job(base, clips, precision, accumulation=8, epochs=20.0)
+    run = train(wanted, folder / precision, folder / "log.jsonl", None)
+    shutil.rmtree(folder / precision)
+    progress = run.progress
+    rows = [row for row in progress.log if "loss" in row]
+    print(
+        f"{precision}: {progress.update} updates of 64 clips, {progress.audio_seconds / progress.training_seconds:.0f} s of "
+        f"audio/s, padding {1 - progress.audio_seconds / progress.padded_seconds:.1%}, loss {rows[0]['loss']:.2f} -> "
+        f"{rows[-1]['loss']:.2f}, {progress.n_skipped} updates skipped, {progress.n_nonfinite} with a loss that is not finite"
+    )
+
+
+def measure_memory(base: str, clips: list[Utterance], precision: str, checkpointing: bool) -> None:
+    name = f"{precision}{', gradient checkpointing' if checkpointing else ''}"
+    peaks = []
+    for batch in (2, 4, 8, 16):
+        wanted = job(
+            base, clips[:batch], precision, batch_per_gpu=batch, accumulation=1, gradient_checkpointing=checkpointing
+        )
+        try:
+            line = try_longest_batch(dataclasses.replace(wanted))
+        except torch.OutOfMemoryError:
+            peaks.append((batch, float("inf")))
+            break
+        if not torch.cuda.is_available():
+            print(f"{name}, {batch}: {line}")
+            return
+        total, trained = n_parameters(wanted.recogniser.model)
+        peaks.append((batch, (torch.cuda.max_memory_allocated() + 8 * trained) / 1e9))
+        del wanted
+        torch.cuda.empty_cache()
+    fitting = max((batch for batch, peak in peaks if peak < GB_OF_3090 - 1), default=0)
+    print(
+        f"{name}: "
+        + ", ".join(f"{b} clips {peak:.1f} GB" for b, peak in peaks)
+        + f"; in 24 GB: {fitting} clips of 20 s"
+    )
+
+
+if __name__ == "__main__":
+    main()
