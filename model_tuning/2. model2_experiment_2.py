@@ -87,10 +87,13 @@ def main() -> None:
     checks = step_0 = checkpoint = finished = None
     identity = checkpoints.run_identity(recipe, split, recogniser, n_processes())
     if is_first():
+        if not arguments.check:
+            checkpoints.refuse_another_experiment(output, arguments.checkpoints, identity, arguments.fresh)
         checks = checked_inputs(split.parts(), recipe.max_duration_s, writable)
         say("\n".join(printed_checks(checks, limit=None if arguments.check else 3)))
         needed = disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
-        say(refuse_full_disk(arguments.checkpoints, needed, checkpoints.bytes_on_disk(arguments.checkpoints)))
+        written_over = 0 if arguments.fresh else checkpoints.bytes_on_disk(arguments.checkpoints)
+        say(refuse_full_disk(arguments.checkpoints, needed, written_over))
         step_0 = proofs.step_0(arguments.base_model, recogniser, recipe.head, proofs.sample(split.validation))
         say(proofs.printed_step_0(step_0))
         if not arguments.check:

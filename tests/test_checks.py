@@ -1,4 +1,5 @@
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -56,11 +57,15 @@ def test_audio_that_cannot_be_used_is_named_by_its_reason(tmp_path):
     content[len(content) // 2 : len(content) // 2 + 400] = b"\xff" * 400
     (tmp_path / "damaged.flac").write_bytes(content)
     soundfile.write(tmp_path / "short.wav", noise(399, 1), 16_000)
+    soundfile.write(tmp_path / "cut.wav", noise(32_000, 1), 16_000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-1_600])  # 0.05 s, which no duration tells
+    os.mkfifo(tmp_path / "pipe.wav")  # nobody writes into it: reading would never end
     names = {"gone.wav": "audio missing", "text.wav": "audio unreadable", "damaged.flac": "audio unreadable",
-             "empty.wav": "audio unreadable", "short.wav": "audio too short"}  # fmt: skip
+             "empty.wav": "audio empty", "short.wav": "audio too short", "cut.wav": "audio truncated",
+             "pipe.wav": "audio unreadable", "a\0.wav": "audio unreadable", "\ud800.wav": "audio unreadable"}  # fmt: skip
     for name, reason in names.items():
         found = faults_of(Utterance("x", str(tmp_path / name), 2.0, "가"))
-        assert len(found) == 1 and found[0][0] in {reason, "audio empty"}, name
+        assert found == [(reason, "")] and KINDS[reason].left_out, name
 
 
 @pytest.mark.parametrize(
@@ -75,9 +80,13 @@ def test_durations_at_their_bounds(tmp_path, seconds, found):
 def test_silence_is_told_by_its_peak(tmp_path):
     quiet = np.zeros(16_000, dtype=np.float32)
     quiet[5] = 0.0009
-    assert faults_of(written(tmp_path / "a.wav", quiet, subtype="FLOAT")) == [("silent", "peak 0.00090")]
+    assert faults_of(written(tmp_path / "a.wav", quiet, subtype="FLOAT")) == [("silent", "peak 0.00045")]
     quiet[5] = -0.0011
-    assert faults_of(written(tmp_path / "b.wav", quiet, subtype="FLOAT")) == []
+    assert faults_of(written(tmp_path / "b.wav", quiet, subtype="FLOAT")) == [("silent", "peak 0.00055")]
+    quiet[6] = 0.0010
+    assert faults_of(written(tmp_path / "c.wav", quiet, subtype="FLOAT")) == []  # from -0.0011 to 0.0010: 0.00105
+    constant = np.full(16_000, 0.5, dtype=np.float32)
+    assert faults_of(written(tmp_path / "d.wav", constant)) == [("silent", "peak 0.00000")]
 
 
 def test_clipped_audio_is_told_and_kept(tmp_path):
@@ -209,7 +218,7 @@ def test_a_clip_is_left_out_once_whatever_it_lacks(utterances, tmp_path):
 
 def test_no_usable_training_clip_is_an_error(utterances):
     gone = [dataclasses.replace(clip, audio_filepath="/nowhere") for clip in utterances]
-    with pytest.raises(DataError, match="no training clip is usable: {'audio missing': 12}"):
+    with pytest.raises(DataError, match="no training clip is usable: audio missing 12. Run script 2 with --check"):
         usable_training_clips(gone, checked_inputs({"train": gone}, 20.0, WRITABLE))
 
 
@@ -238,3 +247,60 @@ def test_too_full_a_disk_is_told_before_training(tmp_path):
     with pytest.raises(DataError, match=r"checkpoints need 1000000.0 GB, and .* GB are free. Free some space"):
         refuse_full_disk(tmp_path, 10**15, 0)
     refuse_full_disk(tmp_path, 10**15, 10**15)  # a resumed run writes over its own
+
+
+@pytest.mark.parametrize(
+    ("seconds", "in_manifest", "kinds"),
+    [
+        (1.0, 20.5, {"too long", "duration not the manifest's"}),  # batches are planned by the manifest
+        (1.0, 0.2, {"too short to train on", "duration not the manifest's"}),
+        (0.24, 0.24, {"too short to train on"}),
+    ],
+)
+def test_a_bound_holds_for_the_file_and_for_the_manifest(tmp_path, seconds, in_manifest, kinds):
+    clip = written(tmp_path / "a.wav", noise(int(seconds * 16_000), 1), text="가", duration=in_manifest)
+    assert {kind for kind, _ in faults_of(clip)} == kinds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "told"),
+    [
+        (1, "가나다라마바사아자차카타", False),  # twelve in a second
+        (2, "가나다라마바사아자차카타가나다라마바사아자차카타파", True),  # 25 in two
+        (4, "가", False),  # a breath before one word
+        (5, "가", True),
+        (5, ".", False),  # no syllable, no rate
+    ],
+)
+def test_the_speaking_rate_at_its_bounds(tmp_path, seconds, text, told):
+    found = faults_of(written(tmp_path / "a.wav", noise(seconds * 16_000, 1), text=text))
+    assert ("speaking rate" in [kind for kind, _ in found]) == told
+
+
+@pytest.mark.parametrize(("n_full", "told"), [(80, False), (82, True)])
+@pytest.mark.parametrize("value", [1.0, -1.0])
+def test_half_a_percent_of_a_clip_may_be_clipped_at_either_end(tmp_path, n_full, told, value):
+    waveform = noise(16_000, 1)  # of 16,000 samples, 80 are 0.5 %
+    waveform[100 : 100 + n_full] = value
+    assert [kind for kind, _ in faults_of(written(tmp_path / "a.wav", waveform))] == ["clipped"] * told
+
+
+@pytest.mark.parametrize(("limit", "n_named", "n_more"), [(0, 0, 3), (2, 2, 1), (3, 3, 0), (None, 3, 0)])
+def test_as_many_clips_are_named_as_the_limit_says(utterances, limit, n_named, n_more):
+    gone = [dataclasses.replace(clip, audio_filepath="/nowhere") for clip in utterances[:3]]
+    lines = printed_checks(checked_inputs({"train": gone}, 20.0, WRITABLE), limit)
+    assert sum(line.startswith("    clip_") for line in lines) == n_named
+    assert [line for line in lines if line.startswith("    and ")] == [
+        f"    and {n_more} more: --check names all of them"
+    ] * bool(n_more)
+
+
+def test_training_leaves_out_what_it_cannot_learn_from_and_keeps_the_rest():
+    assert [name for name, kind in KINDS.items() if not kind.left_out] == [
+        "clipped", "speaking rate", "duration not the manifest's",
+    ]  # fmt: skip
+
+
+def test_speaking_rates_are_told_by_their_quantiles():
+    checks = InputChecks({"train": 21}, (), {16_000: 21}, (1.0,) * 21, tuple(float(rate) for rate in range(21)))
+    assert checks_record(checks)["speaking_rates"] == {"0.0": 0.0, "0.05": 1.0, "0.5": 10.0, "0.95": 19.0, "1.0": 20.0}

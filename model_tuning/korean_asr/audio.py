@@ -114,11 +114,6 @@ def read_waveform(path: str | Path) -> np.ndarray:
 
     Raises UnreadableAudio: audio missing, empty, unreadable, too short.
     """
-    return read_waveform_and_rate(path)[0]
-
-
-def read_waveform_and_rate(path: str | Path) -> tuple[np.ndarray, int]:
-    """As read_waveform, with the sample rate that the file itself has, in Hz."""
     path = Path(path)
     try:
         with _opened(path) as file:
@@ -138,7 +133,7 @@ def read_waveform_and_rate(path: str | Path) -> tuple[np.ndarray, int]:
         raise UnreadableAudio("audio too short")
     if not np.isfinite(waveform).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
         raise UnreadableAudio("audio unreadable")
-    return np.ascontiguousarray(waveform, dtype=np.float32), sample_rate
+    return np.ascontiguousarray(waveform, dtype=np.float32)
 
 
 def _opened(path: Path) -> soundfile.SoundFile:

@@ -87,6 +87,22 @@ def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return changes
 
 
+def refuse_another_experiment(
+    output: Path, checkpoints: Path, identity: dict[str, Any], fresh: bool = False
+) -> list[Path]:
+    """Which of the two folders hold this experiment already. Raises DataError where one holds another; writes nothing."""
+    if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
+        raise DataError(
+            f"{output} holds a model that is not of script 2. Pass another --output. · 다른 모델의 폴더입니다."
+        )
+    of_output = {key: identity[key] for key in identity if key != "n_processes"}
+    held = {
+        output: claim(output, EXPERIMENT_FILE, of_output, "--output", fresh),
+        checkpoints: claim(checkpoints, RUN_FILE, identity, "--checkpoints", fresh),
+    }
+    return [folder for folder, holds in held.items() if holds]
+
+
 def open_experiment(
     output: Path, checkpoints: Path, identity: dict[str, Any], split: Split, fresh: bool = False
 ) -> list[str]:
@@ -94,16 +110,8 @@ def open_experiment(
 
     Raises DataError where they hold another experiment.
     """
-    if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
-        raise DataError(
-            f"{output} holds a model that is not of script 2. Pass another --output. · 다른 모델의 폴더입니다."
-        )
-    of_output = {key: identity[key] for key in identity if key != "n_processes"}
-    found = [
-        (output, claim(output, EXPERIMENT_FILE, of_output, "--output", fresh)),
-        (checkpoints, claim(checkpoints, RUN_FILE, identity, "--checkpoints", fresh)),
-    ]
-    notes = [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder, holds in found if holds and fresh]
+    held = refuse_another_experiment(output, checkpoints, identity, fresh)
+    notes = [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in held if fresh]
     for name, part in split.parts().items():
         write_manifest(output / "split" / f"{name}.jsonl", part)
     write_json(checkpoints / RUN_FILE, identity)

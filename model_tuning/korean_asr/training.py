@@ -254,7 +254,7 @@ def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) 
     resumed_from = progress.update
     updater = Updater(job, _in_parallel(model), optimizer, scaler)
     bar = TrainingBar(job, progress)
-    for update in _updates_with_clips(job, progress.update):
+    for update in updates_with_clips(job, progress.update):
         facts = updater.make(update, progress)
         bar.advance(facts, progress)
         at_end = progress.update == job.n_updates
@@ -291,7 +291,7 @@ def _in_parallel(model: Wav2Vec2ForCTC) -> torch.nn.Module:
 
 
 @dataclass(frozen=True, slots=True)
-class _Update:
+class UpdateClips:
     """One update as one process makes it: padded micro-batches and the places of their clips."""
 
     n_clips: int  # of all processes
@@ -302,7 +302,7 @@ class _Update:
     padded_seconds: float
 
 
-def _updates_with_clips(job: Job, n_done: int) -> Iterator[_Update]:
+def updates_with_clips(job: Job, n_done: int) -> Iterator[UpdateClips]:
     """The updates after the first n_done, their audio read ahead by the recipe's workers."""
     durations, recipe, plan = job.durations, job.recipe, job.plan
     updates = list(run_updates(durations, recipe))[n_done:]
@@ -323,7 +323,7 @@ def _updates_with_clips(job: Job, n_done: int) -> Iterator[_Update]:
             batch for process in range(plan.n_processes) for batch in dealt(update, process, durations, recipe, plan)
         ]
         audio = sum(durations[place] for place in update)
-        yield _Update(len(update), batches, my_places, not share, audio, padded_seconds(everyone, durations))
+        yield UpdateClips(len(update), batches, my_places, not share, audio, padded_seconds(everyone, durations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +335,7 @@ class Updater:
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
-    def make(self, update: _Update, progress: Progress) -> dict[str, float]:
+    def make(self, update: UpdateClips, progress: Progress) -> dict[str, float]:
         """One update; progress is moved on. Returns mean loss a clip, gradient norm and learning rate."""
         started = time.monotonic()
         recipe, model = self.job.recipe, self.job.recogniser.model
@@ -359,7 +359,7 @@ class Updater:
         self._count_bad([place for _, places in losses for place in places], norm, progress)
         return {"loss": sum(loss for loss, _ in losses) / update.n_clips, "grad_norm": norm, "learning_rate": rate}
 
-    def _gradients(self, update: _Update) -> tuple[float, list[int]]:
+    def _gradients(self, update: UpdateClips) -> tuple[float, list[int]]:
         """Backward passes of this process's micro-batches; the sum of its finite losses, and the clips of the others.
 
         The loss of an update is the sum over its clips divided by their number, on whatever number of processes:
