@@ -94,6 +94,10 @@ def main() -> None:
         needed = disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
         written_over = 0 if arguments.fresh else checkpoints.bytes_on_disk(arguments.checkpoints)
         say(refuse_full_disk(arguments.checkpoints, needed, written_over))
+        if recipe.head == "resize":
+            proofs.start_new_tokens(
+                recogniser, added, proofs.sample(split.train)
+            )  # the others get it with the first update
         step_0 = proofs.step_0(arguments.base_model, recogniser, recipe.head, proofs.sample(split.validation))
         say(proofs.printed_step_0(step_0))
         if not arguments.check:

@@ -4,9 +4,19 @@ import shutil
 import pytest
 import torch
 
+from korean_asr.audio import read_waveform
+from korean_asr.decoding import frame_logits
 from korean_asr.errors import DataError
 from korean_asr.model import expanded_base_model, save_recogniser
-from korean_asr.proofs import SAMPLE_CLIPS, printed_step_0, sample, saved_model, step_0
+from korean_asr.proofs import (
+    NEW_TOKENS_SHARE,
+    SAMPLE_CLIPS,
+    printed_step_0,
+    sample,
+    saved_model,
+    start_new_tokens,
+    step_0,
+)
 from korean_asr.recipes import RECIPES
 
 
@@ -83,3 +93,29 @@ def test_a_saved_folder_with_another_tokenizer_is_refused(tiny_base, expanded, u
     with pytest.raises(DataError, match="loaded again"):
         saved_model(expanded, tmp_path / "model", utterances)
     shutil.rmtree(tmp_path / "model")
+
+
+@pytest.mark.parametrize("marks", [".,?!", "."])
+def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest(tiny_base, utterances, marks):
+    recogniser, added = expanded_base_model(str(tiny_base), dataclasses.replace(RECIPES["v3"], added_tokens=marks))
+    before = recogniser.model.lm_head.bias.clone()
+    ids = recogniser.tokenizer.convert_tokens_to_ids(added)
+    raised = start_new_tokens(recogniser, added, utterances)
+    moved = recogniser.model.lm_head.bias - before
+    assert moved[ids].tolist() == pytest.approx([raised] * len(added), abs=1e-5)
+    moved[ids] = 0
+    assert not moved.any()
+    shares = []
+    for clip in utterances:
+        probabilities = frame_logits(recogniser, [read_waveform(clip.audio_filepath)])[0].softmax(-1)
+        shares.append((probabilities[:, ids].sum(-1) / probabilities.amax(-1)).max().item())
+    assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)  # biases are rounded to a tenth
+    assert step_0(str(tiny_base), recogniser, "resize", utterances).holds
+
+
+def test_without_new_tokens_or_readable_clips_the_head_stays_as_it_is(tiny_base, expanded, utterances):
+    before = expanded.model.lm_head.bias.clone()
+    assert start_new_tokens(expanded, [], utterances) is None
+    gone = dataclasses.replace(utterances[0], audio_filepath="/nowhere.wav")
+    assert start_new_tokens(expanded, [".", ","], [gone]) is None
+    assert torch.equal(expanded.model.lm_head.bias, before)

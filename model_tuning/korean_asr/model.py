@@ -44,8 +44,9 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
 
         A CTC model has no input embedding, so the parent raises NotImplementedError; its head is what tokens mean here.
         New rows start at the mean of the trained rows, new biases at the mean of the trained biases: the new logit is then
-        the mean of the old ones, which never exceeds their largest, so that no new token wins a frame before training, and
-        it is learned in the first epoch. Returns the new head. Raises ValueError if rows would be lost.
+        the mean of the old ones, which never exceeds their largest, so that no new token wins a frame before training.
+        proofs.start_new_tokens moves the biases nearer, so that they are learned in the first epoch. Returns the new head.
+        Raises ValueError if rows would be lost.
         """
         old = self.lm_head
         n_new = new_num_tokens - old.out_features

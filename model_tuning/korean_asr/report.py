@@ -185,7 +185,7 @@ def draw_training_curve(log: list[dict[str, Any]], path: Path) -> None:
         below.plot(steps, wer, marker="o", label="validation WER")
         below.plot(steps, cer, marker="o", label="validation CER")
         below.set_ylim(bottom=0)
-        below.legend(loc="upper right")
+        below.legend()
     below.set_xlabel("updates")
     below.set_ylabel("error rate")
     for axes in (above, below):

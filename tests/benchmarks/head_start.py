@@ -120,14 +120,13 @@ def compare_heads(split, recipe, folder: Path) -> None:
                     folder / head, folder / "log.jsonl", None)  # fmt: skip
         curves[head] = [(row["step"], row["eval_cer"]) for row in run.progress.log if "eval_cer" in row]
         print(f"\n{head}: " + "  ".join(f"{step}: {cer:.3f}" for step, cer in curves[head]))
-    print("\nupdates until a validation CER of at most")
-    for _, target in curves["resize"][:4] + curves["resize"][-1:]:
+    lowest = min(cer for _, cer in curves["reinitialise"])
+    print(f"\nupdates until a validation CER of at most (the lowest of the head that starts anew is {lowest:.3f})")
+    for target in (0.9, 0.7, 0.5, 0.2, 0.15):
         resized, anew = (
-            next((s for s, cer in curves[head] if cer <= target), None) for head in ("resize", "reinitialise")
+            next((step for step, cer in curves[head] if cer <= target), None) for head in ("resize", "reinitialise")
         )
-        ratio = f"{resized / anew:.2f}" if anew else f"below {resized / curves['reinitialise'][-1][0]:.2f}"
-        never = f"not in {curves['reinitialise'][-1][0]}"
-        print(f"  {target:.4f}: resized {resized}, initialised anew {anew or never}; ratio {ratio}")
+        print(f"  {target}: resized {resized}, anew {anew or 'not in 288'}")
 
 
 if __name__ == "__main__":
