@@ -11,15 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from korean_asr import checkpoints, proofs, recipes
-from korean_asr.checks import (
-    checked_inputs,
-    checks_record,
-    disk_needed,
-    printed_checks,
-    refuse_full_disk,
-    usable_training_clips,
-)
+from korean_asr import checkpoints, checks, proofs, recipes, training
 from korean_asr.errors import exit_status
 from korean_asr.files import file_checksum, write_json, write_json_lines
 from korean_asr.manifest import read_manifest
@@ -27,16 +19,6 @@ from korean_asr.model import expanded_base_model, n_parameters, save_recogniser
 from korean_asr.processes import from_first, is_first, join_processes, n_processes, on_one_gpu_unless_torchrun
 from korean_asr.report import draw_training_curve, write_model_card
 from korean_asr.splits import overlaps, printed_split, split_utterances
-from korean_asr.training import (
-    Job,
-    changed_since_preprocessing,
-    experiment_record,
-    precision_here,
-    printed_batches,
-    public_command,
-    train,
-    try_longest_batch,
-)
 from korean_asr.vocabulary import outside_record, outside_vocabulary, printed_outside_of_parts, writable_characters
 
 
@@ -63,11 +45,11 @@ def main() -> None:
     say(f"recipe {recipe.name}, {n_processes()} process(es)")
     if note := on_one_gpu_unless_torchrun():
         say(note)
-    precision, precision_note = precision_here(recipe)
+    precision, precision_note = training.precision_here(recipe)
     manifest = arguments.data / "korean.jsonl"
     split = split_utterances(read_manifest(manifest), recipe)
     manifest_sha256 = file_checksum(manifest)
-    if note := changed_since_preprocessing(manifest, manifest_sha256):
+    if note := training.changed_since_preprocessing(manifest, manifest_sha256):
         say(note)
     overlap = overlaps(split) if is_first() else {}  # it reads audio, and one process prints it
     say(printed_split(split, overlap))
@@ -84,20 +66,19 @@ def main() -> None:
 
     # 3. Everything that can go wrong later, tried now. Training leaves bad clips out; validation and test keep every clip.
     # One process looks, the others wait for what it found.
-    checks = step_0 = checkpoint = finished = None
+    found = step_0 = checkpoint = finished = None
     identity = checkpoints.run_identity(recipe, split, recogniser, n_processes())
     if is_first():
         if not arguments.check:
             checkpoints.refuse_another_experiment(output, arguments.checkpoints, identity, arguments.fresh)
-        checks = checked_inputs(split.parts(), recipe.max_duration_s, writable)
-        say("\n".join(printed_checks(checks, limit=None if arguments.check else 3)))
-        needed = disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
+        found = checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
+        say("\n".join(checks.printed_checks(found, limit=None if arguments.check else 3)))
+        needed = checks.disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
         written_over = 0 if arguments.fresh else checkpoints.bytes_on_disk(arguments.checkpoints)
-        say(refuse_full_disk(arguments.checkpoints, needed, written_over))
+        say(checks.refuse_full_disk(arguments.checkpoints, needed, written_over))
         if recipe.head == "resize":
-            proofs.start_new_tokens(
-                recogniser, added, proofs.sample(split.train)
-            )  # the others get it with the first update
+            # The other processes get these biases when the weights are shared out, before the first update.
+            proofs.start_new_tokens(recogniser, added, proofs.sample(split.train))
         step_0 = proofs.step_0(arguments.base_model, recogniser, recipe.head, proofs.sample(split.validation))
         say(proofs.printed_step_0(step_0))
         if not arguments.check:
@@ -108,14 +89,15 @@ def main() -> None:
             for note in notes:
                 say(note)
     join_processes()
-    checks, checkpoint, finished = from_first((checks, checkpoint, finished))
+    found, checkpoint, finished = from_first((found, checkpoint, finished))
     if finished:
         say(f"{output} holds this very experiment, finished. Scripts 3 and 4 are next. · 이미 끝난 실험입니다.")
         return
-    job = Job(recogniser, usable_training_clips(split.train, checks), split.validation, recipe, plan, precision)
+    train_clips = checks.usable_training_clips(split.train, found)
+    job = training.Job(recogniser, train_clips, split.validation, recipe, plan, precision)
     say(f"precision: {precision_note}")
-    say("\n".join(printed_batches(job)))
-    say(try_longest_batch(job))
+    say("\n".join(training.printed_batches(job)))
+    say(training.try_longest_batch(job))
     if arguments.check:
         say("all inputs are usable; nothing was written (--check). · 점검 완료")
         return
@@ -123,7 +105,7 @@ def main() -> None:
     # 4. Training, from the last complete checkpoint if there is one.
     if checkpoint:
         say(f"continuing from {checkpoint} · 이어서 학습합니다")
-    run = train(job, arguments.checkpoints, output / "training_log.jsonl", checkpoint)
+    run = training.train(job, arguments.checkpoints, output / "training_log.jsonl", checkpoint)
 
     # 5. The model folder: seven files that transformers loads, and the record of how they came to be.
     if is_first():
@@ -131,18 +113,18 @@ def main() -> None:
         n_reloaded = proofs.saved_model(recogniser, output, proofs.sample(split.validation))
         facts = {
             "name": output.name,
-            "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *public_command(sys.argv[1:])]),
+            "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *training.public_command(sys.argv[1:])]),
             "precision": precision_note,
             "tokens_added": added,
             "step_0": step_0.record(),
-            "checks": checks_record(checks),
-            "left_out_of_training": checks.left_out,
+            "checks": checks.checks_record(found),
+            "left_out_of_training": found.left_out,
             "manifest_sha256": manifest_sha256,
             "overlap": overlap,
             "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
             "same_text_after_reload": n_reloaded,
         }
-        record = experiment_record(identity, split, run, **facts)
+        record = training.experiment_record(identity, split, run, **facts)
         write_json_lines(output / "training_log.jsonl", run.progress.log)
         draw_training_curve(run.progress.log, output / "training_curve.png")
         write_model_card(output / "README.md", record)

@@ -406,12 +406,13 @@ def test_one_two_and_four_processes_train_the_same_model(processed, tmp_path):
         printed = run(on(n_processes, *places), env=ONE_THREAD)
         assert "5 updates, the last of 1 clips" in printed
         rows = rows_of(tmp_path / f"model_{n_processes}" / "training_log.jsonl")
-        losses.append([row["loss"] for row in rows if "loss" in row])
+        # The norm too: AdamW would hide a gradient that is a multiple of what it should be.
+        losses.append([row[key] for row in rows if "loss" in row for key in ("loss", "grad_norm")])
         weights.append(load_file(tmp_path / f"model_{n_processes}" / "model.safetensors"))
-    assert len(losses[0]) == 5
+    assert len(losses[0]) == 2 * 5
     start = load_file(BASE / "model.safetensors")
     for n_processes, loss, other in zip((2, 4), losses[1:], weights[1:], strict=True):
-        assert loss == pytest.approx(losses[0], rel=1e-3), n_processes
+        assert loss == pytest.approx(losses[0], rel=5e-3), n_processes
         apart = sum(float(((other[name] - weights[0][name]) ** 2).sum()) for name in other) ** 0.5
         moved = (
             sum(

@@ -26,6 +26,7 @@ PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.pt"
 class Progress:
     """Where a run stands, besides weights and optimizer. Nothing at random is here: every update is seeded by its number."""
 
+    clips_sha256: str = ""  # of the training clips, whose places make the order of an epoch
     update: int = 0
     log: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     best_update: int | None = None  # of the checkpoint with the lowest validation CER

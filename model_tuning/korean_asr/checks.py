@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, UnreadableAudio, audio_info, n_frames, read_waveform
-from .errors import DataError, printable
+from .errors import DataError, SharedError, printable
 from .manifest import Utterance
 from .metrics import without_punctuation
 
@@ -123,12 +123,12 @@ def checked_inputs(parts: dict[str, list[Utterance]], max_duration_s: float, wri
 
 
 def usable_training_clips(train: list[Utterance], checks: InputChecks) -> list[Utterance]:
-    """The clips that training does not leave out. Raises DataError if none is left."""
+    """The clips that training does not leave out. Raises SharedError if none is left."""
     bad = {finding.place for finding in checks.findings if finding.split == "train" and KINDS[finding.kind].left_out}
     kept = [clip for place, clip in enumerate(train) if place not in bad]
     if not kept:
         reasons = ", ".join(f"{kind} {n:,}" for kind, n in checks.left_out.items()) or "the training split is empty"
-        raise DataError(
+        raise SharedError(
             f"no training clip is usable: {reasons}. Run script 2 with --check, which names each clip and what to do. "
             "· 학습에 쓸 수 있는 음성이 없습니다. --check로 확인하세요."
         )

@@ -41,7 +41,7 @@ from .checkpoints import (
 from .decoding import decoded_by_all
 from .errors import SharedError, UsageError
 from .files import write_json_lines
-from .manifest import Utterance
+from .manifest import Utterance, content_checksum
 from .metrics import RULE, corpus_counts, utterance_counts
 from .model import Recogniser, Wav2Vec2ForCTC, versions
 from .processes import from_all, is_first, n_processes, rank
@@ -244,13 +244,22 @@ class Run:
 
 
 def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) -> Run:
-    """Train to the end, from the checkpoint if one is given; checkpoints and the log are written on the way."""
+    """Train to the end, from the checkpoint if one is given; checkpoints and the log are written on the way.
+
+    Raises SharedError where the checkpoint was made from other clips, and where losses stay without a finite value.
+    """
     recipe, model = job.recipe, job.recogniser.model
     started = time.monotonic()
     ready_for_training(model, recipe)
     optimizer = new_optimizer(model, recipe)
     scaler = torch.amp.GradScaler(model.device.type, enabled=job.precision == "fp16")
-    progress = read_checkpoint(checkpoint, model, optimizer, scaler) if checkpoint else Progress()
+    clips_sha256 = content_checksum(job.clips)
+    progress = read_checkpoint(checkpoint, model, optimizer, scaler) if checkpoint else Progress(clips_sha256)
+    if progress.clips_sha256 != clips_sha256:
+        raise SharedError(
+            f"training can use other clips than when {checkpoint} was written: see what was left out above. Restore these "
+            "files, or start over with --fresh. · 학습에 쓸 수 있는 음성이 달라졌습니다."
+        )
     resumed_from = progress.update
     updater = Updater(job, _in_parallel(model), optimizer, scaler)
     bar = TrainingBar(job, progress)
