@@ -356,17 +356,18 @@ class Updater:
         loss_sum, bad_places = self._gradients(update)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM).item()
-        if math.isfinite(norm) or self.scaler.is_enabled():  # which leaves out an update that overflowed by itself
+        shares = from_all((loss_sum, bad_places))
+        bad_places = [place for _, places in shares for place in places]
+        if not bad_places and math.isfinite(norm):
             self.scaler.step(self.optimizer)
-        self.scaler.update()
+        self.scaler.update()  # where a gradient overflowed, to a smaller scale
         self.optimizer.zero_grad(set_to_none=True)
         progress.update += 1
         progress.training_seconds += time.monotonic() - started
         progress.audio_seconds += update.audio_seconds
         progress.padded_seconds += update.padded_seconds
-        losses = from_all((loss_sum, bad_places))
-        self._count_bad([place for _, places in losses for place in places], norm, progress)
-        return {"loss": sum(loss for loss, _ in losses) / update.n_clips, "grad_norm": norm, "learning_rate": rate}
+        self._count_bad(bad_places, norm, progress)
+        return {"loss": sum(loss for loss, _ in shares) / update.n_clips, "grad_norm": norm, "learning_rate": rate}
 
     def _gradients(self, update: UpdateClips) -> tuple[float, list[int]]:
         """Backward passes of this process's micro-batches; the sum of its finite losses, and the clips of the others.
