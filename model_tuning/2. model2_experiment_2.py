@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="look at all inputs, name every finding, write nothing")
     parser.add_argument("--fresh", action="store_true", help="start over; the old folders are renamed, not deleted")
     arguments, values = parser.parse_known_args()
-    recipe = recipes.recipe(arguments.recipe, recipes.overrides(values))
+    recipe = recipes.recipe(arguments.recipe, recipes.overrides(values, vars(arguments)))
     output = arguments.output or Path(f"wav2vec2_korean_{recipe.name}")
     plan = recipes.batch_plan(recipe, n_processes())
     say = print if is_first() else lambda *_: None

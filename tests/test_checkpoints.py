@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from korean_asr.checkpoints import (
     last_complete_checkpoint,
     open_experiment,
     read_checkpoint,
+    refuse_another_experiment,
     run_identity,
     set_aside,
     write_checkpoint,
 )
-from korean_asr.errors import DataError
+from korean_asr.errors import DataError, UsageError
 from korean_asr.model import SEVEN_FILES, expanded_base_model, load_recogniser
 from korean_asr.recipes import RECIPES
 from korean_asr.splits import Split
@@ -165,3 +167,39 @@ def test_a_model_that_script_2_did_not_make_is_not_written_over(identity, split,
     with pytest.raises(DataError, match="not of script 2"):
         open_experiment(tmp_path / "model", tmp_path / "checkpoints", identity, split, fresh=True)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_of_nobody_knows_which_experiment_are_neither_continued_nor_deleted(identity, split, tmp_path):
+    (tmp_path / "ck" / "checkpoint-1000").mkdir(parents=True)  # of the Trainer, for instance
+    with pytest.raises(DataError, match=r"ck holds checkpoints without the run.json .*--fresh"):
+        open_experiment(tmp_path / "model", tmp_path / "ck", identity, split)
+    assert not (tmp_path / "model").exists()
+    notes = open_experiment(tmp_path / "model", tmp_path / "ck", identity, split, fresh=True)
+    assert notes == [f"{tmp_path / 'ck'} was renamed to {tmp_path / 'ck.old'} (--fresh)."]
+    assert (tmp_path / "ck.old" / "checkpoint-1000").is_dir()
+
+
+@pytest.mark.parametrize(("output", "checkpoints"), [("run", "run/ck"), ("ck/model", "ck")])
+def test_a_fresh_start_sets_a_folder_within_the_other_aside_too(identity, split, tmp_path, output, checkpoints):
+    places = tmp_path / output, tmp_path / checkpoints
+    open_experiment(*places, identity, split)
+    (places[1] / "checkpoint-1").mkdir()
+    assert len(open_experiment(*places, identity, split, fresh=True)) == 2
+    assert [path.name for path in tmp_path.rglob("checkpoint-1")] == ["checkpoint-1"]
+    assert (places[0] / "experiment.json").is_file() and (places[1] / "run.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("output", "checkpoints", "told"),
+    [
+        (".", "ck", "--output .: name a folder of its own"),
+        ("model", "..", "--checkpoints ..: name a folder of its own"),
+        ("model", "./model", "--output and --checkpoints are both model"),
+    ],
+)
+def test_folders_that_cannot_be_set_aside_or_told_apart_are_wrong_usage(
+    identity, tmp_path, monkeypatch, output, checkpoints, told
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=told.replace(".", r"\.")):
+        refuse_another_experiment(Path(output), Path(checkpoints), identity)

@@ -158,6 +158,17 @@ def test_a_duration_that_is_not_the_manifests_is_told(tmp_path):
     assert faults_of(written(tmp_path / "b.wav", noise(16_000, 1), duration=1.05)) == []
 
 
+def test_batches_are_planned_by_the_measured_duration_where_the_manifests_is_wrong(tmp_path):
+    right, wrong = (
+        written(tmp_path / "a.wav", noise(16_000, 1)),
+        written(tmp_path / "b.wav", noise(64_000, 2), duration=1.0),
+    )
+    checks = checked_inputs({"train": [right, wrong], "validation": [right, wrong]}, 20.0, WRITABLE)
+    used = usable_training_clips([right, wrong], checks)
+    assert [clip.duration for clip in used] == [right.duration, 4.0]
+    assert [clip.id for clip in used] == [right.id, wrong.id]
+
+
 def test_other_sample_rates_are_counted_and_no_fault(tmp_path):
     clips = [written(tmp_path / f"{rate}.wav", noise(rate, 1), rate) for rate in (8_000, 16_000, 16_000, 48_000)]
     checks = checked_inputs({"train": clips}, 20.0, WRITABLE)

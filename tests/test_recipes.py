@@ -92,6 +92,19 @@ def test_options_are_read_in_either_form(options, wanted):
     assert overrides(options) == wanted
 
 
+def test_a_misspelt_option_of_the_script_is_told_its_own_name():
+    with pytest.raises(UsageError, match="no option or recipe value '--chekpoints'. Did you mean '--checkpoints'?"):
+        overrides(["--chekpoints", "x"], ("checkpoints", "base_model"))
+    with pytest.raises(UsageError, match="Did you mean '--base-model'?"):
+        overrides(["--basemodel", "x"], ("checkpoints", "base_model"))
+
+
+@pytest.mark.parametrize(("key", "text"), [("epochs", "1e308"), ("batch_per_gpu", "9" * 20), ("workers", "5000")])
+def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, text):
+    with pytest.raises(UsageError, match="it must be at most"):
+        recipe("v3", {key: text})
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

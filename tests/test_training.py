@@ -327,6 +327,12 @@ def test_batches_say_what_is_left_over_and_what_stands_alone(tiny_base, utteranc
 def test_a_command_keeps_no_place_of_this_machine():
     arguments = ["--data", "/data/of/kim/processed", "--output=/mnt/disk/model", "--recipe", "v3", "data/x"]
     assert public_command(arguments) == ["--data", "processed", "--output=model", "--recipe", "v3", "data/x"]
+    assert public_command(["--data", "../kim/data", "--output=~kim/model", "a/../../b"]) == [
+        "--data",
+        "data",
+        "--output=model",
+        "b",
+    ]
 
 
 def test_a_run_that_was_interrupted_at_its_very_end_has_nothing_left_to_train(tiny_base, utterances, tmp_path):

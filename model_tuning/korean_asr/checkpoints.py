@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from .errors import DataError, writing_into
+from .errors import DataError, UsageError, writing_into
 from .files import write_json
 from .manifest import content_checksum, write_manifest
 from .model import SEVEN_FILES, Recogniser, Wav2Vec2ForCTC, save_recogniser
@@ -52,6 +52,7 @@ def run_identity(recipe: Recipe, split: Split, recogniser: Recogniser, n_process
 def claim(folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False) -> bool:
     """Whether a folder holds an experiment; refuse it if that is another one. Raises DataError that names what differs.
 
+    Checkpoints that nobody claimed, of another program for instance, are another experiment's.
     fresh: other values of the same recipe are no reason to refuse, since the folder is to be set aside.
     """
     try:
@@ -59,7 +60,12 @@ def claim(folder: Path, file_name: str, identity: dict[str, Any], option: str, f
         earlier = {key: earlier[key] for key in identity}
         names = earlier["recipe"]["name"], identity["recipe"]["name"]
     except FileNotFoundError:
-        return False
+        if file_name == RUN_FILE and _numbered(folder) and not fresh:
+            raise DataError(
+                f"{folder} holds checkpoints without the {RUN_FILE} that says of which experiment. Pass another {option}, or "
+                "--fresh, which renames the folder; nothing was changed. · 어느 실험의 체크포인트인지 알 수 없습니다."
+            ) from None
+        return bool(_numbered(folder))
     except (ValueError, KeyError, TypeError):
         raise DataError(f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}.") from None
     if names[0] != names[1]:
@@ -91,7 +97,15 @@ def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
 def refuse_another_experiment(
     output: Path, checkpoints: Path, identity: dict[str, Any], fresh: bool = False
 ) -> list[Path]:
-    """Which of the two folders hold this experiment already. Raises DataError where one holds another; writes nothing."""
+    """Which of the two folders hold this experiment already. Raises DataError where one holds another; writes nothing.
+
+    UsageError for the current folder or one above it, which can be neither named nor renamed.
+    """
+    for folder, option in ((output, "--output"), (checkpoints, "--checkpoints")):
+        if Path.cwd().is_relative_to(folder.resolve()):
+            raise UsageError(f"{option} {folder}: name a folder of its own, below or beside this one.")
+    if output.resolve() == checkpoints.resolve():
+        raise UsageError(f"--output and --checkpoints are both {output}: give each a folder of its own.")
     if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
         raise DataError(
             f"{output} holds a model that is not of script 2. Pass another --output. · 다른 모델의 폴더입니다."
@@ -112,6 +126,7 @@ def open_experiment(
     Raises DataError where they hold another experiment.
     """
     held = refuse_another_experiment(output, checkpoints, identity, fresh)
+    held.sort(key=lambda folder: len(folder.resolve().parts), reverse=True)  # one that lies in the other goes first
     notes = [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in held if fresh]
     for name, part in split.parts().items():
         write_manifest(output / "split" / f"{name}.jsonl", part)

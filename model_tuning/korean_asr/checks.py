@@ -4,7 +4,7 @@ import bisect
 import shutil
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Kind:
     advice: str
 
 
+DURATION_DIFFERS = "duration not the manifest's"
 RESTORE = "Restore the file from the download, then run script 1 again. · 원본 음성을 다시 받아 1번을 실행하세요."
 LISTEN = "Listen to the clip; if label and audio do not belong together, take it out of korean.jsonl. · 들어 보고 확인하세요."
 KINDS = {
@@ -60,8 +61,8 @@ KINDS = {
     ),
     "clipped": Kind(False, "Nothing to do, unless there are many: then record at a lower level. · 소리가 잘렸습니다."),
     "speaking rate": Kind(False, LISTEN),
-    "duration not the manifest's": Kind(
-        False, "The file was changed: run script 1 again, since batches are planned by duration. · 1번을 다시 실행하세요."
+    DURATION_DIFFERS: Kind(
+        False, "The file was changed: run script 1 again. Until then its measured duration counts. · 1번을 다시 실행하세요."
     ),
 }  # fmt: skip
 
@@ -76,6 +77,7 @@ class Finding:
     id: str
     audio_filepath: str
     detail: str
+    duration: float = 0.0  # in seconds, as measured; 0 where the audio cannot be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def checked_inputs(parts: dict[str, list[Utterance]], max_duration_s: float, wri
         looks = pool.map(partial(_look, max_duration_s=max_duration_s, writable=writable), (clip for *_, clip in clips))
         looked = list(tqdm(looks, "checking audio and labels", len(clips), unit=" clips", delay=2))
     found = [
-        Finding(kind, split, place, clip.id, clip.audio_filepath, detail)
+        Finding(kind, split, place, clip.id, clip.audio_filepath, detail, look.duration)
         for (split, place, clip), look in zip(clips, looked, strict=True)
         for kind, detail in look.faults
     ]
@@ -123,9 +125,22 @@ def checked_inputs(parts: dict[str, list[Utterance]], max_duration_s: float, wri
 
 
 def usable_training_clips(train: list[Utterance], checks: InputChecks) -> list[Utterance]:
-    """The clips that training does not leave out. Raises SharedError if none is left."""
+    """The clips that training does not leave out. Raises SharedError if none is left.
+
+    A clip whose file is longer or shorter than the manifest says counts with its measured duration: by it batches are
+    planned, and the longest one is tried on the GPU.
+    """
+    measured = {
+        finding.place: finding.duration
+        for finding in checks.findings
+        if finding.split == "train" and finding.kind == DURATION_DIFFERS
+    }
     bad = {finding.place for finding in checks.findings if finding.split == "train" and KINDS[finding.kind].left_out}
-    kept = [clip for place, clip in enumerate(train) if place not in bad]
+    kept = [
+        replace(clip, duration=measured.get(place, clip.duration))
+        for place, clip in enumerate(train)
+        if place not in bad
+    ]
     if not kept:
         reasons = ", ".join(f"{kind} {n:,}" for kind, n in checks.left_out.items()) or "the training split is empty"
         raise SharedError(
@@ -175,7 +190,7 @@ def _audio_faults(
     elif max(highest, -lowest) >= FULL_SCALE and (share := clipped_share(waveform)) > CLIPPED_SHARE:
         faults.append(("clipped", f"{share:.1%} of its samples"))
     if abs(duration - in_manifest) > DURATION_TOLERANCE_S:
-        faults.append(("duration not the manifest's", f"{duration:.2f} s, manifest {in_manifest:.2f} s"))
+        faults.append((DURATION_DIFFERS, f"{duration:.2f} s, manifest {in_manifest:.2f} s"))
     return faults
 
 

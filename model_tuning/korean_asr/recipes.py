@@ -2,6 +2,7 @@
 
 import difflib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import get_args, get_origin
 
@@ -151,8 +152,11 @@ def recipe(name: str, values: dict[str, str]) -> Recipe:
     return _checked(replace(RECIPES[name], **{key: _parsed(key, text) for key, text in values.items()}))
 
 
-def overrides(options: list[str]) -> dict[str, str]:
-    """`["--learning-rate", "2e-4"]` or `["--learning-rate=2e-4"]` as {"learning_rate": "2e-4"}; raises UsageError."""
+def overrides(options: list[str], others: Iterable[str] = ()) -> dict[str, str]:
+    """`["--learning-rate", "2e-4"]` or `["--learning-rate=2e-4"]` as {"learning_rate": "2e-4"}; raises UsageError.
+
+    others: values of the script that are none of a recipe (`base_model`), for the advice on a misspelt option.
+    """
     values, rest = {}, list(options)
     while rest:
         option, equals, text = rest.pop(0).partition("=")
@@ -160,7 +164,9 @@ def overrides(options: list[str]) -> dict[str, str]:
             raise UsageError(f"'{option}' belongs to no option.")
         key = option[2:].replace("-", "_")
         if key not in VALUES:
-            raise UsageError(f"no option or recipe value '{option}'.{_nearest(option, OPTIONS)}")
+            raise UsageError(
+                f"no option or recipe value '{option}'.{_nearest(option, (*OPTIONS, *map(_option, others)))}"
+            )
         if not equals and (not rest or rest[0].startswith("--")):
             raise UsageError(f"{option} wants a value.")
         values[key] = text if equals else rest.pop(0)
@@ -190,6 +196,8 @@ def _parsed(key: str, text: str) -> object:
         raise UsageError(f"{_option(key)} {text}: {wanted} is wanted.") from None
 
 
+# Far above what anyone trains by: a slip of the finger is told instead of running out of numbers.
+MOST = {"epochs": 10_000, "batch_per_gpu": 10_000, "accumulation": 10_000, "gpus": 10_000, "workers": 1_000}
 POSITIVE = (
     "epochs",
     "batch_per_gpu",
@@ -214,6 +222,9 @@ def _checked(values: Recipe) -> Recipe:
     for key in POSITIVE:
         if not getattr(values, key) > 0:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be above 0.")
+    for key, most in MOST.items():
+        if getattr(values, key) > most:
+            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be at most {most:,}.")
     for key in PROBABILITIES:
         if not 0 <= getattr(values, key) < 1:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be from 0 to below 1.")
@@ -279,7 +290,7 @@ def batch_plan(values: Recipe, n_processes: int) -> BatchPlan:
     """
     share, left_over = divmod(values.global_batch, n_processes)
     if left_over:
-        numbers = [str(n) for n in range(1, values.global_batch + 1) if values.global_batch % n == 0 and n <= 64]
+        numbers = [str(n) for n in range(1, min(values.global_batch, 64) + 1) if values.global_batch % n == 0]
         raise UsageError(
             f"{n_processes} processes do not divide the global batch of {values.global_batch} clips "
             f"({values.batch_per_gpu} x {values.accumulation} x {values.gpus}). "

@@ -493,11 +493,12 @@ def _named(clips: list[Utterance], places: list[int], n_named: int = 8) -> str:
 
 
 def public_command(arguments: list[str]) -> list[str]:
-    """The arguments of a command without what they tell of the machine: of an absolute path its last part is left."""
+    """The arguments of a command without what they tell of the machine: of a path that leaves this folder the last part."""
     public = []
     for argument in arguments:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        public.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+        leaves = Path(value).is_absolute() or ".." in Path(value).parts or value.startswith("~")
+        public.append(option + equals + (Path(value).name if leaves else value))
     return public
 
 
