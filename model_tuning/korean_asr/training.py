@@ -39,11 +39,12 @@ from .checkpoints import (
     write_checkpoint,
 )
 from .decoding import decoded_by_all
-from .errors import SharedError, UsageError
+from .errors import SharedError
 from .files import write_json_lines
 from .manifest import Utterance, content_checksum
 from .metrics import RULE, corpus_counts, utterance_counts
 from .model import Recogniser, Wav2Vec2ForCTC, versions
+from .precision import has_bf16, in_precision, refuse_unavailable
 from .processes import from_all, is_first, n_processes, rank
 from .recipes import BatchPlan, Recipe
 from .splits import Split
@@ -51,17 +52,15 @@ from .splits import Split
 MAX_GRADIENT_NORM = 1.0
 # fp16 halves its loss scale of 65,536 at each overflow, and after sixteen in a row it is 1: more are no calibration.
 MAX_SKIPPED_IN_A_ROW = 20
-AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def precision_here(recipe: Recipe) -> tuple[str, str]:
     """The precision that this machine trains in, and a line about it. Raises UsageError for bf16 on a GPU without it."""
     if torch.cuda.is_available():
-        if recipe.precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise UsageError("--precision bf16: this GPU has none. Pass --precision fp16.")
+        refuse_unavailable(recipe.precision, torch.device("cuda"))
         loss = "" if recipe.precision == "float32" else ", loss in float32"
         return recipe.precision, f"{recipe.precision} on the GPU{loss}"
-    if recipe.precision == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported():  # AVX512-BF16, AMX
+    if recipe.precision == "bf16" and has_bf16(torch.device("cpu")):
         return "bf16", "bf16 on the CPU, loss in float32"
     asked = {
         "fp16": "the recipe's fp16 needs a GPU, so this run uses ",
@@ -159,7 +158,7 @@ def clip_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id
     allow, counts as 0 (`ctc_zero_infinity`).
     """
     waveforms, mask = batch["input_values"], batch["attention_mask"]
-    with torch.autocast(waveforms.device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+    with in_precision(waveforms.device, precision):
         logits = model(input_values=waveforms, attention_mask=mask).logits  # (B, n_frames, n_labels)
     n_labels = (batch["labels"] != IGNORED_LABEL).sum(-1)
     network = getattr(model, "module", model)
