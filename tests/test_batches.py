@@ -85,17 +85,24 @@ def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterance
     assert together.loss.item() == pytest.approx(np.mean([loss.item() for loss in losses]), rel=1e-4)
 
 
-def _clips(durations):
-    return [Utterance(str(place), "/x.wav", duration, "가") for place, duration in enumerate(durations)]
-
-
 def test_batches_hold_every_clip_once_longest_first_within_their_seconds_of_padded_audio():
     durations = [3.0, 1.0, 9.0, 2.0, 2.5, 30.0]
-    assert length_batches(_clips(durations), 10.0) == [[5], [2], [0, 4, 3], [1]]
+    assert length_batches(durations, 10.0) == [[5], [2], [0, 4, 3], [1]]
+    assert length_batches(durations, 10.0, max_clips=2) == [[5], [2], [0, 4], [3, 1]]
+    assert length_batches([], 10.0) == []
 
 
 def test_clips_without_a_duration_do_not_become_one_batch():
-    assert [len(batch) for batch in length_batches(_clips([0.0] * 150), 10.0)] == [64, 64, 22]
+    assert [len(batch) for batch in length_batches([0.0] * 150, 10.0)] == [64, 64, 22]
+
+
+def test_inputs_are_what_the_feature_extractor_makes_of_the_batch(recogniser):
+    waveforms = [noise(3_000, 1), noise(1_000, 2) * 7 + 1, np.zeros(800, np.float32)]
+    ours = model_inputs(waveforms, recogniser.feature_extractor)
+    theirs = recogniser.feature_extractor(
+        waveforms, sampling_rate=16_000, padding=True, return_attention_mask=True, return_tensors="pt"
+    )
+    assert all(torch.equal(ours[name].float(), theirs[name].float()) for name in ("input_values", "attention_mask"))
 
 
 V3 = RECIPES["v3"]  # updates of 64 clips

@@ -14,7 +14,17 @@ MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__i
 ROWS = [
     {"files", "errors", "archives", "audio_index"},
     {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes", "checks"},
-    {"model", "batches", "decoding", "precision", "corpora", "processes", "checkpoints", "preprocessing_page"},
+    {
+        "model",
+        "batches",
+        "decoding",
+        "frames",
+        "precision",
+        "corpora",
+        "processes",
+        "checkpoints",
+        "preprocessing_page",
+    },
     {"preprocessing", "training", "proofs", "evaluation", "report"},
 ]
 LIGHT = sorted(ROWS[0] | ROWS[1] | {"corpora", "preprocessing", "preprocessing_page"})

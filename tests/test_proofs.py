@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from korean_asr.audio import read_waveform
-from korean_asr.decoding import frame_logits
 from korean_asr.errors import DataError
+from korean_asr.frames import frame_logits
 from korean_asr.model import expanded_base_model, save_recogniser
 from korean_asr.proofs import (
     NEW_TOKENS_SHARE,

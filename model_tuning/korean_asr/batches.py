@@ -56,27 +56,38 @@ class Collator:
 
 
 def model_inputs(waveforms: list, feature_extractor: Wav2Vec2FeatureExtractor) -> dict[str, torch.Tensor]:
-    """Waveforms made zero-mean and unit-variance, each on its own, and padded to the longest, with their mask.
+    """Waveforms made zero-mean and unit-variance, each on its own, and padded to the longest, with their mask."""
+    return padded_inputs([normalised_waveform(waveform, feature_extractor) for waveform in waveforms])
+
+
+def normalised_waveform(waveform: np.ndarray, feature_extractor: Wav2Vec2FeatureExtractor) -> np.ndarray:
+    """(n_samples,) float32, of mean 0 and variance 1 where the model was trained on such; silence stays zeros."""
+    return feature_extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")["input_values"][0]
+
+
+def padded_inputs(waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    """input_values (B, T) float32, padded with zeros to the longest, and attention_mask (B, T).
 
     The mask is always made: without one a batch would give other text than its clips one at a time.
     """
-    features = feature_extractor(
-        waveforms, sampling_rate=SAMPLE_RATE, padding=True, return_attention_mask=True, return_tensors="pt"
-    )
-    return {"input_values": features["input_values"], "attention_mask": features["attention_mask"]}
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    values = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(w) for w in waveforms], batch_first=True)
+    return {"input_values": values, "attention_mask": (torch.arange(values.shape[1]) < lengths[:, None]).long()}
 
 
-def length_batches(utterances: list[Utterance], max_seconds: float) -> list[list[int]]:
-    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and MAX_BATCH_CLIPS."""
-    order = sorted(range(len(utterances)), key=lambda place: -utterances[place].duration)
+def batch_size(longest_s: float, max_seconds: float, max_clips: int) -> int:
+    """How many clips, padded to the longest of so many seconds, make a batch: as many as fit, at least one."""
+    return max(1, min(max_clips, int(max_seconds / longest_s) if longest_s else max_clips))
+
+
+def length_batches(durations: list[float], max_seconds: float, max_clips: int = MAX_BATCH_CLIPS) -> list[list[int]]:
+    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and max_clips."""
+    order = sorted(range(len(durations)), key=lambda place: -durations[place])
     batches: list[list[int]] = []
-    for place in order:
-        batch = batches[-1] if batches else []
-        padded = utterances[batch[0]].duration * (len(batch) + 1) if batch else max_seconds + 1
-        if padded <= max_seconds and len(batch) < MAX_BATCH_CLIPS:
-            batch.append(place)
-        else:
-            batches.append([place])
+    while order:
+        size = batch_size(durations[order[0]], max_seconds, max_clips)
+        batches.append(order[:size])
+        order = order[size:]
     return batches
 
 

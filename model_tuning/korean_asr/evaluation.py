@@ -78,7 +78,7 @@ def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], co
     evaluations = []
     for source, seen in zip(sources, guards, strict=True):
         recogniser = load_recogniser(source)
-        hypotheses = decoded_by_all(recogniser, utterances, f"decoding with {recogniser.name}")
+        hypotheses = decoded_by_all(recogniser, utterances, f"decoding with {recogniser.name}").hypotheses
         if all(hypothesis.problem for hypothesis in hypotheses):
             raise DataError(
                 f"none of the {len(utterances)} clips of {manifest} can be read (the first: {hypotheses[0].problem}, "

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from .audio import UnreadableAudio, read_waveform
-from .decoding import decoded, frame_logits, greedy_text
+from .decoding import decoded, greedy_text
 from .errors import DataError
+from .frames import frame_logits
 from .manifest import Utterance
 from .model import Recogniser, Wav2Vec2ForCTC, load_recogniser
 from .vocabulary import token_texts
@@ -129,8 +130,8 @@ def saved_model(recogniser: Recogniser, folder: Path, clips: list[Utterance]) ->
 
     Raises DataError where they differ.
     """
-    ours = [hypothesis.text for hypothesis in decoded(recogniser, clips)]
-    theirs = [hypothesis.text for hypothesis in decoded(load_recogniser(str(folder)), clips)]
+    ours = [hypothesis.text for hypothesis in decoded(recogniser, clips).hypotheses]
+    theirs = [hypothesis.text for hypothesis in decoded(load_recogniser(str(folder)), clips).hypotheses]
     differing = [clip.id for clip, our, their in zip(clips, ours, theirs, strict=True) if our != their]
     if differing:
         raise DataError(

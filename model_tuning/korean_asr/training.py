@@ -476,7 +476,7 @@ class TrainingBar:
 
 def validation_rates(recogniser: Recogniser, validation: list[Utterance]) -> dict[str, float]:
     """Error rates of the model as it stands, on every validation clip once, however many processes decode."""
-    hypotheses = decoded_by_all(recogniser, validation, "validation")
+    hypotheses = decoded_by_all(recogniser, validation, "validation").hypotheses
     pairs = zip(validation, hypotheses, strict=True)
     counts = corpus_counts([utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs])
     return {name: count.rate for name, count in counts.items()}

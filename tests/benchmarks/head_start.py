@@ -103,7 +103,7 @@ def compare_start(name: str, start: Callable, split, recipe, folder: Path) -> No
             updater.make(update, progress)["loss"]
             for update in itertools.islice(updates_with_clips(job, 0), V3_FIRST_EPOCH)
         ]
-        texts = [hypothesis.text for hypothesis in decoded(recogniser, split.validation)]
+        texts = [hypothesis.text for hypothesis in decoded(recogniser, split.validation).hypotheses]
         marks = sum(text.count(mark) for text in texts for mark in MARKS)
         cer = validation_rates(recogniser, split.validation)["cer"]
         cells.append(f"{losses[0]:>8.2f}{sum(losses[-10:]) / 10:>7.2f}{cer:>8.4f}{marks:>7}")

@@ -51,7 +51,7 @@ def main() -> None:
     if not split.is_file():
         sys.exit(f"{split} is missing. Run ./run.sh first, or pass --model.")
     clips = read_manifest(split)
-    here = [hypothesis.text for hypothesis in decoded(load_recogniser(str(arguments.model)), clips)]
+    here = [hypothesis.text for hypothesis in decoded(load_recogniser(str(arguments.model)), clips).hypotheses]
     there = texts_there(python_of(arguments.venv), arguments.model, [clip.audio_filepath for clip in clips])
     print(f"transformers {there['version']}: {len(clips)} clips of {split}")
     different = 0
