@@ -127,6 +127,20 @@ def test_seconds_batches_and_padding_are_counted(recogniser, tmp_path):
     assert result.precision == "float32"
 
 
+def test_threads_change_neither_text_nor_order_nor_the_callers_number_of_threads(recogniser, utterances):
+    before = torch.get_num_threads()
+    try:
+        made = {}
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            made[n_threads] = decoded(recogniser, utterances, max_batch_clips=2)
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert texts(made[1].hypotheses) == texts(made[3].hypotheses)
+    assert made[1].n_batches == made[3].n_batches == 6
+
+
 def test_confidence_is_the_mean_over_labels_of_their_likeliest_frame():
     labels = torch.tensor([9, 1, 1, 9, 1, 2, 0])
     posteriors = torch.tensor([0.9, 0.5, 0.7, 0.9, 0.4, 0.25, 0.99])
@@ -146,6 +160,15 @@ def test_confidence_is_the_softmax_of_the_frames_that_wrote(recogniser, utteranc
         ]
         highest = [max(run) for label, run in runs if label not in (recogniser.model.config.pad_token_id,)]
         assert hypothesis.confidence == pytest.approx(float(sum(highest) / len(highest)), abs=1e-5)
+
+
+@pytest.fixture
+def one_thread():
+    """So that batches come one after the other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class Short:
@@ -168,7 +191,9 @@ class Short:
     "error",
     [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: not enough memory: you tried")],
 )
-def test_a_batch_that_does_not_fit_is_halved_and_the_next_ones_are_smaller_at_once(recogniser, tmp_path, error):
+def test_a_batch_that_does_not_fit_is_halved_and_the_next_ones_are_smaller_at_once(
+    recogniser, tmp_path, one_thread, error
+):
     clips = [written(tmp_path, str(n), noise(16_000, n)) for n in range(16)]
     expected = texts(decoded(recogniser, clips).hypotheses)
     short = Short(recogniser.model, 2 * 16_000, error)

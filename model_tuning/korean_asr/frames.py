@@ -1,6 +1,8 @@
 """Waveforms -> the most likely label of each 20 ms frame: windows of long clips, batches through the model, short memory."""
 
-from dataclasses import dataclass
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -71,14 +73,17 @@ def joined(windows: list[Frames]) -> Frames:
 
 @dataclass(slots=True)
 class Passes:
-    """Batches of pieces through the model, and what they cost; smaller ones from the moment that memory does not suffice."""
+    """Batches of pieces through the model; smaller ones from the moment that memory does not suffice.
+
+    Several threads may use it at a time. On a GPU they wait for each other, so that its memory holds one batch.
+    """
 
     model: Wav2Vec2ForCTC
     precision: str
     max_seconds: float  # of padded audio in a batch
     max_clips: int
-    n_batches: int = 0
-    padded_seconds: float = 0.0
+    batch_seconds: list[float] = field(default_factory=list)  # of padded audio, of each batch that was made
+    gpu: threading.Lock = field(default_factory=threading.Lock)
 
     def frames(self, pieces: list[Piece]) -> list[Frames | None]:
         """The kept frames of each piece; None for one that does not fit into memory even alone."""
@@ -89,19 +94,19 @@ class Passes:
             batch = waiting[: batch_size(longest, self.max_seconds, self.max_clips)]
             frames = self._frames_if_they_fit([pieces[place] for place in batch])
             if frames is None and len(batch) > 1:
-                self.max_seconds = longest * len(batch) / 2  # kept: the next batches would fail just so
+                self.max_seconds = min(self.max_seconds, longest * len(batch) / 2)  # kept: the next ones would fail too
                 continue
             waiting = waiting[len(batch) :]
             if frames is not None:
-                self.n_batches += 1
-                self.padded_seconds += longest * len(batch)
+                self.batch_seconds.append(longest * len(batch))
                 for place, result in zip(batch, frames, strict=True):
                     made[place] = result
         return made
 
     def _frames_if_they_fit(self, batch: list[Piece]) -> list[Frames] | None:
         try:
-            return self._frames(batch)
+            with self.gpu if self.model.device.type == "cuda" else nullcontext():
+                return self._frames(batch)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
