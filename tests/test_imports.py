@@ -12,7 +12,7 @@ SCRIPTS = sorted((REPOSITORY / "model_tuning").glob("[0-9]. *.py"))
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 # design.md §1, from the bottom up: a row imports from itself and from the rows before it.
 ROWS = [
-    {"files", "errors", "archives", "audio_index"},
+    {"files", "errors", "archives", "audio_index", "page_text"},
     {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes", "checks"},
     {
         "model",
@@ -24,10 +24,11 @@ ROWS = [
         "processes",
         "checkpoints",
         "preprocessing_page",
+        "evaluation_page",
     },
     {"preprocessing", "training", "proofs", "evaluation", "report"},
 ]
-LIGHT = sorted(ROWS[0] | ROWS[1] | {"corpora", "preprocessing", "preprocessing_page"})
+LIGHT = sorted(ROWS[0] | ROWS[1] | {"corpora", "preprocessing", "preprocessing_page", "evaluation_page"})
 IMPORT_EACH = """
 import importlib, sys
 sys.path.insert(0, "model_tuning")

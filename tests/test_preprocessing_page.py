@@ -1,17 +1,14 @@
 import copy
-import html
 import re
 import unicodedata
-from html.parser import HTMLParser
 
 import pytest
+from pages import HOSTILE, Balance, hostile, words
 
 from korean_asr.preprocessing_page import preprocessing_page
 from korean_asr.transcripts import RULES
 
 REASONS = {"masked": "personal data is masked · 비식별", "empty": "no text is left · 글자 없음"}
-VOID = {"br", "meta"}
-HOSTILE = "<script>alert(1)</script><b \"'>&amp;"
 KOREAN = {
     "folder": "/data/한국어",
     "settings": {"side": "A", "order": "spelling-first", "speaker": "A", "mixed_turns": "select"},
@@ -67,35 +64,6 @@ def korean():
 
 def page_of(corpus, name="korean"):
     return preprocessing_page({name: corpus}, REASONS)
-
-
-def words(page):
-    """The text of a page as it is read: tags inside a word are nothing, others a space; runs of space are one."""
-    text = re.sub("</?(del|ins|samp|code)>", "", page.partition("</style>")[2])
-    return " ".join(html.unescape(re.sub("<[^>]*>", " ", text)).split())
-
-
-class Balance(HTMLParser):
-    """Collects the tags that are closed in the wrong order, or never; and all attributes."""
-
-    def __init__(self, page):
-        super().__init__()
-        self.open, self.wrong, self.attributes = [], [], []
-        self.feed(page)
-        self.close()
-        self.wrong += self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.attributes += attributes
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.attributes += attributes
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append(tag)
 
 
 def test_the_page_needs_no_other_file_and_no_script(korean):
@@ -173,17 +141,6 @@ def test_a_long_line_is_cut_to_about_200_characters_around_its_change(korean):
     assert f">…{'가' * 60}<del>b/</del>{'나' * 137}…</p>" in page  # 200 with the first …
     assert f">…{'가' * 60}{'나' * 139}…</p>" in page
     assert f">{'다' * 200}…</p>" in page and f">{'i' * 200}…</p>" in page
-
-
-def hostile(value):
-    """The same summary with every text made hostile."""
-    if isinstance(value, str):
-        return HOSTILE + value
-    if isinstance(value, list):
-        return [hostile(item) for item in value]
-    if isinstance(value, dict):
-        return {key: hostile(item) for key, item in value.items()}
-    return value
 
 
 def test_text_from_the_corpus_stays_text(korean):

@@ -2,27 +2,21 @@
 
 import difflib
 import os
-import re
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
+from .page_text import N_SHOWN, TITLES, both, counted, cut, percent, visible
 from .transcripts import RULES
 from .vocabulary import ADVICE, WORTH_ADVICE
 
-TITLES = {"korean": "Korean speakers · 한국어 화자", "foreign": "Foreign speakers of Korean · 외국인 화자"}
 # An earlier script 1 wrote none of these: what needs them is left out, and one note says so.
 LATER_KEYS = (
     "labels", "examples", "durations", "rates", "speakers", "first_languages", "vocabulary", "fastest", "slowest",
 )  # fmt: skip
-N_SHOWN = 200  # characters of one text: a line may be as long as a file
 N_BEFORE = 60  # of them, in front of the change in a longer line
 N_COMPARED = 3 * N_SHOWN  # more than is shown, so that the end of the cut does not look like a change
-
-# What Python calls printable and no font shows: Hangul fillers, the Braille blank, a joiner, variation selectors.
-_BLANK = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
-_UNUSUAL = re.compile("[^ -~가-힣]")
 
 # An SVG of 360 units is shown 320 to 480 pixels wide, so its text of 12 units is about as large as the page's small print.
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 180, 46, 10, 22
@@ -35,38 +29,6 @@ def preprocessing_page(summary: dict[str, dict[str, Any]], reasons: dict[str, st
     reasons: reason of a rejection -> its explanation, "English · 한국어".
     """
     return _PAGE.render(summary=summary, reasons=reasons)
-
-
-def _visible(value: Any) -> Any:
-    """A text, escaped, with its invisible characters and lone surrogates by name; what is no text as it is."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return Markup(_UNUSUAL.sub(lambda match: _named(match[0]), str(Markup.escape(value))))
-
-
-def _named(character: str) -> str:
-    if character.isprintable() and character not in _BLANK:
-        return character
-    return f"<samp>U+{ord(character):04X}</samp>"  # no quotes in it: even in an attribute it would break nothing
-
-
-def _both(text: str) -> Markup:
-    """`English · 한국어` with the second half marked as Korean, for fonts and screen readers, and its `code` as such."""
-    english, dot, korean = text.rpartition(" · ")
-    html = f'{_visible(english)} <span lang="ko">{_visible(korean)}</span>' if dot else str(_visible(text))
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", html))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= N_SHOWN else text[:N_SHOWN] + "…"
-
-
-def _counted(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
-def _percent(n: int, whole: int) -> float:
-    return 100 * n / whole if whole else 0.0
 
 
 def _marked(before: str, after: str) -> list[Markup]:
@@ -88,7 +50,7 @@ def _pieces(pieces: list[tuple[str, str]]) -> Markup:
     html, room = Markup(), N_SHOWN
     for tag, text in pieces:
         if text and room >= 0:
-            shown = _visible(text[:room] + "…" * (len(text) > room))
+            shown = visible(text[:room] + "…" * (len(text) > room))
             html += Markup(f"<{tag}>{shown}</{tag}>") if tag else shown
             room -= len(text)
     return html
@@ -105,7 +67,7 @@ def _histogram(bins: dict[str, Any], unit: str) -> dict[str, Any] | None:
     edges = [f"{round(i * step, 6):,g}" for i in range(len(counts) + 1)]
     bars = [(place, n, f"{edges[place]} to {edges[place + 1]} {unit}") for place, n in enumerate(counts) if n]
     most = max(bars, key=lambda bar: bar[1], default=None)
-    words = [_counted(sum(counts) + above, "clip")] + ([f"most often {most[2]} ({most[1]:,})"] if most else [])
+    words = [counted(sum(counts) + above, "clip")] + ([f"most often {most[2]} ({most[1]:,})"] if most else [])
     slots = len(counts) + (2 if above else 0)  # the bar of those above stands apart
     width = (WIDTH - LEFT - 14) / slots
     ticks = [(LEFT + i * width, edges[i]) for i in range(0, len(edges), _round_number(len(counts), 7))]
@@ -140,10 +102,10 @@ def _short(n: int) -> str:
     return f"{n / 1000**thousands:g}{['', *'kMGTPE'][thousands]}"
 
 
-_ENVIRONMENT = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_visible)
+_ENVIRONMENT = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=visible)
 _ENVIRONMENT.filters |= {
-    "both": _both, "counted": _counted, "cut": _cut, "histogram": _histogram, "marked": _marked,
-    "number": "{:,}".format, "percent": _percent,
+    "both": both, "counted": counted, "cut": cut, "histogram": _histogram, "marked": _marked,
+    "number": "{:,}".format, "percent": percent,
 }  # fmt: skip
 _ENVIRONMENT.globals |= {
     "advice": ADVICE, "later_keys": LATER_KEYS, "titles": TITLES, "why": {rule.name: rule.why for rule in RULES},
