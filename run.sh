@@ -65,9 +65,12 @@ if [ "$mode" = test ]; then
   ruff check .
   ruff format --check .
   say "unit tests"
-  python -m pytest -m "not pipeline"
+  python -m pytest -m "not pipeline and not slow"
+  say "slow checks"
+  python -m pytest -m slow
   say "the four scripts on the demo corpus"
-  python -m pytest -m pipeline
+  # Two at a time, each on one core: most of their time goes into starting processes.
+  OMP_NUM_THREADS=1 python -m pytest -m pipeline -n 2
   exit 0
 fi
 

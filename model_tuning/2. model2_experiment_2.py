@@ -18,7 +18,7 @@ from korean_asr.manifest import read_manifest
 from korean_asr.model import expanded_base_model, n_parameters, save_recogniser
 from korean_asr.processes import from_first, is_first, join_processes, n_processes, on_one_gpu_unless_torchrun
 from korean_asr.report import draw_training_curve, write_model_card
-from korean_asr.splits import overlaps, printed_split, split_utterances
+from korean_asr.splits import overlaps, printed_overlap, printed_split, split_utterances
 from korean_asr.vocabulary import outside_record, outside_vocabulary, printed_outside_of_parts, writable_characters
 
 
@@ -51,8 +51,7 @@ def main() -> None:
     manifest_sha256 = file_checksum(manifest)
     if note := training.changed_since_preprocessing(manifest, manifest_sha256):
         say(note)
-    overlap = overlaps(split) if is_first() else {}  # it reads audio, and one process prints it
-    say(printed_split(split, overlap))
+    say(printed_split(split))
 
     # 2. The base model, its tokenizer with new tokens, its head resized; and what it still cannot write.
     say(f"loading {arguments.base_model}")
@@ -73,6 +72,9 @@ def main() -> None:
             checkpoints.refuse_another_experiment(output, arguments.checkpoints, identity, arguments.fresh)
         found = checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
         say("\n".join(checks.printed_checks(found, limit=None if arguments.check else 3)))
+        split = split.with_sounds(found.sounds)
+        overlap = overlaps(split)
+        say(printed_overlap(overlap))
         needed = checks.disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
         written_over = 0 if arguments.fresh else checkpoints.bytes_on_disk(arguments.checkpoints)
         say(checks.refuse_full_disk(arguments.checkpoints, needed, written_over))
@@ -113,6 +115,7 @@ def main() -> None:
         n_reloaded = proofs.saved_model(recogniser, output, proofs.sample(split.validation))
         facts = {
             "name": output.name,
+            "base_model_source": training.public_command([arguments.base_model])[0],
             "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *training.public_command(sys.argv[1:])]),
             "precision": precision_note,
             "tokens_added": added,

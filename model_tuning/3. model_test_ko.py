@@ -1,42 +1,48 @@
 """Script 3 of 4: model x Korean speakers -> CER/WER report. · 한국어 화자 평가
 
-    python "model_tuning/3. model_test_ko.py" --model wav2vec2_korean_v3 [--model OTHER ...]
+    python "model_tuning/3. model_test_ko.py" --model wav2vec2_korean_v3 [--model OTHER ...] [--with-base]
+    python "model_tuning/3. model_test_ko.py" --rescore wav2vec2_korean_v3/results/korean.jsonl
 
 The clips are the test split of the first model that has one, or those of --manifest. Clips that a model was trained on are
-refused. Several models are scored on the same clips and printed side by side.
+refused. Several models are scored on the same clips and compared. `torchrun` deals the clips to all GPUs.
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 from korean_asr.errors import exit_status
-from korean_asr.evaluation import default_manifest, evaluate, owner, results_folder
+from korean_asr.evaluation import evaluate
 from korean_asr.manifest import read_manifest
+from korean_asr.model_place import base_of, default_manifest, owner, results_folder
+from korean_asr.options import evaluation_arguments, evaluation_options
 from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
-from korean_asr.report import printed_comparison, printed_report, write_results
+from korean_asr.report import show
+from korean_asr.results import rescored
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Score models on Korean speakers.")
-    parser.add_argument("--model", action="append", required=True, help="model folder or hub name; may be repeated")
-    parser.add_argument("--manifest", type=Path, help="clips to score; the model's split/test.jsonl if not given")
-    parser.add_argument("--output", type=Path, help="folder for the results; the model's results/ if not given")
-    arguments = parser.parse_args()
+    parser = evaluation_options(
+        "Score models on Korean speakers.", None, "clips; the model's split/test.jsonl if not given"
+    )
+    arguments = evaluation_arguments(parser)
 
-    manifest = arguments.manifest or default_manifest(arguments.model)
-    results = arguments.output or results_folder(arguments.model)
+    # 1. No model: the numbers of texts that were decoded before. Written only where --output says.
+    if arguments.rescore:
+        show([rescored(path, "korean") for path in arguments.rescore], arguments.output)
+        return
+
+    # 2. The clips, and where the results go.
+    models = arguments.model + ([base_of(arguments.model[0])] if arguments.with_base else [])
+    manifest = arguments.manifest or default_manifest(models)
+    results = arguments.output or results_folder(models)
     if note := on_one_gpu_unless_torchrun():
         print(note)
-    evaluations = evaluate(arguments.model, manifest, read_manifest(manifest), "korean")
 
+    # 3. The guard, decoding, scores.
+    evaluations = evaluate(
+        models, manifest, read_manifest(manifest), "korean", (), arguments.precision, arguments.allow_overlap
+    )
     if is_first():
-        for evaluation in evaluations:
-            print(printed_report(evaluation))
-        if len(evaluations) > 1:
-            print(printed_comparison(evaluations))
-        for path in write_results(evaluations, results, owner(arguments.model)):
-            print(f"wrote {path}")
+        show(evaluations, results, owner(models), arguments.embed_audio)
 
 
 if __name__ == "__main__":

@@ -1,55 +1,66 @@
 """Script 4 of 4: model x foreign speakers of Korean -> CER/WER report. · 외국인 화자 평가
 
     python "model_tuning/4. model_test_fo.py" --model wav2vec2_korean_v3 [--model OTHER ...] [--limit 3000 | --all]
+    python "model_tuning/4. model_test_fo.py" --rescore wav2vec2_korean_v3/results/foreign.jsonl
 
 The clips are data/processed/foreign.jsonl, of which a seeded 3,000 are drawn, spread over first languages, then speakers.
-Learners' labels carry no punctuation, so `CER without punctuation` is the fair number here.
+Learners' labels carry no punctuation, so the scores without it are the fair ones here. Run script 3 first: its result on
+Korean speakers is what the gap is measured against.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
+from korean_asr.comparison import gap_to_korean
 from korean_asr.errors import exit_status
-from korean_asr.evaluation import evaluate, owner, results_folder, spread_sample
+from korean_asr.evaluation import evaluate, spread_sample
 from korean_asr.manifest import read_manifest
+from korean_asr.model_place import base_of, owner, results_folder
+from korean_asr.options import evaluation_arguments, evaluation_options
 from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
-from korean_asr.report import printed_comparison, printed_report, write_results
+from korean_asr.report import show
+from korean_asr.results import rescored
+
+MANIFEST = Path("data/processed/foreign.jsonl")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Score models on foreign speakers of Korean.")
-    parser.add_argument("--model", action="append", required=True, help="model folder or hub name; may be repeated")
-    parser.add_argument("--manifest", type=Path, default=Path("data/processed/foreign.jsonl"), help="clips to score")
-    parser.add_argument("--output", type=Path, help="folder for the results; the model's results/ if not given")
+    parser = evaluation_options(
+        "Score models on foreign speakers of Korean.", MANIFEST, f"clips; {MANIFEST} if not given"
+    )
     how_many = parser.add_mutually_exclusive_group()
     how_many.add_argument(
         "--limit", type=int, default=3000, help="clips to draw, spread over first languages and speakers"
     )
     how_many.add_argument("--all", action="store_true", help="score every clip")
-    arguments = parser.parse_args()
+    arguments = evaluation_arguments(parser)
     if arguments.limit < 1:
         parser.error(f"--limit {arguments.limit}: it must be at least 1")
 
-    results = arguments.output or results_folder(arguments.model)
+    # 1. No model: the numbers of texts that were decoded before. Written only where --output says.
+    if arguments.rescore:
+        show([rescored(path, "foreign") for path in arguments.rescore], arguments.output)
+        return
+
+    # 2. The clips, and where the results go.
+    models = arguments.model + ([base_of(arguments.model[0])] if arguments.with_base else [])
+    results = arguments.output or results_folder(models)
     utterances, notes = read_manifest(arguments.manifest), ()
     if not arguments.all and len(utterances) > arguments.limit:
-        notes = (
-            f"{arguments.limit:,} of {len(utterances):,} clips, spread over first languages, then speakers (--all scores all)",
-        )
+        drawn = f"{arguments.limit:,} of {len(utterances):,} clips, spread over first languages, then speakers"
+        notes = (f"{drawn} (--all scores all)",)
         utterances = spread_sample(utterances, arguments.limit)
-
     if note := on_one_gpu_unless_torchrun():
         print(note)
-    evaluations = evaluate(arguments.model, arguments.manifest, utterances, "foreign", notes)
 
+    # 3. The guard, decoding, scores; and how far from the same model's score on Korean speakers.
+    evaluations = evaluate(
+        models, arguments.manifest, utterances, "foreign", notes, arguments.precision, arguments.allow_overlap
+    )
     if is_first():
         for evaluation in evaluations:
-            print(printed_report(evaluation))
-        if len(evaluations) > 1:
-            print(printed_comparison(evaluations))
-        for path in write_results(evaluations, results, owner(arguments.model)):
-            print(f"wrote {path}")
+            evaluation.facts["gap_to_korean"] = gap_to_korean(evaluation, results)
+        show(evaluations, results, owner(models), arguments.embed_audio)
 
 
 if __name__ == "__main__":

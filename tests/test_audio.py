@@ -7,7 +7,15 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korean_asr.audio import MIN_SAMPLES, AudioInfo, UnreadableAudio, audio_info, n_frames, read_waveform
+from korean_asr.audio import (
+    MIN_SAMPLES,
+    AudioInfo,
+    UnreadableAudio,
+    audio_info,
+    n_frames,
+    read_waveform,
+    sound_checksum,
+)
 
 
 def tone(n_samples, frequency=440, sample_rate=16_000):
@@ -277,3 +285,40 @@ def test_frames_are_counted_as_wav2vec2_does():
     for n_samples in [*range(400, 3_000, 37), 16_000, 320_000]:
         assert n_frames(n_samples) == model._get_feat_extract_output_lengths(n_samples)
     assert [n_frames(n) for n in (0, MIN_SAMPLES - 1, MIN_SAMPLES, 719, 720)] == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("copy of it.wav", {}),
+        ("b.flac", {}),
+        ("b.wav", {"subtype": "PCM_24"}),
+        ("b.wav", {"subtype": "FLOAT"}),
+        ("b.wav", {"format": "WAVEX"}),
+        ("b.pcm", {"format": "RAW", "subtype": "PCM_16"}),
+    ],
+)
+def test_a_copy_in_another_lossless_container_has_the_same_checksum(tmp_path, name, options):
+    wav(tmp_path / "a.wav")
+    samples, _ = soundfile.read(tmp_path / "a.wav")
+    soundfile.write(tmp_path / name, samples, 16_000, **options)
+    assert sound_checksum(tmp_path / name) == sound_checksum(tmp_path / "a.wav") is not None
+
+
+def test_another_sound_has_another_checksum(tmp_path):
+    paths = [wav(tmp_path / "a.wav"), wav(tmp_path / "shorter.wav", 15_999)]
+    for name, rate, samples in [
+        ("rate.wav", 8_000, tone(16_000)), ("pitch.wav", 16_000, tone(16_000, 441)), ("b.wav", 16_000, -tone(16_000)),
+        ("stereo.wav", 16_000, np.stack([tone(16_000)] * 2, axis=1)),
+    ]:  # fmt: skip
+        soundfile.write(tmp_path / name, samples, rate)
+        paths.append(tmp_path / name)
+    assert len({sound_checksum(path) for path in paths}) == 6
+
+
+def test_silence_and_what_cannot_be_read_are_no_copies_of_each_other(tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000), 16_000)
+    (tmp_path / "bad.wav").write_text("no audio")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16_000)
+    names = ("silent.wav", "bad.wav", "empty.wav", "gone.wav")
+    assert [sound_checksum(tmp_path / name) for name in names] == [None] * 4

@@ -176,6 +176,14 @@ def test_other_sample_rates_are_counted_and_no_fault(tmp_path):
     assert "16,000 Hz 2, 8,000 Hz 1, 48,000 Hz 1 (read as 16,000 Hz)" in printed_checks(checks, 3)[0]
 
 
+def test_the_sound_of_every_clip_is_told_by_its_split(tmp_path, utterances):
+    same = written(tmp_path / "copy.flac", soundfile.read(utterances[0].audio_filepath)[0])
+    gone = dataclasses.replace(same, audio_filepath="/nowhere/a.wav")
+    sounds = checked_inputs({"train": utterances[:2], "validation": [], "test": [gone, same]}, 20.0, WRITABLE).sounds
+    assert sounds["test"] == [None, sounds["train"][0]]
+    assert (len(sounds["train"]), len(set(sounds["train"])), sounds["validation"]) == (2, 2, [])
+
+
 @pytest.fixture
 def messy(utterances):
     """Three bad clips in each split."""
@@ -240,12 +248,12 @@ def test_the_record_names_clips_and_no_place(messy):
 
 
 def test_durations_fall_into_their_bins():
-    checks = InputChecks({}, (), {}, (0.5, 1.0, 2.9, 2.0, 31.0), ())
+    checks = InputChecks({}, (), {}, (0.5, 1.0, 2.9, 2.0, 31.0), (), {})
     assert duration_histogram(checks) == [
         ("0-1 s", 1), ("1-2 s", 1), ("2-3 s", 2), ("3-5 s", 0), ("5-7 s", 0), ("7-10 s", 0), ("10-15 s", 0),
         ("15-20 s", 0), ("20-30 s", 0), ("30- s", 1),
     ]  # fmt: skip
-    assert duration_histogram(InputChecks({}, (), {}, (), ())) == []
+    assert duration_histogram(InputChecks({}, (), {}, (), (), {})) == []
 
 
 def test_v3_needs_the_disk_of_five_checkpoints_and_the_model():
@@ -313,5 +321,5 @@ def test_training_leaves_out_what_it_cannot_learn_from_and_keeps_the_rest():
 
 
 def test_speaking_rates_are_told_by_their_quantiles():
-    checks = InputChecks({"train": 21}, (), {16_000: 21}, (1.0,) * 21, tuple(float(rate) for rate in range(21)))
+    checks = InputChecks({"train": 21}, (), {16_000: 21}, (1.0,) * 21, tuple(float(rate) for rate in range(21)), {})
     assert checks_record(checks)["speaking_rates"] == {"0.0": 0.0, "0.05": 1.0, "0.5": 10.0, "0.95": 19.0, "1.0": 20.0}

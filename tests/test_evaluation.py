@@ -1,21 +1,40 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
+from korean_asr.decoding import Hypothesis
 from korean_asr.errors import DataError
 from korean_asr.evaluation import (
-    default_manifest,
+    SMALL_SLICE,
+    Evaluation,
+    calibration,
+    duration_bin,
     evaluate,
-    recipe_of,
-    result_rows,
-    results_folder,
-    seen_in_training,
+    slices,
     spread_sample,
-    summary,
+    without_tags,
 )
+from korean_asr.guard import Seen
 from korean_asr.manifest import Utterance, write_manifest
-from korean_asr.report import html_report, printed_comparison, printed_report, write_results
+from korean_asr.metrics import utterance_counts
+
+UNKNOWN = dict.fromkeys(("id", "audio", "sentence", "speaker"))
+
+
+def scored(pairs, corpus="korean", seen=None, confidences=None, **facts):
+    """An evaluation of (reference, hypothesis) pairs, without any model."""
+    confidences = confidences or [None] * len(pairs)
+    return Evaluation(
+        corpus=corpus,
+        model="m",
+        manifest="m.jsonl",
+        utterances=[Utterance(f"c{n}", f"/c{n}.wav", 1.0, text, **facts) for n, (text, _) in enumerate(pairs)],
+        hypotheses=[Hypothesis(text, None, sure) for (_, text), sure in zip(pairs, confidences, strict=True)],
+        seen=seen or Seen(UNKNOWN, len(pairs)),
+        facts={},
+    )
 
 
 @pytest.fixture
@@ -24,18 +43,34 @@ def evaluation(tiny_base, utterances, tmp_path):
 
 
 def test_the_summary_holds_what_readers_of_korean_json_rely_on(evaluation, utterances):
-    content = summary(evaluation)
+    content = evaluation.summary
     assert content["rule"] == "ko-1"
     assert content["corpus"] == "korean"
     assert content["model"] == "tiny_base"
     assert (content["n_clips"], content["n_unreadable"]) == (12, 0)
     assert content["duration"] == pytest.approx(sum(utterance.duration for utterance in utterances), abs=1e-3)
-    assert set(content["scores"]) == {"cer", "wer", "cer_no_punctuation", "wer_no_punctuation", "cer_no_space"}
+    assert set(content["scores"]) == {
+        "cer", "wer", "cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer", "spacing", "punctuation", "jamo",
+    }  # fmt: skip
     cer = content["scores"]["cer"]
     assert cer["reference_length"] == sum(len(utterance.text) for utterance in utterances)
     errors = cer["substitutions"] + cer["deletions"] + cer["insertions"]
     assert cer["rate"] == pytest.approx(errors / cer["reference_length"], abs=1e-6)
+    assert cer["interval"][0] <= cer["rate"] <= cer["interval"][1]
+    assert set(content["scores"]["punctuation"]) == set(".,?!")
+    assert {"onset", "nucleus", "coda", "rate", "interval"} <= set(content["scores"]["jamo"])
+    assert content["intervals"] == {"resampled": "clips", "n_units": 12, "draws": 1000, "level": 0.95}
+    assert content["seen_in_training"] == UNKNOWN
+    assert content["decoding"]["precision"] == "float32"
+    assert 0 < content["lowest_reachable_cer"] < 1  # the tiny base cannot write . , ? !
     json.dumps(content)
+
+
+def test_the_rates_are_those_of_the_corpus_and_not_means_of_clips(evaluation):
+    pairs = zip(evaluation.utterances, evaluation.hypotheses, strict=True)
+    counts = [utterance_counts(u.text, h.text)["cer"] for u, h in pairs]
+    wanted = sum(count.errors for count in counts) / sum(count.reference_length for count in counts)
+    assert evaluation.summary["scores"]["cer"]["rate"] == pytest.approx(wanted, abs=1e-6)
 
 
 def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(tiny_base, utterances, tmp_path):
@@ -43,50 +78,49 @@ def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(tiny_base, utt
     with_it = evaluate([str(tiny_base)], tmp_path / "x.jsonl", clips, "korean")[0]
     without = evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean")[0]
     assert with_it.n_unreadable == 1
+    assert with_it.summary["problems"] == {"audio missing": 1}
     assert with_it.totals["cer"].reference_length == without.totals["cer"].reference_length + 5
     assert with_it.totals["cer"].deletions == without.totals["cer"].deletions + 5
-    row = result_rows(with_it, tmp_path)[-1]
+    row = with_it.rows(tmp_path)[-1]
     assert (row["pred_text"], row["problem"]) == ("", "audio missing")
 
 
 def test_each_clip_result_can_be_read_by_any_scorer(evaluation, tmp_path):
-    rows = result_rows(evaluation, tmp_path)
+    rows = evaluation.rows(tmp_path)
     assert [row["id"] for row in rows] == [utterance.id for utterance in evaluation.utterances]
     assert all({"id", "audio_filepath", "duration", "text", "pred_text"} <= set(row) for row in rows)
 
 
 @pytest.fixture
-def model_with_split(tmp_path, utterances):
+def model_with_split(tmp_path, utterances, tiny_base):
+    import shutil
+
+    shutil.copytree(tiny_base, tmp_path / "model")
     write_manifest(tmp_path / "model" / "split" / "train.jsonl", utterances[:8])
-    write_manifest(tmp_path / "model" / "split" / "test.jsonl", utterances[8:])
     return str(tmp_path / "model")
 
 
-def test_a_clip_of_the_training_split_is_refused_by_id(model_with_split, utterances):
-    with pytest.raises(DataError, match=r"1 of 5 clips .*clip_07"):
-        seen_in_training(model_with_split, utterances[7:])
+def test_clips_of_the_training_data_are_refused_unless_allowed_and_then_warned_of(
+    model_with_split, utterances, tmp_path
+):
+    arguments = [model_with_split], tmp_path / "x.jsonl", utterances[6:], "korean"
+    with pytest.raises(DataError, match="2 of 6 clips are in the training data"):
+        evaluate(*arguments)
+    allowed = evaluate(*arguments, allow_overlap=True)[0]
+    assert allowed.warning == "2 of 6 clips are in the training data of model (2 by id, 2 by audio)"
+    assert allowed.summary["warning"] == allowed.warning
+    assert allowed.summary["seen_in_training"] == {"id": 2, "audio": 2, "sentence": 2, "speaker": None}
 
 
-def test_a_repeated_sentence_is_counted_and_a_speaker_only_where_known(model_with_split, utterances):
-    said_again = dataclasses.replace(utterances[0], id="other", text="가나다라")  # the same but for space and mark
-    assert seen_in_training(model_with_split, [*utterances[8:], said_again]) == {
-        "id": 0, "audio": None, "sentence": 1, "speaker": None,
+def test_scores_without_the_sentences_of_training_stand_beside():
+    pairs = [("가나", "가나"), ("다라", "다"), ("마바", "마바")]
+    seen = Seen({"id": [], "audio": [], "sentence": [1], "speaker": [0, 1]}, 3)
+    parts = scored(pairs, seen=seen).summary["without_seen"]
+    assert {kind: (part["n_clips"], part["scores"]["cer"]["rate"]) for kind, part in parts.items()} == {
+        "sentence": (2, 0.0), "speaker": (1, 0.0),
     }  # fmt: skip
-
-
-def test_a_model_without_a_split_has_seen_nobody_knows_what(tiny_base, utterances):
-    assert seen_in_training(str(tiny_base), utterances) == dict.fromkeys(("id", "audio", "sentence", "speaker"))
-
-
-def test_the_first_model_with_a_split_gives_manifest_and_results_folder(model_with_split, tiny_base, tmp_path):
-    sources = [str(tiny_base), model_with_split]
-    assert default_manifest(sources) == tmp_path / "model" / "split" / "test.jsonl"
-    assert results_folder(sources) == tmp_path / "model" / "results"
-
-
-def test_without_any_split_the_manifest_must_be_given(tiny_base):
-    with pytest.raises(DataError, match="--manifest"):
-        default_manifest([str(tiny_base)])
+    nothing_left = Seen({"id": [], "audio": [], "sentence": [0, 1, 2], "speaker": None}, 3)
+    assert scored(pairs, seen=nothing_left).summary["without_seen"] == {}
 
 
 def _learners(languages):
@@ -114,55 +148,105 @@ def test_a_sample_does_not_depend_on_the_order_of_the_manifest_and_repeats_no_cl
     assert spread_sample(clips, 99) == sorted(clips, key=lambda clip: clip.id)
 
 
-def test_foreign_scores_are_grouped_by_first_language(tiny_base, utterances, tmp_path):
-    clips = [dataclasses.replace(u, first_language="베트남어" if i % 3 else None) for i, u in enumerate(utterances)]
-    content = summary(evaluate([str(tiny_base)], tmp_path / "x.jsonl", clips, "foreign")[0])
-    groups = content["groups"]["first_language"]
-    assert {name: part["n_clips"] for name, part in groups.items()} == {"unknown": 4, "베트남어": 8}
-    total = sum(part["scores"]["cer"]["reference_length"] for part in groups.values())
-    assert total == content["scores"]["cer"]["reference_length"]
+@pytest.mark.parametrize(
+    ("duration", "name"), [(0.0, None), (0.1, "0-2 s"), (2.0, "2-4 s"), (19.9, "15-20 s"), (20.0, "over 20 s")]
+)
+def test_a_duration_falls_into_its_slice(duration, name):
+    assert duration_bin(Utterance("a", "/a", duration, "가")) == name
 
 
-def test_headline_rates_stand_alone_on_their_lines(evaluation):
-    lines = printed_report(evaluation).splitlines()
-    totals = evaluation.totals
-    assert f"CER: {totals['cer'].rate:.4f}" in lines
-    assert f"WER: {totals['wer'].rate:.4f}" in lines
+def test_slices_hold_every_clip_once_and_keys_that_nobody_knows_are_left_out():
+    clips = [
+        Utterance(f"c{n}", "/c", duration, "가", first_language=language, topik_level=None, task="read")
+        for n, (duration, language) in enumerate([(30.0, "영어"), (3.0, None), (1.0, "영어"), (0.0, "일본어")])
+    ]
+    found = slices(clips, "foreign")
+    assert list(found) == ["first_language", "task", "duration"]
+    assert found["first_language"] == {"unknown": [1], "영어": [0, 2], "일본어": [3]}
+    assert list(found["duration"]) == ["0-2 s", "2-4 s", "over 20 s", "unknown"]
+    for parts in found.values():
+        assert sorted(place for places in parts.values() for place in places) == [0, 1, 2, 3]
 
 
-def test_the_ten_worst_clips_are_shown_with_reference_and_hypothesis(evaluation):
-    report = printed_report(evaluation)
-    worst = evaluation.worst()
-    assert len(worst) == 10
-    rates = [evaluation.per_utterance[place]["cer"].rate for place in worst]
-    assert rates == sorted(rates, reverse=True)
-    for place in worst:
-        assert f"reference   {evaluation.utterances[place].text}" in report
-        assert f"hypothesis  {evaluation.hypotheses[place].text}" in report
+def test_a_slice_of_few_clips_is_marked():
+    pairs = [("가", "가")] * (SMALL_SLICE - 1)
+    assert scored(pairs).summary["groups"]["duration"]["0-2 s"]["small"]
+    assert not scored([*pairs, ("가", "가")]).summary["groups"]["duration"]["0-2 s"]["small"]
 
 
-def test_two_models_are_printed_side_by_side(tiny_base, utterances, tmp_path):
-    both = evaluate([str(tiny_base), str(tiny_base)], tmp_path / "x.jsonl", utterances[:2], "korean")
-    line = next(line for line in printed_comparison(both).splitlines() if line.startswith("CER "))
-    assert line.split()[1:] == [f"{both[0].totals['cer'].rate:.4f}"] * 2
+def test_groups_add_up_to_the_whole():
+    pairs = [("가나다", "가나"), ("라마", "라바"), ("사", "사")]
+    evaluation = scored(pairs, "foreign", first_language="영어", gender="F")
+    for key in ("first_language", "gender", "duration"):
+        parts = evaluation.summary["groups"][key].values()
+        assert sum(part["n_clips"] for part in parts) == 3
+        assert sum(part["scores"]["cer"]["reference_length"] for part in parts) == 6
 
 
-def test_results_of_two_models_of_one_name_do_not_overwrite_each_other(tiny_base, utterances, tmp_path):
-    three = evaluate([str(tiny_base)] * 3, tmp_path / "x.jsonl", utterances[:2], "korean")
-    written = write_results(three, tmp_path / "results")
-    assert len(set(written)) == 9
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {path.name for path in written}
-    assert {"korean.json", "korean.jsonl", "korean.html", "korean.tiny_base.json"} <= {path.name for path in written}
+def test_speakers_are_resampled_where_twenty_are_known():
+    pairs = [("가나", "가다")] * 40
+    evaluation = scored(pairs)
+    speakers = [dataclasses.replace(u, speaker=f"s{n % 20}") for n, u in enumerate(evaluation.utterances)]
+    content = dataclasses.replace(evaluation, utterances=speakers).summary
+    assert content["intervals"]["resampled"] == "speakers" and content["intervals"]["n_units"] == 20
 
 
-def test_text_in_the_page_is_escaped(evaluation):
-    hostile = dataclasses.replace(evaluation.utterances[0], text="<script>alert(1)</script>")
-    page = html_report(dataclasses.replace(evaluation, utterances=[hostile, *evaluation.utterances[1:]]))
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("저는 un/ 음/ 매운 음식이 좋아요 sn/", "저는 음 매운 음식이 좋아요"),
+        ("버스를 타+ 타고", "버스를 타 타고"),
+        ("이미 깨끗한 말.", "이미 깨끗한 말."),
+        ("(닫히지 않은 괄호", "(닫히지 않은 괄호"),  # rejected by script 1: it stays as it is
+    ],
+)
+def test_tags_of_a_learners_label_count_in_the_raw_scores_alone(label, text):
+    assert without_tags(label) == text
+    counts = scored([(label, text)], "foreign").per_utterance[0]
+    assert counts["cer_no_space"].errors == 0
+    assert counts["cer"] == utterance_counts(label, text)["cer"]
 
 
-def test_the_recipe_of_a_model_is_read_from_its_experiment(tmp_path):
-    (tmp_path / "experiment.json").write_text('{"recipe": {"name": "demo"}}')
-    assert recipe_of(str(tmp_path)) == "demo"
-    assert recipe_of(str(tmp_path / "none")) is None
+def test_a_native_label_is_scored_as_it_stands():
+    assert scored([("음/ 네", "음 네")]).per_utterance[0]["cer"].errors == 1
+
+
+def test_confidence_is_compared_with_how_often_a_character_is_right():
+    # Ten characters each: nine right at 0.9, five right at 0.5.
+    pairs = [("가나다라마바사아자차", "가나다라마바사아자하"), ("가나다라마바사아자차", "가나다라마하하하하하")]
+    found = calibration(scored(pairs, confidences=[0.9, 0.5]))
+    assert found["bins"] == [
+        {"confidence": 0.5, "accuracy": 0.5, "n_clips": 1, "n_characters": 10},
+        {"confidence": 0.9, "accuracy": 0.9, "n_clips": 1, "n_characters": 10},
+    ]
+    assert found["error"] == 0.0
+    too_sure = calibration(scored(pairs, confidences=[1.0, 1.0]))
+    assert too_sure["error"] == pytest.approx(0.3)
+    assert calibration(scored(pairs)) is None
+
+
+def test_many_clips_fall_into_ten_bins_that_hold_them_all():
+    rng = np.random.default_rng(0)
+    found = calibration(scored([("가나", "가다")] * 57, confidences=rng.uniform(0, 1, 57).tolist()))
+    assert len(found["bins"]) == 10
+    assert sum(row["n_clips"] for row in found["bins"]) == 57
+    assert [row["confidence"] for row in found["bins"]] == sorted(row["confidence"] for row in found["bins"])
+
+
+def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(tiny_base, utterances, tmp_path):
+    import soundfile
+
+    content = {
+        "nan": np.full(16_000, np.nan, np.float32),
+        "short": np.full(399, 0.1, np.float32),
+        "silent": np.zeros(16_000, np.float32),
+    }
+    clips = list(utterances[:3])
+    for name, samples in content.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
+        clips.append(Utterance(name, str(tmp_path / f"{name}.wav"), len(samples) / 16_000, "가나 다."))
+    evaluation = evaluate([str(tiny_base)], tmp_path / "x.jsonl", clips, "korean")[0]
+    problems = {u.id: h.problem for u, h in zip(evaluation.utterances, evaluation.hypotheses, strict=True) if h.problem}
+    assert problems == {"nan": "audio unreadable", "short": "audio too short"}
+    assert evaluation.summary["n_clips"] == 6
+    assert evaluation.totals["cer"].reference_length == sum(len(clip.text) for clip in clips)

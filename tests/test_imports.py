@@ -12,21 +12,12 @@ SCRIPTS = sorted((REPOSITORY / "model_tuning").glob("[0-9]. *.py"))
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 # design.md §1, from the bottom up: a row imports from itself and from the rows before it.
 ROWS = [
-    {"files", "errors", "archives", "audio_index", "page_text"},
-    {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes", "checks"},
-    {
-        "model",
-        "batches",
-        "decoding",
-        "frames",
-        "precision",
-        "corpora",
-        "processes",
-        "checkpoints",
-        "preprocessing_page",
-        "evaluation_page",
-    },
-    {"preprocessing", "training", "proofs", "evaluation", "report"},
+    {"files", "errors", "archives", "audio_index", "page_text", "alignment", "bootstrap", "options"},
+    {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes", "checks", "confusions"}
+    | {"guard", "model_place"},
+    {"model", "batches", "decoding", "frames", "precision", "corpora", "processes", "checkpoints"}
+    | {"preprocessing_page", "evaluation_page"},
+    {"preprocessing", "training", "proofs", "evaluation", "results", "comparison", "report"},
 ]
 LIGHT = sorted(ROWS[0] | ROWS[1] | {"corpora", "preprocessing", "preprocessing_page", "evaluation_page"})
 IMPORT_EACH = """

@@ -5,9 +5,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korean_asr.metrics import EditCounts, corpus_counts, edit_counts, normalised, utterance_counts, without_punctuation
+from korean_asr.metrics import (
+    EditCounts,
+    HitCounts,
+    aligned_jamo,
+    corpus_counts,
+    edit_counts,
+    jamo_counts,
+    jamo_position,
+    normalised,
+    panel_counts,
+    punctuation_counts,
+    respaced,
+    spacing_counts,
+    utterance_counts,
+    without_punctuation,
+)
 
-KOREAN = st.text(alphabet="가나다라밥먹었어요네 .,?!⁇a1", max_size=24)
+KOREAN = st.text(alphabet="가나다라밥먹었어요네 .,?!⁇a1", max_size=24).map(normalised)
 
 
 @pytest.mark.parametrize(
@@ -39,11 +54,13 @@ def test_each_score_counts_what_its_name_says(name, reference, hypothesis, error
     assert count.reference_length == length
 
 
-@settings(max_examples=300, derandomize=True)
-@given(KOREAN, KOREAN)
-def test_cer_and_wer_equal_jiwer_on_any_pair(reference, hypothesis):
-    reference, hypothesis = normalised(reference), normalised(hypothesis)
+# What a recogniser or a label may hold: syllables, conjoining jamo (NFD), emoji with modifiers, marks, other spaces.
+TEXT = st.text(alphabet="가나다라밥먹었어요네ㅋ .,?!⁇a1é\u3000\t\u1112\u1161\u11ab\u0301👍🏽\u200d", max_size=24)
+
+
+def scored_as_by_jiwer(reference, hypothesis):
     counts = utterance_counts(reference, hypothesis)
+    reference, hypothesis = normalised(reference), normalised(hypothesis)
     characters = jiwer.process_characters([reference], [hypothesis])
     words = jiwer.process_words([reference], [hypothesis])
     for ours, theirs in ((counts["cer"], characters), (counts["wer"], words)):
@@ -52,9 +69,27 @@ def test_cer_and_wer_equal_jiwer_on_any_pair(reference, hypothesis):
             theirs.deletions,
             theirs.insertions,
         )
-    if reference:
-        assert counts["cer"].rate == characters.cer
-        assert counts["wer"].rate == words.wer
+    assert counts["cer"].rate == characters.cer
+    assert counts["wer"].rate == words.wer
+
+
+@settings(max_examples=500, derandomize=True, deadline=None)
+@given(TEXT, TEXT)
+def test_cer_and_wer_equal_jiwer_to_the_last_bit_on_any_pair(reference, hypothesis):
+    scored_as_by_jiwer(reference, hypothesis)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, derandomize=True, deadline=None)
+@given(TEXT, TEXT)
+def test_cer_and_wer_equal_jiwer_to_the_last_bit_on_10_000_pairs(reference, hypothesis):
+    scored_as_by_jiwer(reference, hypothesis)
+
+
+@pytest.mark.parametrize("reference", ["", "밥 먹었어?", "👍🏽", unicodedata.normalize("NFD", "한국 사람")])
+@pytest.mark.parametrize("hypothesis", ["", "법 먹어", "👍", unicodedata.normalize("NFD", "한국사람")])
+def test_empty_texts_emoji_and_nfd_are_scored_as_by_jiwer(reference, hypothesis):
+    scored_as_by_jiwer(reference, hypothesis)
 
 
 def test_a_corpus_rate_is_summed_before_it_is_divided():
@@ -85,3 +120,111 @@ def test_punctuation_is_unicode_category_p_and_space_is_tidied_behind_it(text, w
 def test_an_empty_reference_costs_one_for_each_inserted_character():
     assert utterance_counts("", "가나")["cer"].rate == 2.0
     assert utterance_counts("", "")["cer"].rate == 0.0
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "wanted"),
+    [
+        ("나는 밥을 먹었다", "나는밥을 먹 었다", "나는 밥을 먹었다"),  # spacing alone differs
+        ("나는 밥을 먹었다", "나는 법을 먹었다", "나는 법을 먹었다"),
+        # 밥 is 법: not equal, so the hypothesis keeps its own boundary before it, here none.
+        ("나는 밥을", "나는법을", "나는법을"),
+        ("나는 밥을", "나는 법을", "나는 법을"),
+        # An inserted 또 keeps its own space; 밥 behind it takes the reference's.
+        ("나는 밥을", "나는 또밥을", "나는 또 밥을"),
+        ("나는 밥을", "", ""),
+        ("", "나는 밥을", "나는 밥을"),
+        # 나 of the hypothesis is the second one (diagonal from the end), which has a space before it in the reference; at the
+        # start of a text there is none.
+        ("나 나", "나", "나"),
+    ],
+)
+def test_the_hypothesis_takes_the_references_spacing_where_letters_are_equal(reference, hypothesis, wanted):
+    assert respaced(reference, hypothesis) == wanted
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "errors"),
+    [
+        ("나는 밥을 먹었다.", "나는밥을 먹 었다", (0, 0, 0, 3)),
+        ("나는 밥을 먹었다", "나는법을 먹었다", (1, 1, 0, 3)),  # 나는법을 is one word for two
+        ("나는 밥을 먹었다", "나는 법을 먹었다", (1, 0, 0, 3)),
+    ],
+)
+def test_swer_forgives_spacing_and_nothing_else(reference, hypothesis, errors):
+    assert panel_counts(reference, hypothesis)["swer"] == EditCounts(*errors)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "wanted"),
+    [
+        ("나는 밥을 먹었다", "나는 밥을 먹었다", (2, 2, 2)),
+        ("나는 밥을 먹었다", "나는밥을 먹 었다", (1, 2, 2)),
+        ("나는 밥을", "나는 법을", (0, 1, 1)),  # the boundary stands before another letter
+        ("나는 밥을", "", (0, 1, 0)),
+        ("나는", "나 는", (0, 0, 1)),
+        ("", "", (0, 0, 0)),
+    ],
+)
+def test_a_boundary_counts_before_the_same_letter_alone(reference, hypothesis, wanted):
+    assert spacing_counts(reference, hypothesis) == HitCounts(*wanted)
+
+
+def test_marks_are_found_where_they_stand():
+    counts = punctuation_counts("아, 네. 그래?", "아 네. 그래.")
+    assert counts == {
+        ".": HitCounts(1, 1, 2), ",": HitCounts(0, 1, 0), "?": HitCounts(0, 1, 0), "!": HitCounts(0, 0, 0),
+    }  # fmt: skip
+    assert (counts["."].precision, counts["."].recall, counts["."].rate) == (0.5, 1.0, pytest.approx(2 / 3))
+    assert (counts[","].precision, counts[","].recall, counts[","].rate) == (None, 0.0, 0.0)
+    assert (counts["!"].precision, counts["!"].recall, counts["!"].rate) == (None, None, None)
+
+
+def test_a_mark_in_another_place_is_no_hit():
+    assert punctuation_counts("네. 그래", "네 그래.")["."] == HitCounts(0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "total", "onset", "nucleus", "coda"),
+    [
+        # 서울 is ㅅㅓㅇㅜㄹ: two onsets (the silent ㅇ is one), two nuclei, a coda.
+        ("서울", "소운", (2, 0, 0, 5), (0, 0, 0, 2), (1, 0, 0, 2), (1, 0, 0, 1)),
+        ("밥", "바", (0, 1, 0, 3), (0, 0, 0, 1), (0, 0, 0, 1), (0, 1, 0, 1)),
+        ("바", "밥", (0, 0, 1, 2), (0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 1, 0)),
+        ("가", "까", (1, 0, 0, 2), (1, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 0)),
+        # ㅋ alone and a are no syllables: in the total only.
+        ("ㅋ가a", "가", (0, 2, 0, 4), (0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 0)),
+        ("가", "ㅋ가", (0, 0, 1, 2), (0, 0, 0, 1), (0, 0, 0, 1), (0, 0, 0, 0)),
+        ("", "", (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)),
+    ],
+)
+def test_jamo_are_counted_by_their_place_in_the_syllable(reference, hypothesis, total, onset, nucleus, coda):
+    wanted = {"jamo": total, "onset": onset, "nucleus": nucleus, "coda": coda}
+    assert jamo_counts(reference, hypothesis) == {name: EditCounts(*numbers) for name, numbers in wanted.items()}
+
+
+def test_onset_and_coda_of_one_letter_are_two_jamo():
+    onset, nucleus, coda = unicodedata.normalize("NFD", "각")
+    assert [jamo_position(jamo) for jamo in (onset, nucleus, coda, "ㄱ", "a")] == [
+        "onset",
+        "nucleus",
+        "coda",
+        None,
+        None,
+    ]
+    assert onset != coda
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(KOREAN, KOREAN)
+def test_the_panel_of_one_clip_agrees_with_itself(reference, hypothesis):
+    counts = panel_counts(reference, hypothesis)
+    assert {name: counts[name] for name in utterance_counts("", "")} == utterance_counts(reference, hypothesis)
+    assert counts["swer"].errors <= counts["wer_no_punctuation"].errors + counts["spacing"].hypothesis
+    letters = "".join(without_punctuation(reference).split()), "".join(without_punctuation(hypothesis).split())
+    assert "".join(there for there, _ in aligned_jamo(*letters)) == unicodedata.normalize("NFD", letters[0])
+    jamo = jiwer.process_characters(*([unicodedata.normalize("NFD", text)] for text in letters))
+    assert counts["jamo"].errors == jamo.substitutions + jamo.deletions + jamo.insertions
+    same = panel_counts(reference, reference)
+    assert all(count.rate in (0.0, 1.0, None) for count in same.values())
+    assert sum(count.errors for count in same.values() if isinstance(count, EditCounts)) == 0

@@ -299,8 +299,81 @@ def test_script_2_does_not_write_over_a_model_that_it_did_not_make(processed, tm
 def test_script_3_refuses_clips_of_the_training_split(trained):
     model, _ = trained
     printed = run(command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1)
-    assert "192 of 192 clips" in printed
+    assert "192 of 192 clips are in the training data" in printed and "--allow-overlap" in printed
     assert "Traceback" not in printed
+
+
+def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowed(trained, tmp_path):
+    model, _ = trained
+    clip = read_manifest(model / "split" / "train.jsonl")[0]
+    soundfile.write(tmp_path / "copy.wav", *soundfile.read(clip.audio_filepath, dtype="int16"))
+    test = read_manifest(model / "split" / "test.jsonl")[0]
+    rows = [  # as NeMo writes them: absolute paths, three keys
+        {"audio_filepath": str(tmp_path / "copy.wav"), "duration": clip.duration, "text": "다른 말."},
+        {"audio_filepath": test.audio_filepath, "duration": test.duration, "text": test.text},
+    ]
+    manifest = tmp_path / "nemo.json"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    arguments = ["--model", model, "--manifest", manifest, "--output", tmp_path / "results"]
+    printed = run(command(3, *arguments), status=1)
+    assert "1 of 2 clips are in the training data of" in printed and "(1 by audio); the first: copy" in printed
+    assert not (tmp_path / "results").exists()
+    printed = run(command(3, *arguments, "--allow-overlap", "--embed-audio"))
+    report = printed[printed.index("WARNING") :].splitlines()  # behind what stderr says
+    assert report[0].startswith("WARNING · 경고: 1 of 2 clips are in the training data of model")
+    summary = json_of(tmp_path / "results" / "korean.json")
+    assert summary["warning"] and summary["seen_in_training"]["audio"] == 1
+    page = (tmp_path / "results" / "korean.html").read_text(encoding="utf-8")
+    assert "1 of 2 clips are in the training data" in page and page.count("data:audio/") == 2
+
+
+def test_results_are_scored_again_without_a_model_and_written_only_where_asked(trained, processed, tmp_path):
+    model, _ = trained
+    manifest = processed[0] / "foreign.jsonl"
+    run(command(4, "--model", model, "--manifest", manifest, "--limit", "16", "--output", tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    printed = run(command(4, "--rescore", tmp_path / "foreign.jsonl"), cwd=tmp_path)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    rate = json_of(tmp_path / "foreign.json")["scores"]["cer"]["rate"]
+    assert f"CER: {rate:.4f}" in printed.splitlines()
+    theirs = [{"text": row["text"], "pred_text": row["text"]} for row in rows_of(tmp_path / "foreign.jsonl")]
+    (tmp_path / "theirs.jsonl").write_text("\n".join(map(json.dumps, theirs)), encoding="utf-8")
+    both = ["--rescore", tmp_path / "foreign.jsonl", "--rescore", tmp_path / "theirs.jsonl"]
+    printed = run(command(4, *both, "--output", tmp_path / "again"))
+    assert "theirs is lower by" in printed
+    assert json_of(tmp_path / "again" / "foreign.theirs.json")["scores"]["wer"]["rate"] == 0.0
+
+
+def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(trained, processed):
+    model, _ = trained
+    run(command(3, "--model", model))
+    printed = run(command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "8"))
+    gap = json_of(model / "results" / "foreign.json")["gap_to_korean"]["cer_no_space"]
+    assert gap["korean"] == json_of(model / "results" / "korean.json")["scores"]["cer_no_space"]["rate"]
+    assert "gap to Korean speakers" in printed
+
+
+@pytest.mark.parametrize("moment", ["decoding", "korean.json", ".korean.html.part"])
+def test_script_3_killed_leaves_whole_files_or_none(trained, tmp_path, moment):
+    arguments = command(3, "--model", trained[0], "--output", tmp_path / "results")
+    killed = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while killed.poll() is None and time.monotonic() < deadline:
+        if moment == "decoding" and time.monotonic() > deadline - 118:
+            break
+        if (tmp_path / "results" / moment).exists():
+            break
+    killed.kill()
+    killed.wait()
+    for path in (tmp_path / "results").glob("[a-z]*"):
+        content = path.read_text(encoding="utf-8")
+        assert content.endswith("\n") or content.rstrip().endswith("</html>"), path
+        if path.suffix == ".json":
+            json.loads(content)
+    run(arguments)
+    assert {path.name for path in (tmp_path / "results").iterdir() if path.name[0] != "."} == {
+        "korean.json", "korean.jsonl", "korean.html",
+    }  # fmt: skip
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -477,8 +550,16 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_rep
     printed = run([*torchrun, str(SCRIPTS[3]), *map(str, arguments), str(tmp_path / "by_two")], env=environment)
     assert printed.count("CER: ") == 1
     run(command(3, *arguments, tmp_path / "by_one"))
-    for name in ("korean.json", "korean.jsonl"):
-        assert (tmp_path / "by_two" / name).read_bytes() == (tmp_path / "by_one" / name).read_bytes()
+    summaries = [json_of(tmp_path / folder / "korean.json") for folder in ("by_one", "by_two")]
+    decoding = [summary.pop("decoding") for summary in summaries]
+    assert summaries[0].pop("calibration")["error"] == pytest.approx(summaries[1].pop("calibration")["error"], abs=1e-4)
+    assert summaries[0] == summaries[1]
+    assert [made["n_processes"] for made in decoding] == [1, 2]
+    texts = [
+        [(row["id"], row["pred_text"]) for row in rows_of(tmp_path / folder / "korean.jsonl")]
+        for folder in ("by_one", "by_two")
+    ]
+    assert texts[0] == texts[1]
 
 
 def test_three_processes_are_wrong_usage(processed, tmp_path):
@@ -613,6 +694,18 @@ def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_c
         (3, ["--model", "nowhere"], 1, "Run script 2 first"),
         (3, ["--model", str(KOREAN), "--manifest", "processed/korean.jsonl"], 1, "lacks config.json"),
         (4, ["--model", str(BASE), "--manifest", "processed/nothing.jsonl"], 1, "nothing.jsonl is missing"),
+        (3, [], 2, "give either --model MODEL or --rescore RESULTS.jsonl"),
+        (3, ["--model", "a", "--rescore", "b"], 2, "give either --model MODEL or --rescore RESULTS.jsonl"),
+        (3, ["--rescore", "nothing.jsonl"], 1, "nothing.jsonl is missing"),
+        (4, ["--rescore", "processed/foreign.jsonl"], 1, "foreign.jsonl, line 1: no result"),
+        (4, ["--rescore", "x.jsonl", "--with-base"], 2, "--with-base and --allow-overlap go with --model"),
+        (
+            3,
+            ["--model", str(BASE), "--with-base", "--manifest", "processed/korean.jsonl"],
+            1,
+            "does not say which base model",
+        ),
+        (3, ["--model", str(BASE), "--precision", "fp16", "--manifest", "processed/korean.jsonl"], 2, "fp16"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_with_its_exit_status(processed, work, number, arguments, status, told):
@@ -684,6 +777,9 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(clone):
     assert printed.count("recipe demo") >= 3
     for name in ("korean", "foreign"):
         assert f"  demo_output/wav2vec2_korean_demo/results/{name}.json\n" in printed.rpartition(">>> written")[2]
+    script_3 = [sys.executable, "model_tuning/3. model_test_ko.py", "--model", "demo_output/wav2vec2_korean_demo"]
+    printed = run([*script_3, "--with-base"], cwd=clone)  # the folder of the base model is in experiment.json
+    assert "base_model against wav2vec2_korean_demo" in printed
     outside = {"demo_output", ".venv"}
     new = {path.name for path in clone.iterdir()} - {path.name for path in REPOSITORY.iterdir()}
     assert new <= outside, new

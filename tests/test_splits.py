@@ -1,5 +1,4 @@
 import json
-import os
 import random
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +16,7 @@ from korean_asr.splits import (
     Split,
     drawn_speakers,
     overlaps,
+    printed_overlap,
     printed_split,
     sentence_key,
     split_sizes,
@@ -340,16 +340,14 @@ def test_caps_keep_the_first_of_each_part_and_no_speaker_in_two():
 
 
 @pytest.fixture
-def recorded(tmp_path):
-    """A clip of an audio file with this content, at a path of its own where no name is given."""
+def recorded():
+    """A clip of this sound, with an id of its own where none is given."""
     names = iter(range(1_000))
 
-    def clip(content, name=None, duration=1.0, text=None, speaker=None, id=None):
+    def clip(sound, duration=1.0, text=None, speaker=None, id=None):
         number = next(names)
-        path = tmp_path / (name or f"{number}.wav")
-        if content is not None:
-            path.write_bytes(content)
-        return Utterance(id or f"clip {number}", str(path), duration, text or f"문장 {number}", speaker)
+        name, text = id or f"clip {number}", text or f"문장 {number}"
+        return Utterance(name, f"/{number}.wav", duration, text, speaker, audio_sha256=sound)
 
     return clip
 
@@ -360,12 +358,12 @@ def counts_of(split, kind):
 
 def test_overlap_is_counted_in_clips_of_the_second_split_that_the_first_holds(recorded):
     split = Split(
-        [recorded(b"a", text="밥 먹었어?", speaker="김"), recorded(b"b", text="네.", id="same")],
-        [recorded(b"c", text="밥먹었어", speaker="이"), recorded(b"d", speaker="김", id="same")],
+        [recorded("a", text="밥 먹었어?", speaker="김"), recorded("b", text="네.", id="same")],
+        [recorded("c", text="밥먹었어", speaker="이"), recorded("d", speaker="김", id="same")],
         [
-            recorded(b"a", text="밥 먹었어!", speaker="이"),
-            recorded(b"a", text="밥 먹었어", speaker="이"),
-            recorded(b"f"),
+            recorded("a", text="밥 먹었어!", speaker="이"),
+            recorded("a", text="밥 먹었어", speaker="이"),
+            recorded("f"),
         ],
         (),
     )
@@ -377,37 +375,23 @@ def test_overlap_is_counted_in_clips_of_the_second_split_that_the_first_holds(re
     assert json.loads(json.dumps(overlaps(split))) == overlaps(split)
 
 
-def test_the_same_audio_is_found_under_another_name_and_through_links(recorded, tmp_path):
-    one = recorded(b"sound")
-    os.link(one.audio_filepath, tmp_path / "hard.wav")
-    (tmp_path / "soft.wav").symlink_to(one.audio_filepath)
-    others = [recorded(b"sound"), recorded(None, "hard.wav"), recorded(None, "soft.wav"), recorded(b"other")]
-    assert counts_of(Split([one], others, [one], ()), "audio") == [3, 1, 1]
+def test_audio_that_cannot_be_read_overlaps_with_nothing_and_is_unknown_where_none_can(recorded):
+    gone, there = [recorded(None), recorded(None)], [recorded("a"), recorded(None)]
+    assert counts_of(Split(there, there, there, ()), "audio") == [1, 1, 1]
+    assert counts_of(Split(gone, there, there, ()), "audio") == [None, None, 1]
+    assert counts_of(Split(gone, gone, gone, ()), "id") == [2, 2, 2]
 
 
-def test_audio_is_read_once_and_only_where_another_split_has_its_duration(recorded, monkeypatch):
-    read = []
-    monkeypatch.setattr("korean_asr.splits.file_checksum", lambda path: read.append(path.name) or path.read_bytes())
-    one = recorded(b"one", "one.wav", 1.0)
-    split = Split(
-        [one, one, recorded(b"two", "two.wav", 2.0), recorded(b"two", "twin.wav", 2.0)],
-        [recorded(b"six", "six.wav", 1.0), recorded(b"two", "third.wav", 3.0)],
-        [recorded(b"ten", "ten.wav", 4.0)],
-        (),
-    )
-    assert counts_of(split, "audio") == [0, 0, 0]
-    assert sorted(read) == ["one.wav", "six.wav"]
-
-
-def test_missing_audio_overlaps_with_nothing(recorded, tmp_path):
-    (tmp_path / "folder.wav").mkdir()
-    gone = [recorded(None, "gone.wav"), recorded(None, "folder.wav"), recorded(None, "\0.wav")]
-    assert counts_of(Split(gone, gone, gone, ()), "audio") == [0, 0, 0]
-    assert counts_of(Split(gone, gone, gone, ()), "id") == [3, 3, 3]
+def test_each_clip_is_given_the_checksum_of_its_sound(recorded):
+    split = Split([recorded(None), recorded(None)], [recorded(None)], [recorded(None)], ())
+    sounds = {"train": ["a", None], "validation": ["b"], "test": ["c"]}
+    given = split.with_sounds(sounds)
+    assert {name: [clip.audio_sha256 for clip in part] for name, part in given.parts().items()} == sounds
+    assert [clip.id for clip in everything(given)] == [clip.id for clip in everything(split)]
 
 
 def test_speaker_overlap_is_unknown_where_nobody_is_known(recorded):
-    known, unknown = recorded(b"a", speaker="김"), recorded(b"b")
+    known, unknown = recorded("a", speaker="김"), recorded("b")
     assert counts_of(Split([unknown], [unknown], [unknown], ()), "speaker") == [None] * 3
     assert counts_of(Split([known, unknown], [unknown], [known, known], ()), "speaker") == [None, 2, None]
 
@@ -421,9 +405,9 @@ def test_a_split_by_speaker_overlaps_in_no_speaker_and_one_by_sentence_in_no_sen
 
 
 def test_sizes_and_overlap_are_printed_as_tables(recorded):
-    part = [recorded(b"a", duration=1800.0, speaker="김"), recorded(b"b", duration=3600.0)]
-    split = Split(part, [recorded(b"c", text=part[0].text)], [recorded(b"d", speaker="김")], ("a note.",))
-    assert printed_split(split, overlaps(split)).splitlines() == [
+    part = [recorded("a", duration=1800.0, speaker="김"), recorded("b", duration=3600.0)]
+    split = Split(part, [recorded("c", text=part[0].text)], [recorded("d", speaker="김")], ("a note.",))
+    assert [*printed_split(split).splitlines(), *printed_overlap(overlaps(split)).splitlines()] == [
         "a note.",
         "split · 분할              clips     hours  speakers",
         "  train                       2      1.50         1",
@@ -441,9 +425,9 @@ def test_sizes_and_overlap_are_printed_as_tables(recorded):
     ("test", "told"),
     [
         ({"id": "clip 0"}, "the same clip lies in two splits (train/test 1 by id)"),
-        ({"content": b"a"}, "the same clip lies in two splits (train/test 1 by audio)"),
+        ({"sound": "a"}, "the same clip lies in two splits (train/test 1 by audio)"),
     ],
 )
 def test_a_clip_that_lies_in_two_splits_is_told_in_one_line(recorded, test, told):
-    split = Split([recorded(b"a")], [recorded(b"b")], [recorded(**{"content": b"c", **test})], ())
-    assert printed_split(split, overlaps(split)).splitlines()[-1].startswith(told)
+    split = Split([recorded("a")], [recorded("b")], [recorded(**{"sound": "c", **test})], ())
+    assert printed_overlap(overlaps(split)).splitlines()[-1].startswith(told)

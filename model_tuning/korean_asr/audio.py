@@ -1,5 +1,6 @@
 """One audio file -> mono float32 waveform at 16 kHz; durations without decoding."""
 
+import hashlib
 import os
 import stat
 import struct
@@ -109,31 +110,69 @@ def _info_by_libsndfile(path: Path, n_bytes: int) -> AudioInfo:
         raise UnreadableAudio("audio unreadable") from None
 
 
-def read_waveform(path: str | Path) -> np.ndarray:
-    """(n_samples,) float32 at 16 kHz in -1 to 1: channels are averaged, other sample rates converted.
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What a file holds: (n_samples, n_channels) float32 in -1 to 1, at its own sample rate in Hz."""
 
-    Raises UnreadableAudio: audio missing, empty, unreadable, too short.
-    """
+    values: np.ndarray
+    sample_rate: int
+
+    def waveform(self) -> np.ndarray:
+        """(n_samples,) float32 at 16 kHz: channels are averaged, other sample rates converted.
+
+        Raises UnreadableAudio: audio empty, unreadable, too short.
+        """
+        waveform = self.values.mean(axis=1) if self.values.shape[1] > 1 else self.values[:, 0]
+        if self.sample_rate != SAMPLE_RATE:
+            import soxr  # a clip in a thousand needs it
+
+            waveform = soxr.resample(waveform, self.sample_rate, SAMPLE_RATE)
+        if len(waveform) == 0:
+            raise UnreadableAudio("audio empty")
+        if len(waveform) < MIN_SAMPLES:
+            raise UnreadableAudio("audio too short")
+        if not np.isfinite(waveform).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
+            raise UnreadableAudio("audio unreadable")
+        return np.ascontiguousarray(waveform, dtype=np.float32)
+
+    def checksum(self) -> str | None:
+        """SHA-256 of the sound: the same for a copy under another name or in another lossless container.
+
+        None for one value throughout: two silent clips of one length are not copies of each other.
+        """
+        if len(self.values) == 0 or (self.values == self.values[0]).all():
+            return None
+        digest = hashlib.sha256(f"{self.sample_rate} Hz, {self.values.shape[1]} channels\n".encode())
+        digest.update(np.ascontiguousarray(self.values))
+        return digest.hexdigest()
+
+
+def read_samples(path: str | Path) -> Samples:
+    """All samples of a file. Raises UnreadableAudio: audio missing, unreadable."""
     path = Path(path)
     try:
         with _opened(path) as file:
-            samples, sample_rate = file.read(dtype="float32", always_2d=True), file.samplerate
+            return Samples(file.read(dtype="float32", always_2d=True), file.samplerate)
     except FileNotFoundError:
         raise UnreadableAudio("audio missing") from None
     except (soundfile.SoundFileError, OSError):
         raise UnreadableAudio("audio missing" if not path.exists() else "audio unreadable") from None
-    waveform = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
-    if sample_rate != SAMPLE_RATE:
-        import soxr  # a clip in a thousand needs it
 
-        waveform = soxr.resample(waveform, sample_rate, SAMPLE_RATE)
-    if len(waveform) == 0:
-        raise UnreadableAudio("audio empty")
-    if len(waveform) < MIN_SAMPLES:
-        raise UnreadableAudio("audio too short")
-    if not np.isfinite(waveform).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
-        raise UnreadableAudio("audio unreadable")
-    return np.ascontiguousarray(waveform, dtype=np.float32)
+
+def read_waveform(path: str | Path) -> np.ndarray:
+    """(n_samples,) float32 at 16 kHz in -1 to 1.
+
+    Raises UnreadableAudio: audio missing, empty, unreadable, too short.
+    """
+    return read_samples(path).waveform()
+
+
+def sound_checksum(path: str | Path) -> str | None:
+    """Samples.checksum of a file; None also where it cannot be read."""
+    try:
+        return read_samples(path).checksum()
+    except UnreadableAudio:
+        return None
 
 
 def _opened(path: Path) -> soundfile.SoundFile:

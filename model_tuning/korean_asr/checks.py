@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from .audio import SAMPLE_RATE, UnreadableAudio, audio_info, n_frames, read_waveform
+from .audio import SAMPLE_RATE, UnreadableAudio, audio_info, n_frames, read_samples
 from .errors import DataError, SharedError, printable
 from .manifest import Utterance
 from .metrics import without_punctuation
@@ -89,6 +89,7 @@ class InputChecks:
     sample_rates: dict[int, int]  # in Hz: clips
     durations: tuple[float, ...]
     speaking_rates: tuple[float, ...]
+    sounds: dict[str, list[str | None]]  # by split, of each clip: audio.Samples.checksum, None where it cannot be read
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -121,6 +122,10 @@ def checked_inputs(parts: dict[str, list[Utterance]], max_duration_s: float, wri
         sample_rates=dict(Counter(look.sample_rate for look in readable).most_common()),
         durations=tuple(look.duration for look in readable),
         speaking_rates=tuple(look.speaking_rate for look in readable),
+        sounds={
+            name: [look.sound for (split, *_), look in zip(clips, looked, strict=True) if split == name]
+            for name in parts
+        },
     )
 
 
@@ -156,13 +161,15 @@ class _Look:
     sample_rate: int = 0
     duration: float = 0.0
     speaking_rate: float = 0.0
+    sound: str | None = None
 
 
 def _look(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _Look:
     try:
         # The header first: libsndfile shortens a truncated WAV without a word, and waits for a pipe for ever. It costs 4 %.
         sample_rate = audio_info(clip.audio_filepath).sample_rate
-        waveform = read_waveform(clip.audio_filepath)
+        samples = read_samples(clip.audio_filepath)
+        waveform = samples.waveform()
     except UnreadableAudio as problem:
         return _Look([(str(problem), "")])
     duration = len(waveform) / SAMPLE_RATE
@@ -172,7 +179,7 @@ def _look(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _
     rate = syllables / duration
     if rate > FASTEST or (rate < SLOWEST and duration > SLOW_FROM_S and syllables):
         faults.append(("speaking rate", f"{rate:.1f} syllables/s"))
-    return _Look(faults, sample_rate, duration, rate)
+    return _Look(faults, sample_rate, duration, rate, samples.checksum())
 
 
 def _audio_faults(

@@ -1,162 +1,304 @@
-"""One model x one manifest -> scores; and the guard against scoring what the model was trained on."""
+"""Models x one manifest -> every score of the panel, with intervals, slices and what was heard instead."""
 
-import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .decoding import Hypothesis, decoded_by_all
-from .errors import DataError
-from .manifest import Utterance, content_checksum, manifest_rows, read_manifest
-from .metrics import RULE, EditCounts, corpus_counts, utterance_counts
-from .model import load_recogniser, model_folder, versions
-from .processes import join_processes
-from .splits import sentence_key
+import numpy as np
 
-GROUPED_BY = {"korean": (), "foreign": ("first_language",)}
+from .bootstrap import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
+from .confusions import confusions
+from .decoding import Decoded, Hypothesis, decoded_by_all
+from .errors import SharedError
+from .guard import Seen, refuse_seen, seen_in_training
+from .hub import model_folder
+from .manifest import Utterance, content_checksum, manifest_rows
+from .metrics import RULE, Counts, HitCounts, corpus_counts, panel_counts
+from .model import load_recogniser, versions
+from .model_place import recipe_of
+from .processes import from_first, is_first, join_processes, n_processes
+from .transcripts import Rejected, clean_transcript
+from .vocabulary import outside_vocabulary, writable_characters
+
 SAMPLE_SEED = 42
+SMALL_SLICE = 30  # clips; the rate of a smaller slice says little, and the report marks it
+DURATION_BINS_S = (0, 2, 4, 6, 10, 15, 20)
+N_CALIBRATION_BINS = 10
+SLICED_BY = {
+    "korean": ("duration", "gender", "age", "residence", "quality", "theme"),
+    "foreign": ("first_language", "topik_level", "task", "country", "gender", "duration"),
+}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evaluation:
-    """Scores of one model on one manifest, with all that they were made from."""
+    """One model's text for one manifest, and all scores of it. Made from a model, or from a file of results."""
 
     corpus: str
     model: str
-    weights_sha256: str
-    recipe: str | None
     manifest: str
     utterances: list[Utterance]
     hypotheses: list[Hypothesis]
-    per_utterance: list[dict[str, EditCounts]]
-    seen_in_training: dict[str, int | None]
+    seen: Seen
+    facts: dict[str, Any]  # of the model: recipe, weights' checksum, decoding, lowest_reachable_cer
     notes: tuple[str, ...] = ()
+    warning: str | None = None
 
-    @property
-    def totals(self) -> dict[str, EditCounts]:
+    @cached_property
+    def per_utterance(self) -> list[dict[str, Counts]]:
+        """Counts of each clip. A learner's label with tags (un/, 음/) is scored by cer and wer as it is, else without them."""
+        pairs = [(u.text, h.text) for u, h in zip(self.utterances, self.hypotheses, strict=True)]
+        counts = [panel_counts(*pair) for pair in pairs]
+        if self.corpus == "foreign":
+            for place, (text, hypothesis) in enumerate(pairs):
+                if (spoken := without_tags(text)) != text:
+                    raw = {name: counts[place][name] for name in ("cer", "wer")}
+                    counts[place] = {**panel_counts(spoken, hypothesis), **raw}
+        return counts
+
+    @cached_property
+    def totals(self) -> dict[str, Counts]:
         return corpus_counts(self.per_utterance)
 
-    @property
-    def duration(self) -> float:
-        """Seconds of audio, by the manifest."""
-        return sum(utterance.duration for utterance in self.utterances)
+    @cached_property
+    def ratios(self) -> np.ndarray:
+        """(n_clips, n_scores, 2): what each score of each clip divides by what, in the order of totals."""
+        return np.array([[count.ratio for count in counts.values()] for counts in self.per_utterance], dtype=np.float64)
 
     @property
     def n_unreadable(self) -> int:
         return sum(hypothesis.problem is not None for hypothesis in self.hypotheses)
 
-    def groups(self) -> dict[str, dict[str, list[int]]]:
-        """Places of the clips of each slice: {"first_language": {"베트남어": [0, 5, ...]}}."""
-        grouped: dict[str, dict[str, list[int]]] = {}
-        for key in GROUPED_BY[self.corpus]:
-            slices = defaultdict(list)
-            for place, utterance in enumerate(self.utterances):
-                slices[getattr(utterance, key) or "unknown"].append(place)
-            grouped[key] = dict(sorted(slices.items()))
-        return grouped
+    @cached_property
+    def units(self) -> Units:
+        return units_of([utterance.speaker for utterance in self.utterances])
 
-    def worst(self, n_clips: int = 10) -> list[int]:
-        """Places of the clips with the highest CER, the more errors first among equals."""
-        order = sorted(range(len(self.utterances)), key=lambda place: self._badness(place), reverse=True)
-        return [place for place in order if self.per_utterance[place]["cer"].errors][:n_clips]
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """(N_DRAWS, n_scores): each score in each draw of speakers or clips, in the order of totals."""
+        return drawn_rates(self.ratios, self.units)
 
-    def _badness(self, place: int) -> tuple[float, int, str]:
-        counts = self.per_utterance[place]["cer"]
-        return counts.rate, counts.errors, self.utterances[place].id
+    def part(self, places: list[int]) -> dict[str, Any]:
+        """Scores of a slice."""
+        units = units_of([self.utterances[place].speaker for place in places])
+        totals = corpus_counts(self.per_utterance[place] for place in places)
+        return {
+            "n_clips": len(places),
+            "small": len(places) < SMALL_SLICE,
+            "resampled": units.resampled,
+            "scores": score_rows(totals, drawn_rates(self.ratios[places], units)),
+        }
 
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What korean.json and foreign.json hold."""
+        texts = [hypothesis.text for hypothesis in self.hypotheses]
+        return {
+            "warning": self.warning,
+            "rule": RULE,
+            "corpus": self.corpus,
+            "model": self.model,
+            "recipe": self.facts.get("recipe"),
+            "manifest": self.manifest,
+            "checksums": {"clips": content_checksum(self.utterances), "weights": self.facts.get("weights_sha256")},
+            "versions": versions(),
+            "n_clips": len(self.utterances),
+            "n_unreadable": self.n_unreadable,
+            "problems": dict(Counter(h.problem for h in self.hypotheses if h.problem)),
+            "duration": round(sum(utterance.duration for utterance in self.utterances), 3),
+            "seen_in_training": self.seen.counts,
+            "without_seen": {
+                kind: self.part(sorted(set(range(len(self.utterances))) - set(places)))
+                for kind, places in self.seen.places.items()
+                if kind in ("sentence", "speaker") and places and len(places) < len(self.utterances)
+            },
+            "decoding": self.facts.get("decoding"),
+            "lowest_reachable_cer": self.facts.get("lowest_reachable_cer"),
+            "intervals": {"resampled": self.units.resampled, "n_units": self.units.n, "draws": N_DRAWS, "level": LEVEL},
+            "scores": score_rows(self.totals, self.drawn),
+            "groups": {
+                key: {name: self.part(places) for name, places in parts.items()}
+                for key, parts in slices(self.utterances, self.corpus).items()
+            },
+            "confusions": confusions(self.utterances, texts),
+            "calibration": calibration(self),
+            "gap_to_korean": self.facts.get("gap_to_korean"),
+            "notes": list(self.notes),
+        }
 
-def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str,
-             notes: tuple[str, ...] = ()) -> list[Evaluation]:  # fmt: skip
-    """Score every model on the same clips. Raises DataError where a model was trained on one of them."""
-    # Every mistake that can be known is told before the long work, and before the processes meet.
-    guards = [seen_in_training(source, utterances) for source in sources]
-    for source in sources:
-        model_folder(source)
-    join_processes()
-    evaluations = []
-    for source, seen in zip(sources, guards, strict=True):
-        recogniser = load_recogniser(source)
-        hypotheses = decoded_by_all(recogniser, utterances, f"decoding with {recogniser.name}").hypotheses
-        if all(hypothesis.problem for hypothesis in hypotheses):
-            raise DataError(
-                f"none of the {len(utterances)} clips of {manifest} can be read (the first: {hypotheses[0].problem}, "
-                f"{utterances[0].audio_filepath}). Were they moved? Run script 1 again. · 읽을 수 있는 음성이 없습니다."
-            )
-        # A clip that cannot be read has an empty hypothesis: all deletions, and it stays in the denominator.
-        pairs = zip(utterances, hypotheses, strict=True)
-        evaluation = Evaluation(
-            corpus=corpus,
-            model=recogniser.name,
-            weights_sha256=recogniser.weights_sha256,
-            recipe=recipe_of(source),
-            manifest=str(manifest),
-            utterances=utterances,
-            hypotheses=hypotheses,
-            per_utterance=[utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs],
-            seen_in_training=seen,
-            notes=notes,
-        )
-        evaluations.append(evaluation)
-    return evaluations
-
-
-def default_manifest(sources: list[str]) -> Path:
-    """The test split of the first model that has one. Raises DataError if none has."""
-    for source in sources:
-        if (Path(source) / "split" / "test.jsonl").is_file():
-            return Path(source) / "split" / "test.jsonl"
-    raise DataError(
-        f"none of the models ({', '.join(sources)}) has a split/test.jsonl. Run script 2 first, or pass --manifest FILE."
-    )
-
-
-def owner(sources: list[str]) -> int:
-    """Which model the results belong to: the first that has a split, else the first."""
-    return next((place for place, source in enumerate(sources) if (Path(source) / "split").is_dir()), 0)
-
-
-def results_folder(sources: list[str]) -> Path:
-    """results/ of the first model that has a split, else results_<model>/ here, so that no other folder is written into."""
-    source = Path(sources[owner(sources)])
-    return source / "results" if (source / "split").is_dir() else Path(f"results_{source.name}")
+    def rows(self, folder: Path) -> list[dict[str, Any]]:
+        """What korean.jsonl and foreign.jsonl hold: each clip's manifest line, with pred_text and its own rates."""
+        rows = manifest_rows(self.utterances, folder)
+        for row, hypothesis, counts in zip(rows, self.hypotheses, self.per_utterance, strict=True):
+            row["pred_text"] = hypothesis.text
+            row |= {name: round(counts[name].rate, 6) for name in ("cer", "wer", "cer_no_space")}
+            if hypothesis.confidence is not None:
+                row["confidence"] = round(hypothesis.confidence, 6)
+            if hypothesis.problem:
+                row["problem"] = hypothesis.problem
+        return rows
 
 
-def seen_in_training(source: str, utterances: list[Utterance]) -> dict[str, int | None]:
-    """How many of the clips the model was trained on, by id, and how many share a sentence or a speaker with its training.
+def without_tags(text: str) -> str:
+    """A learner's label without the tags of its transcriber; a label that script 1 has cleaned stays as it is."""
+    try:
+        return clean_transcript(text, repair=False)
+    except Rejected:
+        return text
 
-    None is what nobody can know: a model without a split, a corpus without speakers. Raises DataError for clips that are in
-    its training split by id.
-    """
-    split = Path(source) / "split" / "train.jsonl"
-    if not split.is_file():
-        return dict.fromkeys(("id", "audio", "sentence", "speaker"))
-    trained = read_manifest(split)
-    ids = {utterance.id for utterance in trained}
-    seen = [utterance.id for utterance in utterances if utterance.id in ids]
-    if seen:
-        raise DataError(
-            f"{len(seen)} of {len(utterances)} clips are in {split} (the first: {seen[0]}): {source} was trained on them, and "
-            "the score would be worth nothing. Take them out of the manifest. · 학습에 쓴 음성은 평가할 수 없습니다."
-        )
-    sentences = {sentence_key(utterance.text) for utterance in trained}
-    speakers = {utterance.speaker for utterance in trained} - {None}
-    known = [utterance for utterance in utterances if utterance.speaker]
+
+def score_rows(totals: dict[str, Counts], drawn: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Counts and rates as JSON holds them; `punctuation .` becomes scores["punctuation"]["."], `jamo onset` likewise."""
+    rows: dict[str, dict[str, Any]] = {}
+    for number, (name, counts) in enumerate(totals.items()):
+        row = {**_score_row(counts), "interval": interval(drawn[:, number])}
+        score, _, part = name.partition(" ")
+        if part:
+            rows.setdefault(score, {})[part] = row
+        else:
+            rows[score] = row
+    return rows
+
+
+def _score_row(counts: Counts) -> dict[str, Any]:
+    if isinstance(counts, HitCounts):
+        rates = {"precision": counts.precision, "recall": counts.recall, "f1": counts.rate}
+        return {
+            **{name: None if rate is None else round(rate, 6) for name, rate in rates.items()},
+            "hits": counts.hits,
+            "reference": counts.reference,
+            "hypothesis": counts.hypothesis,
+        }
     return {
-        "id": 0,
-        "audio": None,
-        "sentence": sum(sentence_key(utterance.text) in sentences for utterance in utterances),
-        "speaker": sum(utterance.speaker in speakers for utterance in known) if known and speakers else None,
+        "rate": round(counts.rate, 6),
+        "substitutions": counts.substitutions,
+        "deletions": counts.deletions,
+        "insertions": counts.insertions,
+        "reference_length": counts.reference_length,
     }
 
 
-def recipe_of(source: str) -> str | None:
-    """The name of the recipe that made a model, or None for one that script 2 did not make."""
-    try:
-        return json.loads((Path(source) / "experiment.json").read_text(encoding="utf-8"))["recipe"]["name"]
-    except (OSError, ValueError, KeyError, TypeError):
+def slices(utterances: list[Utterance], corpus: str) -> dict[str, dict[str, list[int]]]:
+    """Places of the clips of each slice, {"first_language": {"베트남어": [0, 5, ...]}}; a key that no clip knows is left out."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for key in SLICED_BY[corpus]:
+        name_of: Callable[[Utterance], str | None] = (
+            duration_bin if key == "duration" else lambda utterance, key=key: getattr(utterance, key)
+        )
+        parts = defaultdict(list)
+        for place, utterance in enumerate(utterances):
+            parts[name_of(utterance) or "unknown"].append(place)
+        if set(parts) - {"unknown"}:
+            first = [f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)]
+            order = {name: number for number, name in enumerate(first)}
+            found[key] = {name: parts[name] for name in sorted(parts, key=lambda name: (order.get(name, 99), name))}
+    return found
+
+
+def duration_bin(utterance: Utterance) -> str | None:
+    """`2-4 s`, or None where the manifest says 0."""
+    if not utterance.duration:
         return None
+    for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False):
+        if utterance.duration < high:
+            return f"{low}-{high} s"
+    return f"over {DURATION_BINS_S[-1]} s"
+
+
+def calibration(evaluation: Evaluation) -> dict[str, Any] | None:
+    """How often a written character is right, for clips in tenths by confidence; None where no clip has one.
+
+    accuracy: hits of cer_no_punctuation over characters written. error: the expected calibration error (Naeini et al. 2015),
+    weighted by characters.
+    """
+    clips = []
+    for hypothesis, counts in zip(evaluation.hypotheses, evaluation.per_utterance, strict=True):
+        edits = counts["cer_no_punctuation"]
+        hits = edits.reference_length - edits.substitutions - edits.deletions
+        written = hits + edits.substitutions + edits.insertions
+        if hypothesis.confidence is not None and written:
+            clips.append((hypothesis.confidence, hits, written))
+    if not clips:
+        return None
+    clips.sort()
+    bins = []
+    for part in np.array_split(np.array(clips), min(N_CALIBRATION_BINS, len(clips))):
+        n_characters = part[:, 2].sum()
+        bins.append(
+            {
+                "confidence": round(float((part[:, 0] * part[:, 2]).sum() / n_characters), 6),
+                "accuracy": round(float(part[:, 1].sum() / n_characters), 6),
+                "n_clips": len(part),
+                "n_characters": int(n_characters),
+            }
+        )
+    gaps = [abs(row["confidence"] - row["accuracy"]) * row["n_characters"] for row in bins]
+    return {"bins": bins, "error": round(sum(gaps) / sum(row["n_characters"] for row in bins), 6)}
+
+
+def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...] = (),
+             precision: str = "float32", allow_overlap: bool = False) -> list[Evaluation]:  # fmt: skip
+    """Score every model on the same clips. Raises DataError where a model was trained on one of them and that is not allowed."""
+    for source in sources:  # before the long work, and before the processes meet
+        model_folder(source)
+    join_processes()
+    guards = from_first([seen_in_training(source, utterances) for source in sources] if is_first() else None)
+    if not allow_overlap:
+        for source, seen in zip(sources, guards, strict=True):
+            refuse_seen(source, utterances, seen)
+    return [
+        _evaluated(source, manifest, utterances, corpus, notes, precision, seen)
+        for source, seen in zip(sources, guards, strict=True)
+    ]
+
+
+def _evaluated(source: str, manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...],
+               precision: str, seen: Seen) -> Evaluation:  # fmt: skip
+    recogniser = load_recogniser(source)
+    decoded = decoded_by_all(recogniser, utterances, f"decoding with {recogniser.name}", precision=precision)
+    if all(hypothesis.problem for hypothesis in decoded.hypotheses):
+        raise SharedError(
+            f"none of the {len(utterances)} clips of {manifest} can be read (the first: {decoded.hypotheses[0].problem}, "
+            f"{utterances[0].audio_filepath}). Were they moved? Run script 1 again. · 읽을 수 있는 음성이 없습니다."
+        )
+    if seen.n_validation:
+        notes = (
+            *notes,
+            f"{seen.n_validation:,} clips are of the validation split, by which the checkpoint was chosen.",
+        )
+    outside = outside_vocabulary((clip.text for clip in utterances), writable_characters(recogniser.tokenizer))
+    return Evaluation(
+        corpus=corpus,
+        model=recogniser.name,
+        manifest=str(manifest),
+        utterances=utterances,
+        # A clip that cannot be read has an empty hypothesis: all deletions, and it stays in the denominator.
+        hypotheses=decoded.hypotheses,
+        seen=seen,
+        facts={
+            "recipe": recipe_of(source),
+            "weights_sha256": recogniser.weights_sha256,
+            "decoding": decoding_row(decoded),
+            "lowest_reachable_cer": round(outside.lowest_cer, 6),
+        },
+        notes=notes,
+        warning=seen.warning(recogniser.name),
+    )
+
+
+def decoding_row(decoded: Decoded) -> dict[str, Any]:
+    return {
+        "precision": decoded.precision,
+        "rtfx": round(decoded.rtfx, 2),
+        "seconds": round(decoded.seconds, 2),
+        "n_batches": decoded.n_batches,
+        "padding_waste": round(decoded.padding_waste, 4),
+        "n_processes": n_processes(),
+    }
 
 
 def spread_sample(utterances: list[Utterance], limit: int) -> list[Utterance]:
@@ -174,58 +316,3 @@ def _round_robin(queues: list[list[Utterance]]) -> list[Utterance]:
     """One of each queue in turn, until all are empty."""
     depth = max(map(len, queues), default=0)
     return [queue[i] for i in range(depth) for queue in queues if i < len(queue)]
-
-
-def score_rows(counts: dict[str, EditCounts]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {
-            "rate": round(count.rate, 6),
-            "substitutions": count.substitutions,
-            "deletions": count.deletions,
-            "insertions": count.insertions,
-            "reference_length": count.reference_length,
-        }
-        for name, count in counts.items()
-    }
-
-
-def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """What korean.json and foreign.json hold."""
-    groups = {
-        key: {
-            name: {
-                "n_clips": len(places),
-                "scores": score_rows(corpus_counts([evaluation.per_utterance[place] for place in places])),
-            }
-            for name, places in slices.items()
-        }
-        for key, slices in evaluation.groups().items()
-    }
-    return {
-        "rule": RULE,
-        "corpus": evaluation.corpus,
-        "model": evaluation.model,
-        "recipe": evaluation.recipe,
-        "manifest": evaluation.manifest,
-        "checksums": {"clips": content_checksum(evaluation.utterances), "weights": evaluation.weights_sha256},
-        "versions": versions(),
-        "n_clips": len(evaluation.utterances),
-        "n_unreadable": evaluation.n_unreadable,
-        "duration": round(evaluation.duration, 3),
-        "seen_in_training": evaluation.seen_in_training,
-        "scores": score_rows(evaluation.totals),
-        "groups": groups,
-        "notes": list(evaluation.notes),
-    }
-
-
-def result_rows(evaluation: Evaluation, folder: Path) -> list[dict[str, Any]]:
-    """What korean.jsonl and foreign.jsonl hold: each clip's manifest line, with pred_text and its own counts."""
-    rows = manifest_rows(evaluation.utterances, folder)
-    for row, hypothesis, counts in zip(rows, evaluation.hypotheses, evaluation.per_utterance, strict=True):
-        row["pred_text"] = hypothesis.text
-        row["cer"] = round(counts["cer"].rate, 6)
-        row["wer"] = round(counts["wer"].rate, 6)
-        if hypothesis.problem:
-            row["problem"] = hypothesis.problem
-    return rows

@@ -40,6 +40,7 @@ class Utterance:
     topik_level: str | None = None
     country: str | None = None
     task: str | None = None
+    audio_sha256: str | None = None  # audio.Samples.checksum: script 2 writes it into the split
 
 
 _KEYS = tuple(field.name for field in fields(Utterance))

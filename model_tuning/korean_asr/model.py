@@ -14,8 +14,9 @@ from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureEx
 
 from .audio import SAMPLE_RATE
 from .errors import DataError, writing_into
-from .files import file_checksum, write_json
-from .hub import WEIGHT_FILES, model_folder, one_line, public_name
+from .files import write_json
+from .hub import model_folder, one_line, public_name
+from .model_place import weights_checksum
 from .recipes import Recipe
 from .vocabulary import add_tokens, outside_vocabulary, writable_characters
 
@@ -78,7 +79,7 @@ def load_recogniser(source: str) -> Recogniser:
     tokenizer, extractor = _processors(folder)
     model = _checked_load(folder, tokenizer)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor, _weights_checksum(folder))
+    return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor, weights_checksum(folder))
 
 
 def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) -> tuple[Recogniser, list[str]]:
@@ -113,11 +114,7 @@ def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) 
         model.resize_token_embeddings(len(tokenizer))
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()
-    return Recogniser(public_name(source), model, tokenizer, extractor, _weights_checksum(folder)), added
-
-
-def _weights_checksum(folder: Path) -> str:
-    return file_checksum(next(folder / name for name in WEIGHT_FILES if (folder / name).is_file()))
+    return Recogniser(public_name(source), model, tokenizer, extractor, weights_checksum(folder)), added
 
 
 def n_parameters(model: Wav2Vec2ForCTC) -> tuple[int, int]:

@@ -1,17 +1,11 @@
 """Selection, the 8:1:1 split, and what two splits share: one seed gives one split on every machine."""
 
-import os
 import random
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
-
-from tqdm import tqdm
 
 from .errors import DataError
-from .files import file_checksum
 from .manifest import Utterance
 from .metrics import without_punctuation
 from .recipes import Recipe
@@ -31,6 +25,13 @@ class Split:
 
     def parts(self) -> dict[str, list[Utterance]]:
         return {name: getattr(self, name) for name in SPLIT_NAMES}
+
+    def with_sounds(self, sounds: dict[str, list[str | None]]) -> "Split":
+        """The same clips with their audio_sha256, by which scripts 3 and 4 know a copy where training's audio is not at hand."""
+        return replace(self, **{
+            name: [replace(clip, audio_sha256=sound) for clip, sound in zip(part, sounds[name], strict=True)]
+            for name, part in self.parts().items()
+        })  # fmt: skip
 
 
 def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
@@ -188,80 +189,54 @@ def drawn_speakers(speakers: list[str], n_clips: dict[str, int], wanted: int, n_
     return chosen
 
 
-KINDS = ("id", "audio", "sentence", "speaker")
+# What two clips may have in common; None equals nothing.
+KINDS = {
+    "id": lambda utterance: utterance.id,
+    "audio": lambda utterance: utterance.audio_sha256,
+    "sentence": lambda utterance: sentence_key(utterance.text),
+    "speaker": lambda utterance: utterance.speaker or None,
+}
 
 
 def overlaps(split: Split) -> dict[str, dict[str, int | None]]:
     """For each two splits ("train/test") how many clips of the second are found in the first, by id, audio, sentence, speaker.
 
-    Audio is the same bytes under whatever name; a file that is missing is found nowhere. None: no speaker is known.
+    Audio is the same sound under whatever name, by the clips' audio_sha256. None: nobody knows, since no clip of one of the
+    two has a checksum or a speaker.
     """
-    audio = _audio_checksums(split)
-    keys = {name: [_keys(utterance, audio) for utterance in part] for name, part in split.parts().items()}
     counts: dict[str, dict[str, int | None]] = {}
-    for first, second in combinations(SPLIT_NAMES, 2):
-        row = counts[f"{first}/{second}"] = {}
-        for kind in KINDS:
-            there = {key[kind] for key in keys[first]} - {None}
-            here = [key[kind] for key in keys[second] if key[kind] is not None]
-            row[kind] = None if kind == "speaker" and not (there and here) else sum(key in there for key in here)
+    for first, second in combinations(split.parts().items(), 2):
+        found = found_in(first[1], second[1])
+        counts[f"{first[0]}/{second[0]}"] = {
+            kind: None if places is None else len(places) for kind, places in found.items()
+        }
     return counts
 
 
-def _keys(utterance: Utterance, audio: dict[str, str | None]) -> dict[str, str | None]:
-    """What two clips have in common, if they have; None equals nothing."""
-    return {
-        "id": utterance.id,
-        "audio": audio.get(utterance.audio_filepath),
-        "sentence": sentence_key(utterance.text),
-        "speaker": utterance.speaker or None,
-    }
+def found_in(there: list[Utterance], here: list[Utterance]) -> dict[str, list[int] | None]:
+    """Places in `here` of clips that `there` holds too, by each of KINDS; None where nobody knows."""
+    found: dict[str, list[int] | None] = {}
+    for kind, key in KINDS.items():
+        known = {key(utterance) for utterance in there} - {None}
+        keys = [key(utterance) for utterance in here]
+        unknown = kind in ("audio", "speaker") and not (known and any(keys))
+        found[kind] = None if unknown else [place for place, one in enumerate(keys) if one in known]
+    return found
 
 
-def _audio_checksums(split: Split) -> dict[str, str | None]:
-    """SHA-256 of each audio file that may lie in two splits, by its path; None where it cannot be read.
-
-    The same bytes last equally long, so a file is read only where a clip of another split has its duration; names of one
-    file are read once.
-    """
-    lasting = defaultdict(set)
-    for name, part in split.parts().items():
-        for utterance in part:
-            lasting[utterance.duration].add(name)
-    paths = {
-        utterance.audio_filepath
-        for part in split.parts().values()
-        for utterance in part
-        if len(lasting[utterance.duration]) > 1
-    }
-    names = defaultdict(list)
-    for path in sorted(paths):
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):
-            continue
-        names[status.st_dev, status.st_ino].append(path)
-    with ThreadPoolExecutor(8) as pool:  # a hash leaves Python to the others, and so does a slow disk
-        found = pool.map(_checksum, (paths[0] for paths in names.values()))
-        bar = tqdm(found, "comparing audio", len(names), unit=" clips", delay=2)
-        return {path: digest for paths, digest in zip(names.values(), bar, strict=True) for path in paths}
-
-
-def _checksum(path: str) -> str | None:
-    try:
-        return file_checksum(Path(path))
-    except OSError:
-        return None
-
-
-def printed_split(split: Split, overlap: dict[str, dict[str, int | None]]) -> str:
-    """What script 2 prints: the notes, the size of each split, what two of them share, and a warning where they must not."""
+def printed_split(split: Split) -> str:
+    """The notes, and the size of each split."""
     lines = [*split.notes, f"{'split · 분할':<21}{'clips':>8}{'hours':>10}{'speakers':>10}"]
     for name, part in split.parts().items():
         hours = sum(utterance.duration for utterance in part) / 3600
         speakers = {utterance.speaker for utterance in part if utterance.speaker}
         lines.append(f"  {name:<21}{len(part):>8,}{hours:>10.2f}{_known(len(speakers) or None):>10}")
-    lines.append("overlap · 겹침: clips of the second split that are also in the first, by")
+    return "\n".join(lines)
+
+
+def printed_overlap(overlap: dict[str, dict[str, int | None]]) -> str:
+    """What two splits share, and a warning where they must not."""
+    lines = ["overlap · 겹침: clips of the second split that are also in the first, by"]
     lines.append(f"{'':<21}" + "".join(f"{kind:>10}" for kind in KINDS))
     for pair, counts in overlap.items():
         lines.append(f"  {pair:<19}" + "".join(f"{_known(counts[kind]):>10}" for kind in KINDS))

@@ -1,0 +1,82 @@
+"""Files of results, ours or another system's, made an evaluation again: all numbers without a model or a GPU."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .decoding import Hypothesis
+from .errors import DataError
+from .evaluation import Evaluation
+from .guard import Seen
+from .manifest import Utterance, content_checksum
+from .metrics import normalised
+
+
+def rescored(path: Path, corpus: str) -> Evaluation:
+    """The evaluation that a file of results holds, ours or another system's: JSON lines with `text` and `pred_text`.
+
+    What only the model can tell is taken from the .json of the same name beside it, if that is of the same clips. Raises
+    DataError that names the file and line.
+    """
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} is missing. --rescore wants a file of results, such as results/korean.jsonl."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no file of results: its bytes are not UTF-8 (byte {error.start}).") from None
+    pairs = [_result(line, f"{path}, line {number}", number) for number, line in enumerate(lines, 1)]
+    if not pairs:
+        raise DataError(f"{path} holds no result.")
+    utterances, hypotheses = (list(part) for part in zip(*pairs, strict=True))
+    facts, seen = _facts_beside(path, utterances)
+    return Evaluation(
+        corpus=corpus,
+        model=facts.get("model") or path.stem,
+        manifest=facts.get("manifest") or str(path),
+        utterances=utterances,
+        hypotheses=hypotheses,
+        seen=seen,
+        facts=facts,
+        notes=(f"scored again from {path.name}",),
+        warning=facts.get("warning"),
+    )
+
+
+def _result(line: str, place: str, number: int) -> tuple[Utterance, Hypothesis]:
+    try:
+        row = json.loads(line)
+        text, hypothesis = row["text"], row["pred_text"] or ""
+        if not isinstance(text, str) or not isinstance(hypothesis, str):
+            raise TypeError
+        known = {key: None if row.get(key) is None else str(row[key])
+                 for key in ("speaker", "theme", "gender", "age", "residence", "quality", "first_language", "topik_level",
+                             "country", "task")}  # fmt: skip
+        audio = str(row.get("audio_filepath") or "")
+        utterance = Utterance(
+            id=str(row.get("id") or audio or number),
+            audio_filepath=audio,
+            duration=float(row.get("duration") or 0),
+            text=normalised(text),
+            **known,
+        )
+        confidence = row.get("confidence")
+        return utterance, Hypothesis(
+            normalised(hypothesis), row.get("problem"), None if confidence is None else float(confidence)
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise DataError(f"{place}: no result. Each line is a JSON object with `text` and `pred_text`.") from None
+
+
+def _facts_beside(path: Path, utterances: list[Utterance]) -> tuple[dict[str, Any], Seen]:
+    """What results/korean.json tells of the model that wrote results/korean.jsonl, if both are of the same clips."""
+    unknown = Seen(dict.fromkeys(("id", "audio", "sentence", "speaker")), len(utterances))
+    try:
+        summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if summary["checksums"]["clips"] != content_checksum(utterances):
+            return {}, unknown
+        names = ("model", "manifest", "recipe", "decoding", "lowest_reachable_cer", "warning")
+        return {name: summary[name] for name in names} | {"weights_sha256": summary["checksums"]["weights"]}, unknown
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}, unknown
