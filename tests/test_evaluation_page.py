@@ -314,3 +314,22 @@ def test_a_table_names_its_columns_and_rows_and_a_chart_its_content(page):
     assert not re.search("<th(?! scope=)[ >]", page)
     assert page.count('role="img" aria-label="') == page.count("<svg ") == 3
     assert page.count("<html lang=") == 1
+
+
+def test_another_models_difference_is_told_with_its_verdict(summary, rows):
+    summary["compared_with"] = {
+        "model": "wav2vec2_korean_v3",
+        "differences": {
+            "cer": {"lower_by": 0.0081, "interval": [0.0022, 0.0143], "decided": True},
+            "wer": {"lower_by": -0.0312, "interval": [-0.0501, -0.0104], "decided": True},
+            "swer": {"lower_by": 0.0011, "interval": [-0.0031, 0.0055], "decided": False},
+        },
+    }
+    text = words(evaluation_page(summary, rows, [None] * len(rows)))
+    assert "the same draws 다른 모델보다 낮은 정도 : wav2vec2_korean_v3" in text
+    for told in (
+        "0.0081 0.0022–0.0143 lower",
+        "-0.0312 -0.0501–-0.0104 higher",
+        "0.0011 -0.0031–0.0055 too close to call",
+    ):
+        assert told in text, told
