@@ -1,10 +1,13 @@
 """The page of an evaluation in a real browser, as a reader opens it: from a file, with nothing else there."""
 
 import base64
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,11 +52,13 @@ def press(page, name):
 
 @pytest.fixture(scope="session")
 def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found and os.geteuid() == 0 and shutil.which("apt-get"):
-        for command in INSTALL:
-            subprocess.run(command, capture_output=True, timeout=600)
-        found = shutil.which(BROWSERS[0])
+    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of tests that run side by side, one installs and the others wait
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+            for command in INSTALL:
+                subprocess.run(command, capture_output=True, timeout=600)
+            found = shutil.which(BROWSERS[0])
     if not found:
         pytest.skip(
             f"NO BROWSER: none of {', '.join(BROWSERS)} is on the PATH, so the report page is NOT tested in one"
