@@ -17,6 +17,7 @@ def heard(reference, hypothesis):
         ("가다", "카타", {("onset", "ㄱ", "ㅋ"): 1, ("onset", "ㄷ", "ㅌ"): 1}),
         ("받아", "바다", {("coda", "ㄷ", ""): 1, ("onset", "ㅇ", "ㄷ"): 1}),
         ("바", "밥", {("coda", "", "ㅂ"): 1}),
+        ("가아", "간", {}),  # the last ㅏ is aligned to the coda ㄴ, which is no vowel
         ("가나", "가", {}),  # a whole syllable is missing: nothing was confused
         ("가", "⁇", {}),
         ("ㅋ", "ㅎ", {}),

@@ -223,6 +223,8 @@ def test_confidence_is_compared_with_how_often_a_character_is_right():
     too_sure = calibration(scored(pairs, confidences=[1.0, 1.0]))
     assert too_sure["error"] == pytest.approx(0.3)
     assert calibration(scored(pairs)) is None
+    left_out = calibration(scored([("가나다라", "가나")], confidences=[1.0]))  # what is written is right
+    assert left_out["bins"] == [{"confidence": 1.0, "accuracy": 1.0, "n_clips": 1, "n_characters": 2}]
 
 
 def test_many_clips_fall_into_ten_bins_that_hold_them_all():
