@@ -23,17 +23,21 @@ from dataclasses import asdict
 from pathlib import Path
 sys.path.insert(0, "model_tuning")
 from korean_asr import decoding
+from korean_asr.errors import exit_status
 from korean_asr.manifest import Utterance
 from korean_asr.model import load_recogniser
 from korean_asr.processes import join_processes, rank
 
-clips = [Utterance(**row) for row in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
-read, read_waveform = [], decoding.read_waveform
-decoding.read_waveform = lambda path: read.append(str(path)) or read_waveform(path)
-join_processes()
-result = decoding.decoded_by_all(load_recogniser("data/demo/base_model"), clips)
-output = Path(sys.argv[2]) / f"{rank()}.json"
-output.write_text(json.dumps(asdict(result) | {"read": read}, ensure_ascii=False), encoding="utf-8")
+def main():
+    clips = [Utterance(**row) for row in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
+    read, read_waveform = [], decoding.read_waveform
+    decoding.read_waveform = lambda path: read.append(str(path)) or read_waveform(path)
+    join_processes()
+    result = decoding.decoded_by_all(load_recogniser("data/demo/base_model"), clips)
+    output = Path(sys.argv[2]) / f"{rank()}.json"
+    output.write_text(json.dumps(asdict(result) | {"read": read}, ensure_ascii=False), encoding="utf-8")
+
+sys.exit(exit_status(main))  # takes leave of the other processes, as the scripts do
 """
 
 

@@ -15,7 +15,7 @@ ROWS = [
     {"files", "errors", "archives", "audio_index", "page_text", "alignment", "bootstrap", "options"},
     {"transcripts", "manifest", "splits", "audio", "vocabulary", "hub", "metrics", "recipes", "checks", "confusions"}
     | {"guard", "model_place"},
-    {"model", "batches", "decoding", "frames", "precision", "corpora", "processes", "checkpoints"}
+    {"model", "batches", "decoding", "encoder", "frames", "precision", "corpora", "processes", "checkpoints"}
     | {"preprocessing_page", "evaluation_page"},
     {"preprocessing", "training", "proofs", "evaluation", "results", "comparison", "report"},
 ]

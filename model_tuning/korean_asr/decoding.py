@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from .audio import SAMPLE_RATE, UnreadableAudio, read_waveform
 from .batches import MAX_BATCH_CLIPS, length_batches, normalised_waveform
+from .encoder import with_row_encoder
 from .frames import Frames, Passes, Piece, joined, pieces
 from .manifest import Utterance
 from .metrics import normalised
@@ -74,11 +75,15 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
     """
     started, model = time.monotonic(), recogniser.model
     refuse_unavailable(precision, model.device)
+    was_training = model.training
+    model.eval()
+    network = model
     if model.device.type == "cpu":
         _keep_freed_memory()
+        network = with_row_encoder(model)
     if model.config.feat_extract_norm == "group":
         max_batch_clips = 1  # such a model takes mean and variance over all samples, those of padding among them
-    passes = Passes(model, precision, max_batch_seconds or MAX_BATCH_SECONDS[model.device.type], max_batch_clips)
+    passes = Passes(network, precision, max_batch_seconds or MAX_BATCH_SECONDS[model.device.type], max_batch_clips)
     texts, blank_id = token_texts(recogniser.tokenizer), model.config.pad_token_id
 
     def hypotheses_of(places: list[int]) -> list[Hypothesis]:
@@ -91,8 +96,6 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
     plan = length_batches([utterance.duration for utterance in utterances], passes.max_seconds, max_batch_clips)
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     n_samples: list[int] = []
-    was_training = model.training
-    model.eval()
     with tqdm(total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None) as bar:
         for places, made in zip(plan, _by_threads(hypotheses_of, plan, model.device), strict=True):
             for place, hypothesis in zip(places, made, strict=True):
