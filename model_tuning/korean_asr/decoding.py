@@ -25,7 +25,7 @@ from .vocabulary import token_texts
 
 # Of padded audio. CPU: measured by a model of 94 M parameters on clips of 1 to 12 s, seconds of audio a second of one core:
 # 5.3, 4.9, 4.6 in batches of 8, 16, 32 s (bf16: 9.1, 8.9, 8.6). Larger ones leave the cache, and clips of like length are
-# fewer. One clip at a time: 5.3 (9.3), and 10 % less where clips have 2 s. GPU: not measured; small enough for 24 GB.
+# fewer. One clip at a time: 5.3 (9.3), and 10 % less where clips have 2 s. GPU: not measured; halved where memory is short.
 MAX_BATCH_SECONDS = {"cpu": 8.0, "cuda": 120.0}
 GPU_READERS = 4  # threads; one of them at a time has the GPU
 NOT_FINITE, OUT_OF_MEMORY = "logits are no finite numbers", "out of memory"

@@ -16,7 +16,7 @@ MAX_WHOLE_S = 60.0  # beyond it in windows: attention takes time and memory by t
 FRAME_SAMPLES = int(np.prod([stride for _, stride in ENCODER_LAYERS]))  # 320: 20 ms
 # Windows of 20 s, the longest clips of training: 14 s that count, and up to 3 s on either side that are only heard. Measured
 # on six clips of 75 s made of the demo's speech, against the texts of their short clips one by one, 2,976 characters: windows
-# of 40, 30 and 20 s give 353, 342 and 331 errors, all 75 s at once 383. A model is at home in lengths that it was trained on.
+# of 50, 30 and 20 s give 353, 342 and 331 errors, all 75 s at once 383. A model is at home in lengths that it was trained on.
 WINDOW_FRAMES, CONTEXT_FRAMES = 700, 150
 NO_MEMORY_MESSAGES = ("not enough memory", "can't allocate memory")  # of torch's CPU allocator, a bare RuntimeError
 
