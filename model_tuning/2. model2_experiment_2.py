@@ -11,7 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from korean_asr import checkpoints, checks, proofs, recipes, training
+from korean_asr import checkpoints, checks, guard, proofs, recipes, training
 from korean_asr.errors import exit_status
 from korean_asr.files import file_checksum, write_json, write_json_lines
 from korean_asr.manifest import read_manifest
@@ -74,7 +74,8 @@ def main() -> None:
         say("\n".join(checks.printed_checks(found, limit=None if arguments.check else 3)))
         split = split.with_sounds(found.sounds)
         overlap = overlaps(split)
-        say(printed_overlap(overlap))
+        earlier = guard.trained_on(arguments.base_model) or []
+        say("\n".join([printed_overlap(overlap), *guard.printed_earlier(arguments.base_model, earlier, split.test)]))
         needed = checks.disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
         written_over = 0 if arguments.fresh else checkpoints.bytes_on_disk(arguments.checkpoints)
         say(checks.refuse_full_disk(arguments.checkpoints, needed, written_over))
@@ -84,7 +85,9 @@ def main() -> None:
         step_0 = proofs.step_0(arguments.base_model, recogniser, recipe.head, proofs.sample(split.validation))
         say(proofs.printed_step_0(step_0))
         if not arguments.check:
-            notes = checkpoints.open_experiment(output, arguments.checkpoints, identity, split, arguments.fresh)
+            notes = checkpoints.open_experiment(
+                output, arguments.checkpoints, identity, split, arguments.fresh, earlier
+            )
             checkpoint, half_written = checkpoints.last_complete_checkpoint(arguments.checkpoints)
             finished = checkpoints.is_finished(output)
             notes += [f"{path} is only half written, so it is not used." for path in half_written]

@@ -58,8 +58,8 @@ def main() -> None:
         models, arguments.manifest, utterances, "foreign", notes, arguments.precision, arguments.allow_overlap
     )
     if is_first():
-        for evaluation in evaluations:
-            evaluation.facts["gap_to_korean"] = gap_to_korean(evaluation, results)
+        for model, evaluation in zip(models, evaluations, strict=True):
+            evaluation.facts["gap_to_korean"] = gap_to_korean(evaluation, [results, results_folder([model])])
         show(evaluations, results, owner(models), arguments.embed_audio)
 
 

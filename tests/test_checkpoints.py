@@ -203,3 +203,14 @@ def test_folders_that_cannot_be_set_aside_or_told_apart_are_wrong_usage(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=told.replace(".", r"\.")):
         refuse_another_experiment(Path(output), Path(checkpoints), identity)
+
+
+def test_the_split_lies_beside_the_checkpoints_too_with_what_the_base_was_trained_on(
+    identity, split, utterances, tmp_path
+):
+    open_experiment(tmp_path / "model", tmp_path / "ck", identity, split, earlier=utterances[:2])
+    names = {"train.jsonl", "validation.jsonl", "test.jsonl", "earlier.jsonl"}
+    for folder in ("model", "ck"):
+        assert {path.name for path in (tmp_path / folder / "split").iterdir()} == names
+    open_experiment(tmp_path / "new", tmp_path / "new_ck", identity, split)
+    assert not (tmp_path / "new" / "split" / "earlier.jsonl").exists()

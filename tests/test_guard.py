@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from korean_asr.errors import DataError
-from korean_asr.guard import refuse_seen, seen_in_training
+from korean_asr.guard import printed_earlier, refuse_seen, seen_in_training, trained_on
 from korean_asr.manifest import write_manifest
 
 
@@ -105,3 +105,23 @@ def test_a_silent_clip_is_no_copy_of_a_silent_clip(model, utterances, tmp_path):
     )
     write_manifest(tmp_path / "model" / "split" / "train.jsonl", [*utterances[:8], one])
     assert seen_in_training(model, [two, utterances[9]]).counts["audio"] == 0
+
+
+def test_a_checkpoint_has_seen_what_the_folder_that_it_lies_in_says(model, utterances, tmp_path):
+    (tmp_path / "model" / "checkpoint-8").mkdir()
+    assert "(1 by id, 1 by audio)" in told(str(tmp_path / "model" / "checkpoint-8"), utterances[7:])
+    (tmp_path / "model" / "other").mkdir()  # no checkpoint
+    assert seen_in_training(str(tmp_path / "model" / "other"), utterances).counts["id"] is None
+
+
+def test_a_model_has_seen_what_its_base_was_trained_on(model, utterances, tmp_path):
+    write_manifest(tmp_path / "model" / "split" / "earlier.jsonl", utterances[10:11])
+    assert "1 of 3 clips" in told(model, utterances[9:])
+    assert [clip.id for clip in trained_on(model)] == [f"clip_{n:02}" for n in (*range(8), 10)]
+    assert trained_on(str(tmp_path)) is None
+
+
+def test_script_2_warns_of_test_clips_that_the_base_was_trained_on(utterances):
+    lines = printed_earlier("base", utterances[:3], utterances[2:])
+    assert len(lines) == 1 and "1 of 10 clips are in the training data of base" in lines[0]
+    assert printed_earlier("base", [], utterances) == []

@@ -300,6 +300,9 @@ def test_script_3_refuses_clips_of_the_training_split(trained):
     model, _ = trained
     printed = run(command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1)
     assert "192 of 192 clips are in the training data" in printed and "--allow-overlap" in printed
+    checkpoint = model.parent / "checkpoints" / "checkpoint-8"
+    printed = run(command(3, "--model", checkpoint, "--manifest", model / "split" / "train.jsonl"), status=1)
+    assert "192 of 192 clips are in the training data" in printed
     assert "Traceback" not in printed
 
 
@@ -348,7 +351,7 @@ def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(trained, proc
     model, _ = trained
     run(command(3, "--model", model))
     printed = run(command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "8"))
-    gap = json_of(model / "results" / "foreign.json")["gap_to_korean"]["cer_no_space"]
+    gap = json_of(model / "results" / "foreign.json")["gap_to_korean"]["scores"]["cer_no_space"]
     assert gap["korean"] == json_of(model / "results" / "korean.json")["scores"]["cer_no_space"]["rate"]
     assert "gap to Korean speakers" in printed
 

@@ -78,9 +78,12 @@ def test_learners_have_raw_and_fair_scores_and_what_a_listener_hears():
 
 def test_the_gap_to_korean_speakers_is_printed_where_it_is_known():
     evaluation = scored([("가나", "가다")])
+    assert "gap to Korean speakers: unknown. Run script 3" in printed_report(scored([("가나", "가다")]))
     evaluation.facts["gap_to_korean"] = {
-        "cer_no_space": {"korean": 0.1, "foreign": 0.5, "difference": 0.4, "interval": [0.3, 0.45]}
+        "korean": {"manifest": "test.jsonl", "n_clips": 24},
+        "scores": {"cer_no_space": {"korean": 0.1, "foreign": 0.5, "difference": 0.4, "interval": [0.3, 0.45]}},
     }
+    assert "Korean: 24 clips of test.jsonl" in printed_report(evaluation)
     assert "0.1000   0.5000  +0.4000  0.3000–0.4500" in printed_report(evaluation)
 
 

@@ -114,10 +114,69 @@ def test_models_on_other_clips_cannot_be_compared():
 def test_the_gap_to_native_speech_is_that_of_the_same_weights(tmp_path):
     native = scored([(text, text[:-1] + "힣") for text in TEXTS], weights="w")
     learners = scored([(text, "힣힣" + text[2:]) for text in TEXTS], corpus="foreign", weights="w")
-    assert gap_to_korean(learners, tmp_path) is None
+    assert gap_to_korean(learners, [tmp_path]) is None
     write_results([native], tmp_path)
-    gap = gap_to_korean(learners, tmp_path)["cer_no_space"]
+    found = gap_to_korean(learners, [tmp_path / "nowhere", tmp_path])
+    assert found["korean"] == {"manifest": "m.jsonl", "n_clips": 40}
+    gap = found["scores"]["cer_no_space"]
     assert gap["difference"] == pytest.approx(gap["foreign"] - gap["korean"], abs=2e-6)
     assert gap["interval"][0] < gap["difference"] < gap["interval"][1]
     other = dataclasses.replace(learners, facts={"weights_sha256": "another"})
-    assert gap_to_korean(other, tmp_path) is None
+    assert gap_to_korean(other, [tmp_path]) is None
+    unknown = dataclasses.replace(learners, facts={})
+    assert gap_to_korean(unknown, [tmp_path]) is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"rule": "ko-0"}, {"warning": "2 of 3 clips are in the training data"}, {"corpus": "foreign"}]
+)
+def test_native_results_of_another_rule_or_of_training_clips_give_no_gap(tmp_path, change):
+    write_results([scored([(text, text) for text in TEXTS], weights="w")], tmp_path)
+    path = tmp_path / "korean.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    learners = scored([(text, text) for text in TEXTS], corpus="foreign", weights="w")
+    assert gap_to_korean(learners, [tmp_path]) is None
+
+
+def test_native_results_of_two_runs_give_no_gap(tmp_path):
+    write_results([scored([(text, text) for text in TEXTS], weights="w")], tmp_path)
+    lines = (tmp_path / "korean.jsonl").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "korean.jsonl").write_text("\n".join(lines[1:]), encoding="utf-8")  # of an earlier run, say
+    assert gap_to_korean(scored([(t, t) for t in TEXTS], corpus="foreign", weights="w"), [tmp_path]) is None
+
+
+def test_the_gaps_two_samples_are_drawn_apart(tmp_path):
+    """One text for both: paired draws would give a gap of exactly nothing each time."""
+    pairs = [(t, t if n % 2 else t[:-1] + "힣") for n, t in enumerate(TEXTS)]
+    write_results([scored(pairs, weights="w")], tmp_path)
+    gap = gap_to_korean(scored(pairs, corpus="foreign", weights="w"), [tmp_path])["scores"]["cer_no_space"]
+    assert gap["difference"] == 0.0 and gap["interval"][0] < 0 < gap["interval"][1]
+
+
+def with_facts(evaluation, **lists):
+    """The same evaluation with a value of its own for each clip."""
+    clips = [
+        dataclasses.replace(clip, **{key: values[n] for key, values in lists.items()})
+        for n, clip in enumerate(evaluation.utterances)
+    ]
+    return dataclasses.replace(evaluation, utterances=clips)
+
+
+def test_a_file_that_knows_no_speakers_meets_the_draws_of_one_that_does():
+    texts, speakers = TEXTS * 2, [f"s{n % 25}" for n in range(80)]
+    ours = scored([(t, t if n % 3 else t[:-1] + "힣") for n, t in enumerate(texts)], "ours")
+    theirs = scored([(t, t if n % 5 else t[:-1] + "힣") for n, t in enumerate(texts)], "theirs")
+    knows = with_facts(ours, speaker=speakers)
+    both = differences(knows, with_facts(theirs, speaker=speakers))
+    assert differences(knows, theirs) == both
+    other_way = differences(theirs, knows)["cer"]
+    assert other_way["lower_by"] == -both["cer"]["lower_by"]
+    assert other_way["interval"] == pytest.approx([-bound for bound in both["cer"]["interval"][::-1]], abs=1e-6)
+
+
+def test_clips_of_other_ids_are_other_clips_though_their_texts_are_equal(tmp_path):
+    one = scored([(t, t) for t in TEXTS])
+    with pytest.raises(DataError, match="not scored on the same clips"):
+        differences(one, with_facts(one, id=[f"z{n}" for n in range(40)]))
+    without_ids = with_facts(one, id=[str(n + 1) for n in range(40)])
+    assert differences(one, without_ids)["cer"]["lower_by"] == 0.0

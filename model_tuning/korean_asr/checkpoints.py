@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import torch
 
 from .errors import DataError, UsageError, writing_into
 from .files import write_json
-from .manifest import content_checksum, write_manifest
+from .guard import EARLIER_FILE
+from .manifest import Utterance, content_checksum, write_manifest
 from .model import SEVEN_FILES, Recogniser, Wav2Vec2ForCTC, save_recogniser
 from .recipes import Recipe
 from .splits import Split
@@ -119,17 +121,23 @@ def refuse_another_experiment(
 
 
 def open_experiment(
-    output: Path, checkpoints: Path, identity: dict[str, Any], split: Split, fresh: bool = False
-) -> list[str]:
+    output: Path, checkpoints: Path, identity: dict[str, Any], split: Split, fresh: bool = False,
+    earlier: Sequence[Utterance] = (),
+) -> list[str]:  # fmt: skip
     """Claim both folders for this experiment and write the split; returns what was said about folders set aside.
 
-    Raises DataError where they hold another experiment.
+    The split lies in both, so that scripts 3 and 4 know what a checkpoint was trained on as well; earlier: what the base model
+    was trained on. Raises DataError where they hold another experiment.
     """
     held = refuse_another_experiment(output, checkpoints, identity, fresh)
     held.sort(key=lambda folder: len(folder.resolve().parts), reverse=True)  # one that lies in the other goes first
     notes = [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in held if fresh]
-    for name, part in split.parts().items():
-        write_manifest(output / "split" / f"{name}.jsonl", part)
+    parts = {f"{name}.jsonl": part for name, part in split.parts().items()} | (
+        {EARLIER_FILE: list(earlier)} if earlier else {}
+    )
+    for folder in (output, checkpoints):
+        for name, part in parts.items():
+            write_manifest(folder / "split" / name, part)
     write_json(checkpoints / RUN_FILE, identity)
     if not (output / EXPERIMENT_FILE).exists():  # the claim; the whole record takes its place at the end
         write_json(output / EXPERIMENT_FILE, identity)

@@ -11,6 +11,7 @@ from .errors import SharedError
 from .manifest import Utterance, read_manifest
 from .splits import KINDS, found_in
 
+EARLIER_FILE = "earlier.jsonl"  # in split/: what the base model was trained on, where that is known
 NEVER = ("id", "audio")  # such a clip is refused; a sentence or a speaker of training is told
 
 
@@ -40,22 +41,54 @@ class Seen:
 
 
 def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
-    """Compare clips with what the model of this folder was trained on, its split/train.jsonl.
+    """Compare clips with what the model of this folder was trained on; a model without a split has seen nobody knows what.
 
-    The sound of a training clip is known by the checksum that script 2 wrote, or else by its file, if that is still there; the
-    sound of the clips to be scored always by their files. A model without a split has seen nobody knows what.
+    The sound of the clips to be scored is taken from their files, whatever their manifest says.
     """
-    split = Path(source) / "split"
-    if not (split / "train.jsonl").is_file():
+    trained = trained_on(source)
+    if trained is None:
         return Seen(dict.fromkeys(KINDS), len(utterances))
-    trained = read_manifest(split / "train.jsonl")
-    unknown = [place for place, clip in enumerate(trained) if not clip.audio_sha256]
-    for place, sound in zip(unknown, _sounds([trained[place] for place in unknown]), strict=True):
-        trained[place] = replace(trained[place], audio_sha256=sound)
     clips = [replace(clip, audio_sha256=sound) for clip, sound in zip(utterances, _sounds(utterances), strict=True)]
-    validation = split / "validation.jsonl"
+    validation = _split_folder(source) / "validation.jsonl"
     chosen_by = {clip.id for clip in read_manifest(validation)} if validation.is_file() else set()
     return Seen(found_in(trained, clips), len(clips), sum(clip.id in chosen_by for clip in clips))
+
+
+def trained_on(source: str) -> list[Utterance] | None:
+    """The training clips of a model, and those of the model that it was fine-tuned from; None where nobody knows.
+
+    A model folder has its split, a checkpoint that of the folder that it lies in. A clip's sound is known by the checksum that
+    script 2 wrote, or else by its file, if that is still there.
+    """
+    folder = _split_folder(source)
+    if folder is None:
+        return None
+    clips = [
+        clip
+        for name in ("train.jsonl", EARLIER_FILE)
+        if (folder / name).is_file()
+        for clip in read_manifest(folder / name)
+    ]
+    unknown = [place for place, clip in enumerate(clips) if not clip.audio_sha256]
+    for place, sound in zip(unknown, _sounds([clips[place] for place in unknown]), strict=True):
+        clips[place] = replace(clips[place], audio_sha256=sound)
+    return clips
+
+
+def _split_folder(source: str) -> Path | None:
+    folders = [Path(source) / "split"]
+    if Path(source).resolve().name.startswith("checkpoint-"):
+        folders.append(Path(source).resolve().parent / "split")
+    return next((folder for folder in folders if (folder / "train.jsonl").is_file()), None)
+
+
+def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) -> list[str]:
+    """A warning where the base model was trained on clips of the test split, which script 3 will refuse."""
+    seen = Seen(found_in(earlier, test), len(test))
+    warning = seen.warning(base)
+    return (
+        [f"test split: {warning}: script 3 will refuse them. · 기본 모델이 이미 학습한 음성입니다."] if warning else []
+    )
 
 
 def _sounds(utterances: list[Utterance]) -> list[str | None]:

@@ -82,7 +82,6 @@ def printed_report(evaluation: Evaluation) -> str:
     ]
     if evaluation.corpus == "foreign":
         lines += ["", *_fair_lines(scores)]
-    if summary.get("gap_to_korean"):
         lines += ["", *_gap_lines(summary["gap_to_korean"])]
     for key, parts in summary["groups"].items():
         lines += ["", *_slice_lines(SLICE_TITLES[key], parts)]
@@ -145,10 +144,16 @@ def _fair_lines(scores: dict[str, Any]) -> list[str]:
     ]
 
 
-def _gap_lines(gaps: dict[str, dict[str, Any]]) -> list[str]:
+def _gap_lines(gap: dict[str, Any] | None) -> list[str]:
+    if not gap:
+        return [
+            "gap to Korean speakers: unknown. Run script 3 on this model first. · 3번을 먼저 실행하면 차이를 보여 줍니다"
+        ]
+    korean, gaps = gap["korean"], gap["scores"]
     lines = [
         f"{'gap to Korean speakers · 한국어 화자와의 차이':<36}{'Korean':>8}{'foreign':>9}{'gap':>9}  95 % interval"
     ]
+    lines.append(f"  Korean: {korean['n_clips']:,} clips of {korean['manifest']}")
     for name, gap in gaps.items():
         numbers = f"{gap['korean']:>8.4f}{gap['foreign']:>9.4f}{gap['difference']:>+9.4f}"
         lines.append(f"{SCORE_TITLES[name]:<36}{numbers}  {_bounds(gap['interval'])}")
