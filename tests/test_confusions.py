@@ -63,7 +63,7 @@ def test_each_first_language_has_its_most_frequent_first_with_three_clips():
         clip("x", "서울"),
     ]
     texts = ["소울 소울", "소울 서울", "소울 서울", "소울 서울", "서울 파다", "소울"]
-    found = confusions(clips, texts)
+    found = confusions(clips, [(each.text, text) for each, text in zip(clips, texts, strict=True)])
     assert list(found) == ["all", "베트남어", "영어"]
     assert found["베트남어"]["nucleus"] == [
         {"reference": "ㅓ", "hypothesis": "ㅗ", "n": 5, "of": 8, "kind": None, "clips": ["v0", "v1", "v2"]}

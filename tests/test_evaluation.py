@@ -14,11 +14,12 @@ from korean_asr.evaluation import (
     evaluate,
     slices,
     spread_sample,
-    without_tags,
 )
 from korean_asr.guard import Seen
 from korean_asr.manifest import Utterance, write_manifest
 from korean_asr.metrics import utterance_counts
+from korean_asr.report import printed_report
+from korean_asr.transcripts import without_tags
 
 UNKNOWN = dict.fromkeys(("id", "audio", "sentence", "speaker"))
 
@@ -196,15 +197,22 @@ def test_speakers_are_resampled_where_twenty_are_known():
     [
         ("저는 un/ 음/ 매운 음식이 좋아요 sn/", "저는 음 매운 음식이 좋아요"),
         ("버스를 타+ 타고", "버스를 타 타고"),
+        ("(NO:) 네 (FP:어) 맞아요 @웃음", "네 어 맞아요"),
+        # What is no tag is text, and stays on both sides.
         ("이미 깨끗한 말.", "이미 깨끗한 말."),
-        ("(닫히지 않은 괄호", "(닫히지 않은 괄호"),  # rejected by script 1: it stays as it is
+        ("10~20 개", "10~20 개"),
+        ("온도는 3℃ 이다", "온도는 3℃ 이다"),
+        ("B: 안녕하세요 A: 네", "B: 안녕하세요 A: 네"),
+        ("(닫히지 않은 괄호 #", "(닫히지 않은 괄호 #"),
     ],
 )
 def test_tags_of_a_learners_label_count_in_the_raw_scores_alone(label, text):
     assert without_tags(label) == text
-    counts = scored([(label, text)], "foreign").per_utterance[0]
-    assert counts["cer_no_space"].errors == 0
-    assert counts["cer"] == utterance_counts(label, text)["cer"]
+    evaluation = scored([(label, text), (label, label)], "foreign")
+    for counts in evaluation.per_utterance:
+        assert counts["cer_no_space"].errors == counts["jamo"].errors == counts["swer"].errors == 0
+    assert evaluation.per_utterance[0]["cer"] == utterance_counts(label, text)["cer"]
+    assert not any(evaluation.summary["confusions"]["all"].values())
 
 
 def test_a_native_label_is_scored_as_it_stands():
@@ -250,5 +258,8 @@ def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(tiny_base
     evaluation = evaluate([str(tiny_base)], tmp_path / "x.jsonl", clips, "korean")[0]
     problems = {u.id: h.problem for u, h in zip(evaluation.utterances, evaluation.hypotheses, strict=True) if h.problem}
     assert problems == {"nan": "audio unreadable", "short": "audio too short"}
+    assert evaluation.summary["n_silent"] == 1
+    assert [row["id"] for row in evaluation.rows(tmp_path) if row.get("is_silent")] == ["silent"]
+    assert "Unreadable: 2  Silent: 1" in printed_report(evaluation)
     assert evaluation.summary["n_clips"] == 6
     assert evaluation.totals["cer"].reference_length == sum(len(clip.text) for clip in clips)

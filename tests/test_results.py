@@ -52,6 +52,10 @@ def test_facts_of_another_manifest_are_not_taken(evaluation, tmp_path):
         ('{"text": "가", "pred_text": "나"}\n[1]', "line 2: no result"),
         ('{"text": 3, "pred_text": "나"}', "line 1: no result"),
         ('{"text": "가", "pred_text": "나", "duration": "long"}', "line 1: no result"),
+        ('{"text": "가", "pred_text": "나", "duration": 1' + "0" * 400 + "}", "line 1: no result"),
+        ('{"text": "가", "pred_text": "나", "duration": NaN}', "line 1: no result"),
+        ('{"text": "가", "pred_text": "나", "duration": -1}', "line 1: no result"),
+        (r'{"text": "가", "pred_text": "나", "audio_filepath": "\ud800.wav"}', "line 1: no result"),
         (b"\xff\xfe", "its bytes are not UTF-8"),
     ],
 )
@@ -180,3 +184,39 @@ def test_clips_of_other_ids_are_other_clips_though_their_texts_are_equal(tmp_pat
         differences(one, with_facts(one, id=[f"z{n}" for n in range(40)]))
     without_ids = with_facts(one, id=[str(n + 1) for n in range(40)])
     assert differences(one, without_ids)["cer"]["lower_by"] == 0.0
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"problem": ["x"]},
+        {"problem": {"x": 1}},
+        {"problem": 5},
+        {"confidence": float("nan")},
+        {"confidence": "sure"},
+        {"confidence": 7},
+    ],
+)
+def test_odd_values_of_another_system_stop_nothing(tmp_path, values):
+    (tmp_path / "theirs.jsonl").write_text(json.dumps({"text": "가", "pred_text": "나", **values}), encoding="utf-8")
+    evaluation = rescored(tmp_path / "theirs.jsonl", "korean")
+    write_results([evaluation], tmp_path / "out")
+    assert evaluation.hypotheses[0].confidence is None
+    json.loads((tmp_path / "out" / "korean.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+
+
+def test_what_a_run_knew_of_training_is_carried_over_and_audio_is_found_from_elsewhere(tiny_base, utterances, tmp_path):
+    seen = Seen({"id": [], "audio": [], "sentence": [1], "speaker": None}, 12)
+    first = dataclasses.replace(
+        evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean", ("a note",))[0], seen=seen
+    )
+    write_results([first], tmp_path / "results")
+    again = rescored(tmp_path / "results" / "korean.jsonl", "korean")
+    for key in ("seen_in_training", "without_seen"):
+        assert again.summary[key] == first.summary[key], key
+    assert again.summary["notes"] == ["a note", "scored again from korean.jsonl"]
+    rows = (tmp_path / "results" / "korean.jsonl").read_text(encoding="utf-8").splitlines()
+    relative = [json.loads(row) | {"audio_filepath": f"../clip_{n:02}.wav"} for n, row in enumerate(rows)]
+    (tmp_path / "results" / "korean.jsonl").write_text("\n".join(map(json.dumps, relative)), encoding="utf-8")
+    write_results([rescored(tmp_path / "results" / "korean.jsonl", "korean")], tmp_path / "far" / "away")
+    assert "../../clip_03.wav" in (tmp_path / "far" / "away" / "korean.html").read_text(encoding="utf-8")

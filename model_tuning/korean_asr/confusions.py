@@ -56,17 +56,17 @@ def clip_confusions(reference: str, hypothesis: str) -> tuple[Counter, Counter]:
     return said, heard
 
 
-def confusions(utterances: list[Utterance], hypotheses: list[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def confusions(utterances: list[Utterance], pairs: list[tuple[str, str]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """`all` and each first language -> position -> confusions, the most frequent first, each with three clips.
 
-    A row: reference, hypothesis (letters, "" for a coda that is not there), n, of (how often the reference's letter was to be
-    heard), kind, clips (ids, those with the most of it first).
+    pairs: reference and hypothesis of each clip. A row: reference, hypothesis (letters, "" for a coda that is not there), n, of
+    (how often the reference's letter was to be heard), kind, clips (ids, those with the most of it first).
     """
     said: dict[str, Counter] = defaultdict(Counter)
     heard: dict[str, Counter] = defaultdict(Counter)
     clips: dict[str, dict[tuple, Counter]] = defaultdict(lambda: defaultdict(Counter))
-    for utterance, hypothesis in zip(utterances, hypotheses, strict=True):
-        its_said, its_heard = clip_confusions(utterance.text, hypothesis)
+    for utterance, pair in zip(utterances, pairs, strict=True):
+        its_said, its_heard = clip_confusions(*pair)
         for group in ("all", *filter(None, [utterance.first_language])):
             said[group] += its_said
             heard[group] += its_heard

@@ -42,6 +42,7 @@ class Hypothesis:
     text: str
     problem: str | None = None
     confidence: float | None = None
+    is_silent: bool = False  # one value throughout the clip: whatever was written, nobody said it
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +166,7 @@ class _Clip:
     n_samples: int
     pieces: list[Piece]
     problem: str | None = None
+    is_silent: bool = False
 
 
 def _read(utterance: Utterance, recogniser: Recogniser) -> _Clip:
@@ -172,7 +174,9 @@ def _read(utterance: Utterance, recogniser: Recogniser) -> _Clip:
         waveform = read_waveform(utterance.audio_filepath)
     except UnreadableAudio as problem:
         return _Clip(0, [], str(problem))
-    return _Clip(len(waveform), pieces(normalised_waveform(waveform, recogniser.feature_extractor)))
+    is_silent = bool((waveform == waveform[0]).all())
+    windows = pieces(normalised_waveform(waveform, recogniser.feature_extractor))
+    return _Clip(len(waveform), windows, is_silent=is_silent)
 
 
 def _hypothesis(clip: _Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]) -> Hypothesis:
@@ -184,7 +188,7 @@ def _hypothesis(clip: _Clip, windows: list[Frames | None], blank_id: int, texts:
     if frames.posteriors.isnan().any():
         return Hypothesis("", NOT_FINITE)
     text = greedy_text(frames.labels, blank_id, texts)
-    return Hypothesis(text, confidence=confidence(frames, blank_id, texts) if text else None)
+    return Hypothesis(text, None, confidence(frames, blank_id, texts) if text else None, clip.is_silent)
 
 
 def _by_threads(work: Callable[[Any], Any], batches: list[Any], device: torch.device) -> Iterator[Any]:

@@ -17,11 +17,11 @@ from .errors import SharedError
 from .guard import Seen, refuse_seen, seen_in_training
 from .hub import model_folder
 from .manifest import Utterance, content_checksum, manifest_rows
-from .metrics import RULE, Counts, HitCounts, corpus_counts, panel_counts
+from .metrics import RULE, Counts, HitCounts, corpus_counts, panel_counts, utterance_counts
 from .model import load_recogniser, versions
 from .model_place import recipe_of
 from .processes import from_first, is_first, join_processes, n_processes
-from .transcripts import Rejected, clean_transcript
+from .transcripts import without_tags
 from .vocabulary import outside_vocabulary, writable_characters
 
 SAMPLE_SEED = 42
@@ -49,15 +49,22 @@ class Evaluation:
     warning: str | None = None
 
     @cached_property
-    def per_utterance(self) -> list[dict[str, Counts]]:
-        """Counts of each clip. A learner's label with tags (un/, 음/) is scored by cer and wer as it is, else without them."""
+    def fair_pairs(self) -> list[tuple[str, str]]:
+        """Reference and hypothesis of each clip; of learners' without tags (un/, 음/), which their labels hold as they come."""
         pairs = [(u.text, h.text) for u, h in zip(self.utterances, self.hypotheses, strict=True)]
-        counts = [panel_counts(*pair) for pair in pairs]
-        if self.corpus == "foreign":
-            for place, (text, hypothesis) in enumerate(pairs):
-                if (spoken := without_tags(text)) != text:
-                    raw = {name: counts[place][name] for name in ("cer", "wer")}
-                    counts[place] = {**panel_counts(spoken, hypothesis), **raw}
+        if self.corpus != "foreign":
+            return pairs
+        return [(without_tags(text), without_tags(hypothesis)) for text, hypothesis in pairs]
+
+    @cached_property
+    def per_utterance(self) -> list[dict[str, Counts]]:
+        """Counts of each clip: cer and wer of the texts as they are, all other scores of fair_pairs."""
+        counts = [panel_counts(*pair) for pair in self.fair_pairs]
+        for place, pair in enumerate(self.fair_pairs):
+            texts = self.utterances[place].text, self.hypotheses[place].text
+            if texts != pair:
+                raw = utterance_counts(*texts)
+                counts[place] |= {name: raw[name] for name in ("cer", "wer")}
         return counts
 
     @cached_property
@@ -96,7 +103,6 @@ class Evaluation:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What korean.json and foreign.json hold."""
-        texts = [hypothesis.text for hypothesis in self.hypotheses]
         return {
             "warning": self.warning,
             "rule": RULE,
@@ -108,10 +114,12 @@ class Evaluation:
             "versions": versions(),
             "n_clips": len(self.utterances),
             "n_unreadable": self.n_unreadable,
+            "n_silent": sum(hypothesis.is_silent for hypothesis in self.hypotheses),
             "problems": dict(Counter(h.problem for h in self.hypotheses if h.problem)),
             "duration": round(sum(utterance.duration for utterance in self.utterances), 3),
-            "seen_in_training": self.seen.counts,
-            "without_seen": {
+            "seen_in_training": self.facts.get("seen_in_training") or self.seen.counts,
+            "without_seen": self.facts.get("without_seen")
+            or {
                 kind: self.part(sorted(set(range(len(self.utterances))) - set(places)))
                 for kind, places in self.seen.places.items()
                 if kind in ("sentence", "speaker") and places and len(places) < len(self.utterances)
@@ -124,7 +132,7 @@ class Evaluation:
                 key: {name: self.part(places) for name, places in parts.items()}
                 for key, parts in slices(self.utterances, self.corpus).items()
             },
-            "confusions": confusions(self.utterances, texts),
+            "confusions": confusions(self.utterances, self.fair_pairs),
             "calibration": calibration(self),
             "gap_to_korean": self.facts.get("gap_to_korean"),
             "notes": list(self.notes),
@@ -140,15 +148,9 @@ class Evaluation:
                 row["confidence"] = round(hypothesis.confidence, 6)
             if hypothesis.problem:
                 row["problem"] = hypothesis.problem
+            if hypothesis.is_silent:
+                row["is_silent"] = True
         return rows
-
-
-def without_tags(text: str) -> str:
-    """A learner's label without the tags of its transcriber; a label that script 1 has cleaned stays as it is."""
-    try:
-        return clean_transcript(text, repair=False)
-    except Rejected:
-        return text
 
 
 def score_rows(totals: dict[str, Counts], drawn: np.ndarray) -> dict[str, dict[str, Any]]:

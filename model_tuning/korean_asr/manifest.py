@@ -91,7 +91,7 @@ def _utterance(line: str, folder: Path, place: str) -> Utterance:
             text=normalised(row["text"]),
             **{key: None if row.get(key) is None else str(row[key]) for key in OPTIONAL_KEYS},
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise DataError(f"{place}: not a clip. Each line is a JSON object with {', '.join(REQUIRED_KEYS)}.") from None
 
 

@@ -72,7 +72,8 @@ def printed_report(evaluation: Evaluation) -> str:
         f"=== {TITLES[evaluation.corpus]} · {evaluation.model}{made_by} · rule {RULE} ===",
         f"Manifest: {evaluation.manifest}",
         *(f"Note: {note}" for note in evaluation.notes),
-        f"Clips: {summary['n_clips']:,}  Minutes: {summary['duration'] / 60:.1f}  Unreadable: {summary['n_unreadable']}",
+        f"Clips: {summary['n_clips']:,}  Minutes: {summary['duration'] / 60:.1f}  Unreadable: {summary['n_unreadable']}"
+        + (f"  Silent: {summary['n_silent']}" if summary["n_silent"] else ""),
         *(f"  {problem}: {n:,}, counted as all deletions" for problem, n in summary["problems"].items()),
         f"CER: {scores['cer']['rate']:.4f}",
         f"WER: {scores['wer']['rate']:.4f}",
@@ -124,7 +125,9 @@ def _seen_lines(summary: dict[str, Any]) -> list[str]:
     """What of the clips was in training, and the scores without them."""
     seen = summary["seen_in_training"]
     if all(n is None for n in seen.values()):
-        return ["seen in training: unknown, since this model has no split/train.jsonl · 학습 데이터를 알 수 없습니다"]
+        return [
+            "seen in training: unknown, since no split/train.jsonl of the model is known · 학습 데이터를 알 수 없습니다"
+        ]
     lines = [
         "seen in training · 학습과 겹침: "
         + ", ".join(f"{kind} {'unknown' if n is None else f'{n:,}'}" for kind, n in seen.items())

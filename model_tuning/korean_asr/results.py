@@ -1,6 +1,8 @@
 """Files of results, ours or another system's, made an evaluation again: all numbers without a model or a GPU."""
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from .errors import DataError
 from .evaluation import Evaluation
 from .guard import Seen
 from .manifest import Utterance, content_checksum
-from .metrics import normalised
+from .metrics import RULE, normalised
+from .splits import KINDS
 
 
 def rescored(path: Path, corpus: str) -> Evaluation:
@@ -26,25 +29,27 @@ def rescored(path: Path, corpus: str) -> Evaluation:
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no file of results: its bytes are not UTF-8 (byte {error.start}).") from None
-    pairs = [_result(line, f"{path}, line {number}", number) for number, line in enumerate(lines, 1)]
+    pairs = [
+        _result(line, path.resolve().parent, f"{path}, line {number}", number) for number, line in enumerate(lines, 1)
+    ]
     if not pairs:
         raise DataError(f"{path} holds no result.")
     utterances, hypotheses = (list(part) for part in zip(*pairs, strict=True))
-    facts, seen = _facts_beside(path, utterances)
+    facts = _facts_beside(path, utterances)
     return Evaluation(
         corpus=corpus,
         model=facts.get("model") or path.stem,
         manifest=facts.get("manifest") or str(path),
         utterances=utterances,
         hypotheses=hypotheses,
-        seen=seen,
+        seen=Seen(dict.fromkeys(KINDS), len(utterances)),
         facts=facts,
-        notes=(f"scored again from {path.name}",),
+        notes=(*facts.get("notes", ()), f"scored again from {path.name}"),
         warning=facts.get("warning"),
     )
 
 
-def _result(line: str, place: str, number: int) -> tuple[Utterance, Hypothesis]:
+def _result(line: str, folder: Path, place: str, number: int) -> tuple[Utterance, Hypothesis]:
     try:
         row = json.loads(line)
         text, hypothesis = row["text"], row["pred_text"] or ""
@@ -53,30 +58,39 @@ def _result(line: str, place: str, number: int) -> tuple[Utterance, Hypothesis]:
         known = {key: None if row.get(key) is None else str(row[key])
                  for key in ("speaker", "theme", "gender", "age", "residence", "quality", "first_language", "topik_level",
                              "country", "task")}  # fmt: skip
-        audio = str(row.get("audio_filepath") or "")
+        name = str(row.get("audio_filepath") or "")
+        audio = os.path.normpath(folder / name) if name else ""
+        os.fsencode(audio)
+        duration = float(row.get("duration") or 0)
+        if not 0 <= duration < math.inf:
+            raise ValueError
         utterance = Utterance(
-            id=str(row.get("id") or audio or number),
+            id=str(row.get("id") or Path(name).stem or number),
             audio_filepath=audio,
-            duration=float(row.get("duration") or 0),
+            duration=duration,
             text=normalised(text),
             **known,
         )
-        confidence = row.get("confidence")
-        return utterance, Hypothesis(
-            normalised(hypothesis), row.get("problem"), None if confidence is None else float(confidence)
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        sure = row.get("confidence")
+        confidence = float(sure) if isinstance(sure, int | float) and 0 <= sure <= 1 else None
+        problem = str(row["problem"]) if row.get("problem") else None
+        return utterance, Hypothesis(normalised(hypothesis), problem, confidence, row.get("is_silent") is True)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise DataError(f"{place}: no result. Each line is a JSON object with `text` and `pred_text`.") from None
 
 
-def _facts_beside(path: Path, utterances: list[Utterance]) -> tuple[dict[str, Any], Seen]:
-    """What results/korean.json tells of the model that wrote results/korean.jsonl, if both are of the same clips."""
-    unknown = Seen(dict.fromkeys(("id", "audio", "sentence", "speaker")), len(utterances))
+CARRIED = (
+    "model", "manifest", "recipe", "decoding", "lowest_reachable_cer", "warning", "seen_in_training", "without_seen",
+    "gap_to_korean", "notes",
+)  # fmt: skip
+
+
+def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
+    """What results/korean.json tells of the run that wrote results/korean.jsonl, if both are of the same clips; else nothing."""
     try:
         summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if summary["checksums"]["clips"] != content_checksum(utterances):
-            return {}, unknown
-        names = ("model", "manifest", "recipe", "decoding", "lowest_reachable_cer", "warning")
-        return {name: summary[name] for name in names} | {"weights_sha256": summary["checksums"]["weights"]}, unknown
+        if summary["checksums"]["clips"] != content_checksum(utterances) or summary["rule"] != RULE:
+            return {}
+        return {name: summary[name] for name in CARRIED} | {"weights_sha256": summary["checksums"]["weights"]}
     except (OSError, ValueError, KeyError, TypeError):
-        return {}, unknown
+        return {}

@@ -642,3 +642,18 @@ def clean_transcript(
             changes.append((rule.name, text, changed))
         text = changed
     return text
+
+
+TAG_RULES = ("event", "filler event", "noise event", "voice event", "tag", "marker")
+
+
+def without_tags(text: str) -> str:
+    """A text without what a transcriber notes beside the words: rules of RULES that take out tags, events and markers alone.
+
+    Symbols, brackets and other speakers' turns stay: they are text. No text is rejected.
+    """
+    choices = _choices("A", "spelling-first", "A", "select", False)
+    for rule in RULES:
+        if rule.name in TAG_RULES:
+            text = rule.apply(text, choices)
+    return " ".join(text.split())
