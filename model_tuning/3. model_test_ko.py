@@ -11,6 +11,7 @@ import sys
 
 from korean_asr.errors import exit_status
 from korean_asr.evaluation import evaluate
+from korean_asr.files import refuse_unusable_place
 from korean_asr.manifest import read_manifest
 from korean_asr.model_place import base_of, default_manifest, owner, results_folder
 from korean_asr.options import evaluation_arguments, evaluation_options
@@ -34,6 +35,7 @@ def main() -> None:
     models = arguments.model + ([base_of(arguments.model[0])] if arguments.with_base else [])
     manifest = arguments.manifest or default_manifest(models)
     results = arguments.output or results_folder(models)
+    refuse_unusable_place(results)
     if note := on_one_gpu_unless_torchrun():
         print(note)
 

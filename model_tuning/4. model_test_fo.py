@@ -14,6 +14,7 @@ from pathlib import Path
 from korean_asr.comparison import gap_to_korean
 from korean_asr.errors import exit_status
 from korean_asr.evaluation import evaluate, spread_sample
+from korean_asr.files import refuse_unusable_place
 from korean_asr.manifest import read_manifest
 from korean_asr.model_place import base_of, owner, results_folder
 from korean_asr.options import evaluation_arguments, evaluation_options
@@ -50,6 +51,7 @@ def main() -> None:
         drawn = f"{arguments.limit:,} of {len(utterances):,} clips, spread over first languages, then speakers"
         notes = (f"{drawn} (--all scores all)",)
         utterances = spread_sample(utterances, arguments.limit)
+    refuse_unusable_place(results)
     if note := on_one_gpu_unless_torchrun():
         print(note)
 

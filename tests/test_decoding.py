@@ -11,7 +11,7 @@ from conftest import noise
 from korean_asr.audio import n_frames, read_waveform
 from korean_asr.decoding import Hypothesis, collapse_ctc, confidence, decoded
 from korean_asr.errors import UsageError
-from korean_asr.frames import CONTEXT_FRAMES, FRAME_SAMPLES, WINDOW_FRAMES, Frames, pieces
+from korean_asr.frames import CONTEXT_FRAMES, FRAME_SAMPLES, WINDOW_FRAMES, Frames, Passes, Piece, pieces
 from korean_asr.manifest import REPOSITORY, Utterance
 from korean_asr.metrics import corpus_counts, utterance_counts
 from korean_asr.model import expanded_base_model, load_recogniser
@@ -198,6 +198,19 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_next_ones_are_smaller_at_on
     assert texts(result.hypotheses) == expected
     assert [n_clips for n_clips, _ in short.asked] == [8, 4, *[2] * 8]
     assert (result.n_batches, result.padded_seconds) == (8, 16.0)  # what did not fit is no batch
+
+
+def test_a_smaller_budget_that_another_thread_found_is_kept(recogniser):
+    passes = Passes(recogniser.model, "float32", 8.0, 64)
+
+    def meanwhile(*_):
+        passes.max_seconds = min(passes.max_seconds, 1.0)
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    recogniser.model.register_forward_pre_hook(meanwhile, with_kwargs=True)
+    clip = Piece(noise(16_000, 0), slice(0, 49))
+    assert passes.frames([clip] * 8) == [None] * 8
+    assert passes.max_seconds == 1.0
 
 
 def test_a_clip_that_does_not_fit_alone_says_so_and_stays_in_the_list(recogniser, tmp_path):

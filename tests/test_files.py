@@ -1,12 +1,13 @@
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korean_asr import files
-from korean_asr.files import SortedLines, file_checksum, whole_file, write_json, write_json_lines
+from korean_asr.files import SortedLines, file_checksum, refuse_unusable_place, whole_file, write_json, write_json_lines
 
 
 def test_a_block_that_raises_leaves_the_old_content_and_no_part(tmp_path):
@@ -121,3 +122,13 @@ def test_sorting_holds_few_files_open_however_many_lines_there_are(tmp_path, mon
         lines.extend([(f"{39 - number:02}", str(number))])
     assert len(os.listdir("/proc/self/fd")) - before <= 4
     assert list(lines) == [str(number) for number in reversed(range(40))]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work_and_nothing_is_made(tmp_path):
+    (tmp_path / "file").write_text("x")
+    refuse_unusable_place(tmp_path / "a" / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/x")):
+        with pytest.raises(OSError) as failure:
+            refuse_unusable_place(place)
+        assert failure.value.filename in (str(tmp_path / "file"), "/proc")

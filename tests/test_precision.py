@@ -9,7 +9,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("precision", "advice"),
-    [("fp16", "needs a GPU. Pass --precision bf16 or float32"), ("int4", "float32, fp16, bf16")],
+    [("fp16", "needs a GPU. Pass --precision bf16 or float32"), ("int4", "float32, bf16, fp16")],
 )
 def test_what_a_cpu_cannot_do_is_refused_with_advice(precision, advice):
     with pytest.raises(UsageError, match=advice):

@@ -126,6 +126,21 @@ def test_results_of_two_models_of_one_name_do_not_overwrite_each_other(tiny_base
     assert beside["model"] == "tiny_base" and beside["differences"]["cer"]["lower_by"] == 0.0
 
 
+def test_models_of_one_name_are_told_apart_by_their_number():
+    printed = printed_comparison([scored([("가나", "가")], model="ours"), scored([("가나", "가나")], model="ours")])
+    assert "ours (2) against ours (1)" in printed
+
+
+def test_files_are_written_before_anything_is_printed(tmp_path, monkeypatch):
+    def closed(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", closed)  # `| head` has seen enough
+    with pytest.raises(BrokenPipeError):
+        show([scored([("가", "가")])], tmp_path / "results")
+    assert len(list((tmp_path / "results").iterdir())) == 3
+
+
 def test_without_a_folder_nothing_is_written(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     show([scored([("가", "가")])], None)

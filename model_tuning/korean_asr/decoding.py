@@ -27,6 +27,7 @@ from .vocabulary import token_texts
 # 5.3, 4.9, 4.6 in batches of 8, 16, 32 s (bf16: 9.1, 8.9, 8.6). Larger ones leave the cache, and clips of like length are
 # fewer. One clip at a time: 5.3 (9.3), and 10 % less where clips have 2 s. GPU: not measured; halved where memory is short.
 MAX_BATCH_SECONDS = {"cpu": 8.0, "cuda": 120.0}
+UNKNOWN_DURATION_S = 30.0  # where a manifest says 0: taken for long, so that few are read at a time
 GPU_READERS = 4  # threads; one of them at a time has the GPU
 NOT_FINITE, OUT_OF_MEMORY = "logits are no finite numbers", "out of memory"
 
@@ -94,7 +95,8 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
         n_samples.extend(clip.n_samples for clip in clips)
         return [_hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts) for clip in clips]
 
-    plan = length_batches([utterance.duration for utterance in utterances], passes.max_seconds, max_batch_clips)
+    planned = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
+    plan = length_batches(planned, passes.max_seconds, max_batch_clips)
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     n_samples: list[int] = []
     with tqdm(total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None) as bar:

@@ -54,7 +54,8 @@ def exit_status(main: Callable[[], None]) -> int:
         return _failed(1, str(error).rpartition("DataError: ")[2].strip())
     except KeyboardInterrupt:
         return _failed(
-            130, "interrupted. Run the same command again to go on. · 중단했습니다. 같은 명령으로 이어집니다."
+            130,
+            "interrupted. What was complete is still there: run the same command again. · 중단했습니다. 다시 실행하세요.",
         )
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

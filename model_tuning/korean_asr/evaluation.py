@@ -20,6 +20,7 @@ from .manifest import Utterance, content_checksum, manifest_rows
 from .metrics import RULE, Counts, HitCounts, corpus_counts, panel_counts, utterance_counts
 from .model import load_recogniser, versions
 from .model_place import recipe_of
+from .precision import device_here, refuse_unavailable
 from .processes import from_first, is_first, join_processes, n_processes
 from .transcripts import without_tags
 from .vocabulary import outside_vocabulary, writable_characters
@@ -245,7 +246,8 @@ def calibration(evaluation: Evaluation) -> dict[str, Any] | None:
 def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...] = (),
              precision: str = "float32", allow_overlap: bool = False) -> list[Evaluation]:  # fmt: skip
     """Score every model on the same clips. Raises DataError where a model was trained on one of them and that is not allowed."""
-    for source in sources:  # before the long work, and before the processes meet
+    refuse_unavailable(precision, device_here())  # before the long work, and before the processes meet
+    for source in sources:
         model_folder(source)
     join_processes()
     guards = from_first([seen_in_training(source, utterances) for source in sources] if is_first() else None)

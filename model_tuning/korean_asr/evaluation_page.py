@@ -34,6 +34,7 @@ SLICES = {
     "topik_level": "TOPIK level · 토픽 등급",
     "gender": "Gender · 성별",
     "age": "Age · 나이",
+    "residence": "Residence · 지역",
     "country": "Country · 국가",
     "task": "Task · 과제",
     "theme": "Theme · 주제",

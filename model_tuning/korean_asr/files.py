@@ -27,6 +27,18 @@ def make_folder(folder: Path) -> None:
         raise PermissionError(errno.EACCES, "no folder can be made there", str(folder)) from None
 
 
+def refuse_unusable_place(folder: Path) -> None:
+    """Raise the OSError that writing into a folder, which need not be there yet, would raise after hours of work."""
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(existing))
+    try:
+        _nameless_file(existing).close()
+    except OSError as error:
+        error.filename = str(existing)
+        raise
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
     """Open a text file for writing beside its place, and rename it there when the block ends well.

@@ -17,6 +17,7 @@ from .errors import DataError, writing_into
 from .files import write_json
 from .hub import model_folder, one_line, public_name
 from .model_place import weights_checksum
+from .precision import device_here
 from .recipes import Recipe
 from .vocabulary import add_tokens, outside_vocabulary, writable_characters
 
@@ -78,8 +79,9 @@ def load_recogniser(source: str) -> Recogniser:
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
     model = _checked_load(folder, tokenizer)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Recogniser(public_name(source), model.eval().to(device), tokenizer, extractor, weights_checksum(folder))
+    return Recogniser(
+        public_name(source), model.eval().to(device_here()), tokenizer, extractor, weights_checksum(folder)
+    )
 
 
 def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) -> tuple[Recogniser, list[str]]:

@@ -3,9 +3,9 @@
 import torch
 
 from .errors import UsageError
+from .options import PRECISIONS
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
-PRECISIONS = ("float32", *AUTOCAST)
 
 
 def in_precision(device: torch.device, precision: str) -> torch.autocast:
@@ -18,6 +18,11 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def device_here() -> torch.device:
+    """Where models are evaluated: the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def refuse_unavailable(precision: str, device: torch.device) -> None:

@@ -12,14 +12,15 @@ import jinja2
 import soundfile
 
 from .audio import UnreadableAudio, read_samples
+from .bootstrap import N_DRAWS
 from .comparison import differences
 from .errors import printable
 from .evaluation import Evaluation
 from .evaluation_page import evaluation_page
 from .files import whole_file, write_json, write_json_lines
 from .metrics import JAMO_POSITIONS, MARKS, RULE
+from .page_text import TITLES
 
-TITLES = {"korean": "Korean speakers · 한국어 화자", "foreign": "Foreign speakers of Korean · 외국인 화자"}
 SCORE_TITLES = {
     "cer": "CER",
     "wer": "WER",
@@ -48,14 +49,14 @@ EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
 
 
 def show(evaluations: list[Evaluation], folder: Path | None, owner: int = 0, embed_audio: bool = False) -> None:
-    """Print each report and the comparison; write the files where a folder is given."""
+    """Write the files where a folder is given, then print each report and the comparison: `| head` must not lose them."""
+    written = write_results(evaluations, folder, owner, embed_audio) if folder else []
     for evaluation in evaluations:
         print(printed_report(evaluation))
     if len(evaluations) > 1:
         print(printed_comparison(evaluations))
-    if folder:
-        for path in write_results(evaluations, folder, owner, embed_audio):
-            print(f"wrote {path}")
+    for path in written:
+        print(f"wrote {path}")
 
 
 def printed_report(evaluation: Evaluation) -> str:
@@ -213,16 +214,18 @@ def _worst_clips(evaluation: Evaluation) -> list[str]:
 
 def printed_comparison(evaluations: list[Evaluation]) -> str:
     """The rates of several models on the same clips, and whether each of the others differs from the first."""
-    first = evaluations[0]
-    width = max(12, *(len(evaluation.model) + 2 for evaluation in evaluations))
-    lines = ["", "Side by side · 나란히", f"{'':<36}" + "".join(f"{e.model:>{width}}" for e in evaluations)]
-    for name, title in SCORE_TITLES.items():
-        rates = "".join(f"{evaluation.totals[name].rate:>{width}.4f}" for evaluation in evaluations)
+    first, names = evaluations[0], [evaluation.model for evaluation in evaluations]
+    if len(set(names)) < len(names):  # two files of one name, or two folders
+        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    width = max(12, *(len(name) + 2 for name in names))
+    lines = ["", "Side by side · 나란히", f"{'':<36}" + "".join(f"{name:>{width}}" for name in names)]
+    for score, title in SCORE_TITLES.items():
+        rates = "".join(f"{evaluation.totals[score].rate:>{width}.4f}" for evaluation in evaluations)
         lines.append(f"{title:<36}{rates}")
-    for other in evaluations[1:]:
-        lines += ["", f"{other.model} against {first.model}, on the same {first.summary['intervals']['draws']:,} draws"]
+    for name, other in zip(names[1:], evaluations[1:], strict=True):
+        lines += ["", f"{name} against {names[0]}, on the same {N_DRAWS:,} draws"]
         lines += [
-            f"  {SCORE_TITLES[name]:<36}{verdict(other.model, row)}" for name, row in differences(first, other).items()
+            f"  {SCORE_TITLES[score]:<36}{verdict(name, row)}" for score, row in differences(first, other).items()
         ]
     return "\n".join(lines)
 
