@@ -220,3 +220,13 @@ def test_what_a_run_knew_of_training_is_carried_over_and_audio_is_found_from_els
     (tmp_path / "results" / "korean.jsonl").write_text("\n".join(map(json.dumps, relative)), encoding="utf-8")
     write_results([rescored(tmp_path / "results" / "korean.jsonl", "korean")], tmp_path / "far" / "away")
     assert "../../clip_03.wav" in (tmp_path / "far" / "away" / "korean.html").read_text(encoding="utf-8")
+
+
+def test_a_file_of_training_clips_says_so_though_it_was_moved_alone(tiny_base, utterances, tmp_path):
+    seen = Seen({"id": [0, 3], "audio": [], "sentence": [], "speaker": None}, 12)
+    first = dataclasses.replace(evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean")[0], seen=seen)
+    write_results([first], tmp_path)
+    (tmp_path / "korean.jsonl").rename(tmp_path / "moved.jsonl")
+    again = rescored(tmp_path / "moved.jsonl", "korean")
+    assert again.warning == "2 of 12 clips are in the training data of moved (2 by id)"
+    assert again.summary["seen_in_training"]["id"] == 2

@@ -142,7 +142,9 @@ class Evaluation:
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """What korean.jsonl and foreign.jsonl hold: each clip's manifest line, with pred_text and its own rates."""
         rows = manifest_rows(self.utterances, folder)
-        for row, hypothesis, counts in zip(rows, self.hypotheses, self.per_utterance, strict=True):
+        for place, (row, hypothesis, counts) in enumerate(zip(rows, self.hypotheses, self.per_utterance, strict=True)):
+            if place in self.seen.overlap:  # so that the file alone, moved elsewhere, still says so
+                row["seen_in_training"] = True
             row["pred_text"] = hypothesis.text
             row |= {name: round(counts[name].rate, 6) for name in ("cer", "wer", "cer_no_space")}
             if hypothesis.confidence is not None:

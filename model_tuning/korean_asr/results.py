@@ -29,12 +29,16 @@ def rescored(path: Path, corpus: str) -> Evaluation:
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no file of results: its bytes are not UTF-8 (byte {error.start}).") from None
-    pairs = [
+    results = [
         _result(line, path.resolve().parent, f"{path}, line {number}", number) for number, line in enumerate(lines, 1)
     ]
-    if not pairs:
+    if not results:
         raise DataError(f"{path} holds no result.")
-    utterances, hypotheses = (list(part) for part in zip(*pairs, strict=True))
+    utterances, hypotheses, trained_on = (list(part) for part in zip(*results, strict=True))
+    seen = Seen(dict.fromkeys(KINDS), len(utterances))
+    if any(trained_on):
+        places = [place for place, mark in enumerate(trained_on) if mark]
+        seen = Seen({**seen.places, "id": places}, len(utterances))
     facts = _facts_beside(path, utterances)
     return Evaluation(
         corpus=corpus,
@@ -42,14 +46,15 @@ def rescored(path: Path, corpus: str) -> Evaluation:
         manifest=facts.get("manifest") or str(path),
         utterances=utterances,
         hypotheses=hypotheses,
-        seen=Seen(dict.fromkeys(KINDS), len(utterances)),
+        seen=seen,
         facts=facts,
         notes=(*facts.get("notes", ()), f"scored again from {path.name}"),
-        warning=facts.get("warning"),
+        warning=facts.get("warning") or seen.warning(facts.get("model") or path.stem),
     )
 
 
-def _result(line: str, folder: Path, place: str, number: int) -> tuple[Utterance, Hypothesis]:
+def _result(line: str, folder: Path, place: str, number: int) -> tuple[Utterance, Hypothesis, bool]:
+    """One line: the clip, what was written for it, and whether the model was trained on it."""
     try:
         row = json.loads(line)
         text, hypothesis = row["text"], row["pred_text"] or ""
@@ -74,7 +79,8 @@ def _result(line: str, folder: Path, place: str, number: int) -> tuple[Utterance
         sure = row.get("confidence")
         confidence = float(sure) if isinstance(sure, int | float) and 0 <= sure <= 1 else None
         problem = str(row["problem"]) if row.get("problem") else None
-        return utterance, Hypothesis(normalised(hypothesis), problem, confidence, row.get("is_silent") is True)
+        made = Hypothesis(normalised(hypothesis), problem, confidence, row.get("is_silent") is True)
+        return utterance, made, row.get("seen_in_training") is True
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise DataError(f"{place}: no result. Each line is a JSON object with `text` and `pred_text`.") from None
 
