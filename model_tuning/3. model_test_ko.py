@@ -28,7 +28,11 @@ def main() -> None:
 
     # 1. No model: the numbers of texts that were decoded before. Written only where --output says.
     if arguments.rescore:
-        show([rescored(path, "korean") for path in arguments.rescore], arguments.output)
+        show(
+            [rescored(path, "korean") for path in arguments.rescore],
+            arguments.output,
+            embed_audio=arguments.embed_audio,
+        )
         return
 
     # 2. The clips, and where the results go.

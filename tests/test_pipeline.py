@@ -342,8 +342,9 @@ def test_results_are_scored_again_without_a_model_and_written_only_where_asked(t
     theirs = [{"text": row["text"], "pred_text": row["text"]} for row in rows_of(tmp_path / "foreign.jsonl")]
     (tmp_path / "theirs.jsonl").write_text("\n".join(map(json.dumps, theirs)), encoding="utf-8")
     both = ["--rescore", tmp_path / "foreign.jsonl", "--rescore", tmp_path / "theirs.jsonl"]
-    printed = run(command(4, *both, "--output", tmp_path / "again"))
+    printed = run(command(4, *both, "--output", tmp_path / "again", "--embed-audio"))
     assert "theirs is lower by" in printed
+    assert (tmp_path / "again" / "foreign.html").read_text(encoding="utf-8").count("data:audio/") == 16
     assert json_of(tmp_path / "again" / "foreign.theirs.json")["scores"]["wer"]["rate"] == 0.0
 
 
