@@ -28,11 +28,9 @@ def main() -> None:
 
     # 1. No model: the numbers of texts that were decoded before. Written only where --output says.
     if arguments.rescore:
-        show(
-            [rescored(path, "korean") for path in arguments.rescore],
-            arguments.output,
-            embed_audio=arguments.embed_audio,
-        )
+        if is_first():
+            evaluations = [rescored(path, "korean") for path in arguments.rescore]
+            show(evaluations, arguments.output, embed_audio=arguments.embed_audio)
         return
 
     # 2. The clips, and where the results go.

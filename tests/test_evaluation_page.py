@@ -115,6 +115,12 @@ def labels(page):
     return [value for name, value in Balance(page).attributes if name == "aria-label"]
 
 
+def test_silent_clips_are_counted_where_there_are_some(summary, rows):
+    assert "무음" not in evaluation_page(summary | {"n_silent": 0}, rows, AUDIO)
+    words = re.sub("<[^>]*>", " ", evaluation_page(summary | {"n_silent": 3}, rows, AUDIO)).split()
+    assert words[words.index("무음") + 1] == "3"
+
+
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "pieces"),
     [

@@ -564,6 +564,8 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_rep
         for folder in ("by_one", "by_two")
     ]
     assert texts[0] == texts[1]
+    again = [str(SCRIPTS[3]), "--rescore", str(tmp_path / "by_two" / "korean.jsonl")]
+    assert run([*torchrun, *again], env=environment).count("CER: ") == 1
 
 
 def test_three_processes_are_wrong_usage(processed, tmp_path):
