@@ -135,6 +135,34 @@ def test_validation_is_in_float32_as_script_3_is_whatever_training_is(tiny_base,
     assert seen == {(True, torch.bfloat16), (False, torch.float32)}
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path, frozen):
+    """transformers' own model, one clip at a time, one parameter at a time: three updates with weight decay."""
+    values = {"batch_per_gpu": 4, "weight_decay": 0.01, "freeze_feature_encoder": frozen, "final_model": "last"}
+    ours, result = run(tiny_base, utterances, tmp_path, **values)
+    plain = job(tiny_base, utterances, **values)
+    model, recipe, clips = plain.recogniser.model.train(), plain.recipe, TrainingClips(utterances, ours.tokenizer)
+    optimizer = torch.optim.AdamW(new_optimizer(model, recipe).param_groups, foreach=False, fused=False)
+    collate, losses = Collator(ours.feature_extractor), []
+    for number, places in enumerate(epoch_updates(plain.durations, recipe, 0)):
+        each = [model(**collate([clips[place]])).loss for place in places]
+        (sum(each) / len(each)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, number, plain.n_updates)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(sum(loss.item() for loss in each) / len(each))
+    assert len(losses) == 3
+    assert [row["loss"] for row in result.progress.log if "loss" in row] == pytest.approx(losses, rel=1e-4)
+    batch = collate([clips[place] for place in range(4)])
+    with torch.inference_mode():
+        logits = [
+            network.eval()(batch["input_values"], batch["attention_mask"]).logits for network in (ours.model, model)
+        ]
+    torch.testing.assert_close(*logits, atol=1e-3, rtol=1e-3)
+
+
 def test_training_moves_the_new_rows_and_leaves_the_frozen_encoder(tiny_base, utterances, tmp_path):
     before = expanded_base_model(str(tiny_base), STILL)[0].model
     recogniser, _ = run(tiny_base, utterances, tmp_path)

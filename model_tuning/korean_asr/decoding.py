@@ -1,6 +1,5 @@
 """Waveforms -> text: greedy CTC, no language model, so that an error that is heard is an error that is written."""
 
-import ctypes
 import math
 import time
 from collections import deque
@@ -20,7 +19,7 @@ from .manifest import Utterance
 from .metrics import normalised
 from .model import Recogniser
 from .precision import refuse_unavailable
-from .processes import from_all, n_processes, rank
+from .processes import from_all, keep_freed_memory, n_processes, rank
 from .vocabulary import token_texts
 
 # Of padded audio. CPU: measured by a model of 94 M parameters on clips of 1 to 12 s, seconds of audio a second of one core:
@@ -81,7 +80,7 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
     model.eval()
     network = model
     if model.device.type == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
         network = with_row_encoder(model)
     if model.config.feat_extract_norm == "group":
         max_batch_clips = 1  # such a model takes mean and variance over all samples, those of padding among them
@@ -213,18 +212,3 @@ def _by_threads(work: Callable[[Any], Any], batches: list[Any], device: torch.de
                 yield coming.popleft().result()
     finally:
         torch.set_num_threads(n_cores)  # for threads to come: they take the last number that was set anywhere
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep what tensors free, for the next ones.
-
-    It hands blocks over 32 MB back to the system at once and takes them anew, page by page. Decoding 2 x 2 to 4 x 12 s by a model
-    of 94 M parameters on one core took 10 to 20 % longer for it, all of it system time.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # another C library
-        return
-    m_trim_threshold, m_mmap_threshold, one_gib = -1, -3, 1 << 30  # as malloc.h names them
-    mallopt(m_trim_threshold, one_gib)
-    mallopt(m_mmap_threshold, one_gib)

@@ -1,5 +1,6 @@
-"""Which process of torchrun this is, of how many, and on which GPU; plain python is one process of one."""
+"""Which process of torchrun this is, of how many, and on which GPU; plain python is one process of one. Its memory."""
 
+import ctypes
 import os
 from datetime import timedelta
 from typing import Any
@@ -67,3 +68,18 @@ def from_all(value: Any) -> list[Any]:
     values: list[Any] = [None] * n_processes()
     torch.distributed.all_gather_object(values, value)
     return values
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what tensors free, for the next ones.
+
+    It hands blocks over 32 MB back to the system at once and takes them anew, page by page: on a CPU 10 to 20 % of decoding
+    and 20 to 30 % of training went into that (94 M parameters; 25 M), all of it system time.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # another C library
+        return
+    m_trim_threshold, m_mmap_threshold, one_gib = -1, -3, 1 << 30  # as malloc.h names them
+    mallopt(m_trim_threshold, one_gib)
+    mallopt(m_mmap_threshold, one_gib)

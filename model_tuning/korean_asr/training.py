@@ -39,13 +39,14 @@ from .checkpoints import (
     write_checkpoint,
 )
 from .decoding import decoded_by_all
+from .encoder import with_row_encoder
 from .errors import SharedError
 from .files import write_json_lines
 from .manifest import Utterance, content_checksum
 from .metrics import RULE, corpus_counts, utterance_counts
 from .model import Recogniser, Wav2Vec2ForCTC, versions
-from .precision import has_bf16, in_precision, refuse_unavailable
-from .processes import from_all, is_first, n_processes, rank
+from .precision import device_here, has_bf16, in_precision, refuse_unavailable
+from .processes import from_all, is_first, keep_freed_memory, n_processes, rank
 from .recipes import BatchPlan, Recipe
 from .splits import Split
 
@@ -148,7 +149,7 @@ def new_optimizer(model: Wav2Vec2ForCTC, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [values for values in trained if values.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [values for values in trained if values.dim() < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=model.device.type == "cuda")
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
 def clip_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id: int, precision: str) -> torch.Tensor:
@@ -173,7 +174,9 @@ def clip_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id
 
 def ready_for_training(model: Wav2Vec2ForCTC, recipe: Recipe) -> None:
     """Put the model on this process's device, in training mode."""
-    model.to("cuda" if torch.cuda.is_available() else "cpu").train()
+    model.to(device_here()).train()
+    if model.device.type == "cpu":
+        keep_freed_memory()
     if recipe.gradient_checkpointing:
         # The reentrant kind hooks each parameter twice, which DistributedDataParallel refuses.
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -260,7 +263,7 @@ def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) 
             "files, or start over with --fresh. · 학습에 쓸 수 있는 음성이 달라졌습니다."
         )
     resumed_from = progress.update
-    updater = Updater(job, _in_parallel(model), optimizer, scaler)
+    updater = Updater(job, network_of(model, recipe), optimizer, scaler)
     bar = TrainingBar(job, progress)
     for update in updates_with_clips(job, progress.update):
         facts = updater.make(update, progress)
@@ -290,12 +293,14 @@ def _note_best(progress: Progress, cer: float) -> None:
         progress.best_update, progress.best_cer = progress.update, cer
 
 
-def _in_parallel(model: Wav2Vec2ForCTC) -> torch.nn.Module:
-    """The model whose gradients are averaged over the processes of torchrun."""
+def network_of(model: Wav2Vec2ForCTC, recipe: Recipe) -> torch.nn.Module:
+    """The model as updates run it, its weights shared: on a CPU a frozen encoder in rows; over the processes of torchrun in
+    parallel, their gradients averaged."""
+    network = with_row_encoder(model) if recipe.freeze_feature_encoder and model.device.type == "cpu" else model
     if n_processes() == 1:
-        return model
+        return network
     # Layerdrop leaves a layer without gradients, on some processes or on all.
-    return DistributedDataParallel(model, find_unused_parameters=True, gradient_as_bucket_view=True)
+    return DistributedDataParallel(network, find_unused_parameters=True, gradient_as_bucket_view=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +344,7 @@ class Updater:
     """Makes updates: gradients of micro-batches summed, averaged over processes, clipped, applied."""
 
     job: Job
-    parallel: torch.nn.Module
+    network: torch.nn.Module  # of network_of()
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
 
@@ -347,7 +352,7 @@ class Updater:
         """One update; progress is moved on. Returns mean loss a clip, gradient norm and learning rate."""
         started = time.monotonic()
         recipe, model = self.job.recipe, self.job.recogniser.model
-        model.train()
+        self.network.train()
         seed_update(recipe, progress.update)
         rate = learning_rate(recipe, progress.update, self.job.n_updates)
         for group in self.optimizer.param_groups:
@@ -379,9 +384,9 @@ class Updater:
         for number, places in enumerate(update.places, 1):
             batch = _on(self.job.recogniser.model.device, next(update.batches))
             last = number == len(update.places)
-            with nullcontext() if last or n_processes() == 1 else self.parallel.no_sync():
+            with nullcontext() if last or n_processes() == 1 else self.network.no_sync():
                 losses = clip_losses(
-                    self.parallel, batch, self.job.recogniser.model.config.pad_token_id, self.job.precision
+                    self.network, batch, self.job.recogniser.model.config.pad_token_id, self.job.precision
                 )
                 self.scaler.scale(losses.sum() * weight).backward()
             made.append((places, losses.detach()))
