@@ -263,7 +263,7 @@ def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) 
             "files, or start over with --fresh. · 학습에 쓸 수 있는 음성이 달라졌습니다."
         )
     resumed_from = progress.update
-    updater = Updater(job, network_of(model, recipe), optimizer, scaler)
+    updater = Updater(job, network_of(model), optimizer, scaler)
     bar = TrainingBar(job, progress)
     for update in updates_with_clips(job, progress.update):
         facts = updater.make(update, progress)
@@ -293,10 +293,9 @@ def _note_best(progress: Progress, cer: float) -> None:
         progress.best_update, progress.best_cer = progress.update, cer
 
 
-def network_of(model: Wav2Vec2ForCTC, recipe: Recipe) -> torch.nn.Module:
-    """The model as updates run it, its weights shared: on a CPU a frozen encoder in rows; over the processes of torchrun in
-    parallel, their gradients averaged."""
-    network = with_row_encoder(model) if recipe.freeze_feature_encoder and model.device.type == "cpu" else model
+def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
+    """The model as updates run it, its weights shared: its encoder in rows on a CPU, its gradients averaged over processes."""
+    network = with_row_encoder(model) if model.device.type == "cpu" else model
     if n_processes() == 1:
         return network
     # Layerdrop leaves a layer without gradients, on some processes or on all.
