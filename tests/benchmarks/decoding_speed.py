@@ -1,176 +1,177 @@
-"""How fast clips become text: ours, transformers' pipeline and a plain loop, on a CPU, in float32 and bf16.
+"""How fast clips become text: ours, transformers' pipeline and a plain loop, in float32 and half precision.
 
-    python tests/benchmarks/decoding_speed.py [--rounds 3] [--clips 16] [--threads 2] [--json FILE]
+    python tests/benchmarks/decoding_speed.py [--full] [--device cuda] [--rounds 3] [--threads 2] [--json FILE]
 
-A model of wav2vec2-base's size, 94 M parameters, with random weights and 1,211 labels; clips of 1 to 12 s of seeded noise.
-After a warm-up every way decodes all clips in every round, in turn, so that a busy machine is busy for all of them. Each
-has a process of its own, so that what one tells the C library helps no other. Reading audio counts. Four minutes on two cores.
-Fails unless ours in float32 writes the very text of the plain loop.
+A model of random weights, of wav2vec2-base's size (95 M parameters) or on a GPU the real one's (317 M), and clips of 1 to
+12 s, 4.4 s on average, neither sorted nor of like lengths side by side, as a test set comes. Reading audio counts. Half precision
+is autocast for all. Fails unless ours in float32 writes the very text of the plain loop.
 """
 
-import argparse
-import json
-import statistics
 import sys
-import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
-from multiprocessing import get_context
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import soundfile
-import torch
-import transformers
-from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
+from measuring import (
+    BASE,
+    REAL,
+    Row,
+    benchmark,
+    corpus_durations,
+    in_turn,
+    matrix_rate,
+    operations,
+    peak_memory_mb,
+    per_second,
+    random_base,
+    ratios,
+    spoken,
+)
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "model_tuning"))
+from korean_asr.audio import read_waveform
+from korean_asr.manifest import Utterance
 
-from korean_asr.audio import read_waveform  # noqa: E402
-from korean_asr.decoding import decoded, greedy_text  # noqa: E402
-from korean_asr.manifest import Utterance  # noqa: E402
-from korean_asr.model import Recogniser, Wav2Vec2ForCTC  # noqa: E402
-from korean_asr.precision import has_bf16, in_precision  # noqa: E402
-from korean_asr.vocabulary import token_texts  # noqa: E402
-
-N_LABELS, SHORTEST_S, LONGEST_S, PIPELINE_BATCH = 1_211, 1.0, 12.0, 8
-CPU = torch.device("cpu")
-
-
-def random_recogniser(folder: Path) -> Recogniser:
-    """The size and normalisations of a large-vocabulary wav2vec2-base; its texts are nonsense, but as long as real ones."""
-    syllables = [chr(ord("가") + 7 * number) for number in range(N_LABELS - 3)]
-    vocabulary = {token: number for number, token in enumerate([*syllables, "|", "[UNK]", "[PAD]"])}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-    tokenizer = Wav2Vec2CTCTokenizer(
-        str(folder / "vocab.json"), unk_token="[UNK]", pad_token="[PAD]", word_delimiter_token="|", do_lower_case=False
-    )
-    torch.manual_seed(0)
-    model = Wav2Vec2ForCTC(
-        Wav2Vec2Config(
-            vocab_size=N_LABELS, pad_token_id=N_LABELS - 1, feat_extract_norm="layer", do_stable_layer_norm=True, conv_bias=True
-        )
-    )  # fmt: skip
-    return Recogniser("random", model.eval(), tokenizer, Wav2Vec2FeatureExtractor(return_attention_mask=True), "")
+PIPELINE_BATCH, N_WARM = 8, 3
+kept: dict[str, Any] = {}  # by a process for itself
 
 
-def random_clips(folder: Path, n_clips: int) -> list[Utterance]:
-    """In an order of their own: neither sorted nor of like lengths side by side, as a test set comes."""
-    rng = np.random.default_rng(0)
-    clips = []
-    for number, seconds in enumerate(rng.uniform(SHORTEST_S, LONGEST_S, n_clips)):
-        path = folder / f"{number:03}.wav"
-        loudness = np.repeat(rng.uniform(0, 0.3, int(seconds * 10) + 1), 1_600)[: int(seconds * 16_000)]
-        soundfile.write(path, loudness * rng.standard_normal(len(loudness)), 16_000)
-        clips.append(Utterance(path.stem, str(path), len(loudness) / 16_000, ""))
-    return clips
+@dataclass(frozen=True, slots=True)
+class Measured:
+    seconds: float
+    texts: list[str]
+    memory_mb: float
 
 
-def ours(recogniser: Recogniser, clips: list[Utterance], precision: str) -> list[str]:
+def timed(way: Callable, base: str, clips: list[Utterance], precision: str, number: int) -> Measured:
+    """All clips by one way; before the first round a few of them, on the model that is loaded then."""
+    from korean_asr.model import load_recogniser
+
+    if number < 0:
+        if "recogniser" not in kept:
+            kept["recogniser"] = load_recogniser(base)
+        clips = clips[:N_WARM]
+    started = time.perf_counter()
+    texts = way(kept["recogniser"], clips, precision)
+    return Measured(time.perf_counter() - started, texts, peak_memory_mb())
+
+
+def ours(recogniser, clips: list[Utterance], precision: str) -> list[str]:
+    from korean_asr.decoding import decoded
+
     return [hypothesis.text for hypothesis in decoded(recogniser, clips, precision=precision).hypotheses]
 
 
-def plain_loop(recogniser: Recogniser, clips: list[Utterance], precision: str) -> list[str]:
+def plain_loop(recogniser, clips: list[Utterance], precision: str) -> list[str]:
     """One clip at a time, no mask."""
-    texts = token_texts(recogniser.tokenizer)
+    import torch
+
+    from korean_asr.decoding import greedy_text
+    from korean_asr.precision import in_precision
+    from korean_asr.vocabulary import token_texts
+
+    texts, device, blank_id = (
+        token_texts(recogniser.tokenizer),
+        recogniser.model.device,
+        recogniser.tokenizer.pad_token_id,
+    )
     written = []
     for clip in clips:
-        inputs = recogniser.feature_extractor(
-            read_waveform(clip.audio_filepath), sampling_rate=16_000, return_tensors="pt"
-        )
-        with torch.inference_mode(), in_precision(CPU, precision):
-            ids = recogniser.model(inputs["input_values"]).logits[0].argmax(-1)
-        written.append(greedy_text(ids, N_LABELS - 1, texts))
+        waveform = read_waveform(clip.audio_filepath)
+        inputs = recogniser.feature_extractor(waveform, sampling_rate=16_000, return_tensors="pt")
+        with torch.inference_mode(), in_precision(device, precision):
+            ids = recogniser.model(inputs["input_values"].to(device)).logits[0].argmax(-1)
+        written.append(greedy_text(ids, blank_id, texts))
     return written
 
 
-def by_pipeline(recogniser: Recogniser, clips: list[Utterance], precision: str) -> list[str]:
+def by_pipeline(recogniser, clips: list[Utterance], precision: str) -> list[str]:
+    import transformers
+
+    from korean_asr.precision import in_precision
+
+    device = recogniser.model.device
     recognise = transformers.pipeline(
         "automatic-speech-recognition", model=recogniser.model, tokenizer=recogniser.tokenizer,
-        feature_extractor=recogniser.feature_extractor, device="cpu",
+        feature_extractor=recogniser.feature_extractor, device=device,
     )  # fmt: skip
     arrays = ({"raw": read_waveform(clip.audio_filepath), "sampling_rate": 16_000} for clip in clips)
-    with in_precision(CPU, precision):
+    with in_precision(device, precision):
         return [result["text"] for result in recognise(arrays, batch_size=PIPELINE_BATCH)]
 
 
-WAYS = {"pipeline": by_pipeline, "plain loop": plain_loop, "ours": ours}
-made: dict[str, Recogniser] = {}  # by a process for itself
+def multiplied(device: str, precision: str, number: int) -> float:
+    return matrix_rate(device, precision)
 
 
-def prepare(folder: Path, n_threads: int) -> None:
-    torch.set_num_threads(n_threads)
-    made["recogniser"] = random_recogniser(folder)
+def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    import torch
 
+    from korean_asr.precision import has_bf16
 
-def timed(way: str, precision: str, clips: list[Utterance]) -> tuple[float, list[str]]:
-    """Seconds and texts; runs in the way's own process."""
-    started = time.perf_counter()
-    texts = WAYS[way](made["recogniser"], clips, precision)
-    return time.perf_counter() - started, texts
+    device, on_gpu = arguments.device, arguments.device == "cuda"
+    base = random_base(folder / "base", REAL if on_gpu else BASE)
+    durations = corpus_durations(512 if on_gpu else 64 if arguments.full else 24)
+    clips, audio = spoken(folder / "clips", durations), sum(durations)
+    half = (["fp16"] if on_gpu else []) + (["bf16"] if has_bf16(torch.device(device)) else [])
+    precisions = ["float32", *half]
+    ways = {}
+    for precision in precisions:
+        for name, way in (("pipeline", by_pipeline), ("loop", plain_loop), ("ours", ours)):
+            ways[name, precision] = (timed, way, base, clips, precision)
+        ways["matrix", precision] = (multiplied, device, precision)
+    found = in_turn(ways, arguments.rounds, arguments.threads)
 
-
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):5.2f} ({min(values):.2f} to {max(values):.2f})"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clips", type=int, default=16)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="where the numbers are written, too")
-    arguments = parser.parse_args()
-    precisions = ["float32"] + ["bf16"] * has_bf16(CPU)
-    seconds: dict[tuple[str, str], list[float]] = {(way, precision): [] for way in WAYS for precision in precisions}
-    texts: dict[tuple[str, str], list[str]] = {}
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        clips = random_clips(Path(name), arguments.clips)
-        processes = {}
-        for way in WAYS:
-            folder = Path(name) / way
-            folder.mkdir()
-            process = ProcessPoolExecutor(1, get_context("spawn"), prepare, (folder, arguments.threads))
-            processes[way] = stack.enter_context(process)
-        for way, precision in seconds:
-            processes[way].submit(timed, way, precision, clips[:3]).result()
-        for _ in range(arguments.rounds):
-            for way, precision in seconds:
-                spent, texts[way, precision] = processes[way].submit(timed, way, precision, clips).result()
-                seconds[way, precision].append(spent)
-    report(arguments, clips, seconds)
-    if texts["ours", "float32"] != texts["plain loop", "float32"]:
-        sys.exit("ours in float32 does not write the text of the plain loop")
-    print(
-        f"float32: ours writes the very text of the plain loop, {sum(map(len, texts['ours', 'float32'])):,} characters"
+    different = sum(
+        a != b for a, b in zip(found["ours", "float32"][0].texts, found["loop", "float32"][0].texts, strict=True)
     )
+    if different and not on_gpu:  # a GPU adds in another order for another shape
+        sys.exit(f"ours in float32 does not write the text of the plain loop in {different} of {len(clips)} clips")
+    speed = {way: [audio / m.seconds for m in rounds] for way, rounds in found.items() if way[0] != "matrix"}
 
+    def best_of(name: str) -> str:
+        return max(precisions, key=lambda precision: sorted(speed[name, precision])[arguments.rounds // 2])
 
-def report(arguments: argparse.Namespace, clips: list[Utterance], seconds: dict[tuple[str, str], list[float]]) -> None:
-    """A line for each way: seconds of audio a second, and how many times the pipeline's in its precision and in float32."""
-    audio = sum(clip.duration for clip in clips)
-    print(
-        f"{len(clips)} clips, {audio:.0f} s of audio, {arguments.threads} threads, {arguments.rounds} rounds, "
-        f"torch {torch.__version__}, transformers {transformers.__version__}; medians (lowest to highest)"
+    best = best_of("ours")
+    # Twice the pipeline in the same precision, 4.5 times in the best; one clip at a time: twice, on a GPU ten times.
+    same, in_best, at_once = (None, None, 10.0) if on_gpu else (2.0, 4.5, 2.0)
+
+    def row(what: str, precision: str, peer: tuple[str, str], target: float | None) -> Row:
+        mine, theirs = speed["ours", precision], speed[peer]
+        return Row(f"decoding, {what}", per_second(mine), per_second(theirs), ratios(mine, theirs), target)
+
+    rows = [row(f"{precision}: pipeline", precision, ("pipeline", precision), same) for precision in precisions]
+    rows.append(row(f"ours {best}: pipeline as it comes, float32", best, ("pipeline", "float32"), in_best))
+    rows.append(row(f"each side's best: {best}, pipeline {best_of('pipeline')}", best,
+                    ("pipeline", best_of("pipeline")), in_best))  # fmt: skip
+    rows += [row(f"{p}: one clip at a time", p, ("loop", p), None) for p in precisions]
+    rows.append(row(f"ours {best}: one at a time, float32", best, ("loop", "float32"), at_once))
+    rows.append(
+        row(f"each side's best: {best}, one at a time {best_of('loop')}", best, ("loop", best_of("loop")), at_once)
     )
-    print(f"{'way':<11}{'precision':<10}{'audio s/s':>21}{'x pipeline':>22}{'x pipeline float32':>22}")
-    rows = []
-    for (name, precision), spent in seconds.items():
-        speeds = [audio / s for s in spent]
-        same, float32 = (
-            [theirs / mine for theirs, mine in zip(seconds["pipeline", p], spent, strict=True)]
-            for p in (precision, "float32")
-        )  # of each round by itself: its rivals ran beside it
-        print(f"{name:<11}{precision:<10}{spread(speeds):>21}{spread(same):>22}{spread(float32):>22}")
-        rows.append({"way": name, "precision": precision, "seconds": spent, "audio_seconds_per_second": speeds,
-                     "times_pipeline": same, "times_pipeline_float32": float32})  # fmt: skip
-    if arguments.json:
-        record = {"audio_seconds": audio, "threads": arguments.threads, "torch": torch.__version__,
-                  "transformers": transformers.__version__, "ways": rows}  # fmt: skip
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    per_audio_second = operations(base, durations) / audio
+    for precision in precisions:
+        reached = [rate * per_audio_second for rate in speed["ours", precision]]
+        rows.append(
+            Row(f"decoding, {precision}: operations a second, of the product of two matrices", _giga(reached),
+                _giga(found["matrix", precision]), ratios(reached, found["matrix", precision]), None if on_gpu else 0.8,
+                f"{per_audio_second / 1e9:.1f} G operations a second of audio, padding not counted")
+        )  # fmt: skip
+    memory = {name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
+              for name in ("ours", "pipeline")}  # fmt: skip
+    rows.append(Row("decoding: peak memory of the process", f"{memory['ours']:,.0f} MB", f"{memory['pipeline']:,.0f} MB",
+                    [memory["pipeline"] / memory["ours"]]))  # fmt: skip
+    n_characters = sum(map(len, found["ours", "float32"][0].texts))
+    equal = (
+        f"{len(clips) - different} of {len(clips)} equal to the plain loop's in float32, {n_characters:,} characters"
+    )
+    return rows, {"decoded": f"{len(clips)} clips, {audio:.0f} s", "texts": equal}
+
+
+def _giga(values: list[float]) -> str:
+    return per_second([value / 1e9 for value in values], "G/s")
 
 
 if __name__ == "__main__":
-    main()
+    benchmark(measured, __doc__)

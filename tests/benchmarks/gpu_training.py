@@ -9,28 +9,20 @@ for each precision: the loss beside float32's, seconds of audio a second over 20
 
 import argparse
 import dataclasses
-import json
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import soundfile
 import torch
+from measuring import REAL, corpus_durations, random_base, spoken
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "model_tuning"))
+from korean_asr.batches import Collator, TrainingClips
+from korean_asr.manifest import Utterance
+from korean_asr.model import expanded_base_model, n_parameters
+from korean_asr.recipes import RECIPES, batch_plan
+from korean_asr.training import Job, clip_losses, train, try_longest_batch
 
-from transformers import Wav2Vec2Config, Wav2Vec2ForCTC  # noqa: E402
-
-from korean_asr.batches import Collator, TrainingClips  # noqa: E402
-from korean_asr.manifest import Utterance  # noqa: E402
-from korean_asr.model import expanded_base_model, n_parameters  # noqa: E402
-from korean_asr.recipes import RECIPES, batch_plan  # noqa: E402
-from korean_asr.training import Job, clip_losses, train, try_longest_batch  # noqa: E402
-
-N_LABELS = 1_205
 PRECISIONS = ("float32", "fp16", "bf16")
 GB_OF_3090 = 24.0
 
@@ -45,45 +37,15 @@ def main() -> None:
     elif not arguments.base_model:
         sys.exit("no GPU here: nothing was measured. (--base-model data/demo/base_model tries the script itself.)")
     with tempfile.TemporaryDirectory() as folder:
-        base = arguments.base_model or random_base(Path(folder) / "base")
-        clips = spoken(Path(folder), np.random.default_rng(0).gamma(4.0, 1.1, 64).clip(0.5, 20).tolist())
+        base = arguments.base_model or random_base(Path(folder) / "base", REAL)
+        clips = spoken(Path(folder) / "clips", corpus_durations(64))
         compare_losses(base, clips[:8])
         for precision in PRECISIONS:
             measure_speed(base, clips, precision, Path(folder))
-        longest = spoken(Path(folder), [20.0] * 16)
+        longest = spoken(Path(folder) / "longest", [20.0] * 16)
         for precision in PRECISIONS:
             for checkpointing in (False, True):
                 measure_memory(base, longest, precision, checkpointing)
-
-
-def random_base(folder: Path) -> str:
-    """A model folder of the real shape: config of XLSR-53 large, the demo's tokenizer with 1,205 labels."""
-    demo = REPOSITORY / "data" / "demo" / "base_model"
-    folder.mkdir()
-    for path in demo.glob("*.json"):
-        shutil.copy(path, folder)
-    syllables = [chr(0xAC00 + 9 * number) for number in range(N_LABELS - 3)]
-    tokens = [*syllables[:859], "|", *syllables[859:], "[UNK]", "[PAD]"]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
-    torch.manual_seed(0)
-    config = Wav2Vec2Config(
-        vocab_size=N_LABELS, pad_token_id=N_LABELS - 1, hidden_size=1024, num_hidden_layers=24, num_attention_heads=16,
-        intermediate_size=4096, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
-    )  # fmt: skip
-    Wav2Vec2ForCTC(config).save_pretrained(folder)
-    return str(folder)
-
-
-def spoken(folder: Path, durations: list[float]) -> list[Utterance]:
-    rng = np.random.default_rng(0)
-    clips = []
-    for number, duration in enumerate(durations):
-        path = folder / f"{len(durations)}_{number}.wav"
-        soundfile.write(path, 0.1 * rng.standard_normal(int(duration * 16_000)), 16_000)
-        text = "".join(chr(0xAC00 + 9 * i) for i in rng.integers(0, 800, int(duration * 5)))
-        clips.append(Utterance(path.stem, str(path), duration, text + "."))
-    return clips
 
 
 def job(base: str, clips: list[Utterance], precision: str, **values) -> Job:

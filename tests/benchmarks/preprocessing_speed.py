@@ -1,36 +1,34 @@
 """How fast transcripts are cleaned, and how fast and in how much memory script 1 goes through a large corpus.
 
-    python tests/benchmarks/preprocessing_speed.py [--clips 100000 1000000] [--folder DIR]
+    python tests/benchmarks/preprocessing_speed.py [--full] [--rounds 3] [--json FILE]
 
-The corpus has real labels (the demo's, repeated) and real WAV files, hard links to one of them in each folder of 1,000. It is
-made in a temporary folder and removed. Clips a second and memory are of the whole process tree, start included.
+The corpus has real labels (the demo's, repeated) and real WAV files, hard links to one of them in each folder of 1,000: 20,000
+clips and 100,000, with --full 100,000 and 1,000,000. Clips a second and memory are of the whole process tree, start included.
+The peer is what many a repository does: one pass of one regular expression, and one JSON file a clip; it looks at no audio.
 """
 
-import argparse
+import json
 import os
-import subprocess
-import sys
-import tempfile
-import threading
+import re
+import shutil
 import time
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
+from measuring import DEMO, Row, benchmark, per_second, ratios, run_script
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(REPOSITORY / "model_tuning"))
-
-from korean_asr.transcripts import RULES, Rejected, clean_transcript  # noqa: E402
+from korean_asr.transcripts import RULES, Rejected, clean_transcript
 
 FOLDER_CLIPS = 1000
 TREE = "1.Training/{kind}/3.일상안부/dialog_{number:04}"
 
 
 def demo_transcripts() -> list[str]:
-    scripts = sorted((REPOSITORY / "data/demo/korean").rglob("*_scripts.txt"))
+    scripts = sorted((DEMO / "korean").rglob("*_scripts.txt"))
     lines = [line for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
     return [line.partition(" :: ")[2] for line in lines]
 
@@ -45,6 +43,29 @@ def cleaned_lines_a_second(lines: list[str], side: str, seconds: float = 2.0) ->
                 clean_transcript(line, side=side)
         best = max(best, 10_000 / (time.process_time() - begun))
     return best
+
+
+PEER_PATTERN = re.compile(r"\(([^()]*)\)/\([^()]*\)|\b(?:un|sn|[blonu])/|[^가-힣A-Za-z0-9 .,?!%]")
+
+
+def peer_lines_a_second(lines: list[str], n_lines: int = 200_000) -> float:
+    begun = time.process_time()
+    for line in islice(cycle(lines), n_lines):
+        PEER_PATTERN.sub(r"\1", line)
+    return n_lines / (time.process_time() - begun)
+
+
+def peer_corpus(root: Path, output: Path) -> float:
+    """Seconds for one regular expression over all labels, and one JSON file a clip."""
+    started = time.perf_counter()
+    for path in sorted(root.rglob("*_scripts.txt")):
+        folder = output / path.parent.name
+        folder.mkdir(parents=True)
+        for line in path.read_text(encoding="utf-8").splitlines():
+            audio, _, text = line.partition(" :: ")
+            row = {"audio": audio, "text": PEER_PATTERN.sub(r"\1", text)}
+            (folder / f"{Path(audio).stem}.json").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    return time.perf_counter() - started
 
 
 def make_corpus(root: Path, n_clips: int) -> None:
@@ -73,72 +94,46 @@ def make_corpus(root: Path, n_clips: int) -> None:
         )
 
 
-def tree_memory_mb(pid: int) -> float:
-    """Proportional set size of a process and its children: pages that they share are counted once."""
-    total = 0.0
-    for process in [pid, *children(pid)]:
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
-    return total
-
-
-def children(pid: int) -> list[int]:
-    try:
-        direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-    return [*direct, *(grandchild for child in direct for grandchild in children(child))]
-
-
-def script_1(root: Path, output: Path, jobs: int) -> tuple[float, float]:
-    """(seconds, peak megabytes) of one run."""
-    command = [sys.executable, str(REPOSITORY / "model_tuning/1. script_preprocessing.py")]
-    command += ["--korean", str(root), "--output", str(output), "--jobs", str(jobs)]
-    command += ["--base-model", str(REPOSITORY / "data/demo/base_model")]
-    started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    peak, done = 0.0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.25):
-            peak = max(peak, tree_memory_mb(process.pid))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    status = process.wait()
-    seconds = time.perf_counter() - started
-    done.set()
-    watcher.join()
-    if status:
-        sys.exit(f"script 1 ended with status {status}")
-    return seconds, peak
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clips", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--folder", type=Path, help="where the corpus is made for the while; the system's if not given")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    arguments = parser.parse_args()
-
+def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    rows, demo, n_jobs = [], demo_transcripts(), os.cpu_count() or 1
     examples = [rule.example_before for rule in RULES]
-    for name, lines in (("demo labels", demo_transcripts()), ("one line for each rule", examples)):
-        rates = ", ".join(f"side {side} {cleaned_lines_a_second(lines, side):,.0f}" for side in ("A", "B", "auto"))
-        print(f"cleaning, {name}: {rates} lines/s on one core", flush=True)
-    for n_clips in arguments.clips:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            make_corpus(Path(folder) / "corpus", n_clips)
-            seconds, peak = script_1(Path(folder) / "corpus", Path(folder) / "processed", arguments.jobs)
-            print(
-                f"script 1, {n_clips:,} clips, --jobs {arguments.jobs}: {seconds:.1f} s, {n_clips / seconds:,.0f} clips/s, "
-                f"peak {peak:,.0f} MB",
-                flush=True,
-            )
+    for name, lines in (("the demo's labels", demo), ("a line for each rule", examples)):
+        slowest = min(cleaned_lines_a_second(lines, side) for side in ("A", "B", "auto"))
+        what = f"cleaning, {name}, one core: 100,000 lines/s asked for"
+        rows.append(Row(what, f"{slowest:,.0f} lines/s", "100,000 lines/s", [slowest / 100_000], 1.0))
+    slowest, peer = cleaned_lines_a_second(demo, "A"), peer_lines_a_second(demo)
+    rows.append(
+        Row("cleaning, the demo's labels: one regular expression", f"{slowest:,.0f} lines/s", f"{peer:,.0f} lines/s",
+            [slowest / peer])
+    )  # fmt: skip
+    speeds, memory = {}, {}
+    for n_clips in (100_000, 1_000_000) if arguments.full else (20_000, 100_000):
+        corpus, mine, theirs = folder / str(n_clips), [], []
+        make_corpus(corpus, n_clips)
+        base = ("--base-model", DEMO / "base_model", "--jobs", n_jobs)
+        for _ in range(arguments.rounds if n_clips < 1_000_000 else 1):
+            seconds, peak = run_script(1, "--korean", corpus, "--output", folder / "processed", *base)
+            mine.append(n_clips / seconds)
+            memory[n_clips] = max(peak, memory.get(n_clips, 0))
+            theirs.append(n_clips / peer_corpus(corpus, folder / "peer"))
+            shutil.rmtree(folder / "peer")
+        speeds[n_clips] = mine
+        what = f"script 1, {n_clips:,} clips: one regular expression, one JSON file a clip"
+        rows.append(Row(what, per_second(mine, "clips/s"), per_second(theirs, "clips/s"), ratios(mine, theirs)))
+        shutil.rmtree(corpus)
+    few, many = speeds
+    n = len(speeds[many])
+    asked = [speed / 8_000 for speed in speeds[many]]
+    rows += [
+        Row(f"script 1, {many:,} clips: 8,000 clips/s asked for", per_second(speeds[many], "clips/s"), "8,000 clips/s",
+            asked, 1.0),
+        Row(f"script 1, {many:,} clips against {few:,}: clips/s, linear is 1", per_second(speeds[many], "clips/s"),
+            per_second(speeds[few], "clips/s"), ratios(speeds[many], speeds[few][:n]), 0.8),
+        Row(f"script 1, {many:,} clips: memory of all its processes, 500 MB asked for", f"{memory[many]:,.0f} MB", "500 MB",
+            [500 / memory[many]], 1.0),
+    ]  # fmt: skip
+    return rows, {}
 
 
 if __name__ == "__main__":
-    main()
+    benchmark(measured, __doc__)

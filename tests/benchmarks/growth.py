@@ -1,0 +1,82 @@
+"""Time and memory of scripts 1, 2 and 3 at 1, 4 and 16 times the demo's size.
+
+    python tests/benchmarks/growth.py [--full] [--json FILE]
+
+The demo's Korean corpus is copied under other names, so that script 1 finds 4 and 16 times as many clips. Script 2 trains the demo's
+model for one epoch (with --full for three), script 3 scores its test split. A straight line is laid through the three points; the
+bend is the slope from 4 to 16 over the slope from 1 to 4: 1 where all grows in proportion.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import DEMO, Row, benchmark, run_script
+
+TIMES = (1, 4, 16)
+
+
+def multiplied(root: Path, times: int) -> None:
+    """The demo's corpus so many times over; every clip under a name and in folders of its own."""
+    for number in range(times):
+        for path in sorted((DEMO / "korean").rglob("*")):
+            if path.is_file():
+                parts = [part.replace("dialog_", f"dialog_{number:02}").replace("hobby_", f"hobby_{number:02}")
+                         for part in path.relative_to(DEMO / "korean").parts]  # fmt: skip
+                copy = root.joinpath(*parts)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix == ".txt":
+                    text = path.read_text(encoding="utf-8")
+                    text = text.replace("dialog_", f"dialog_{number:02}").replace("hobby_", f"hobby_{number:02}")
+                    copy.write_text(text, encoding="utf-8")
+                else:
+                    copy.write_bytes(path.read_bytes())
+
+
+def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    seconds: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    memory: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    sizes: dict[int, list[int]] = {1: [], 2: [], 3: []}
+    for times in TIMES:
+        corpus, data = folder / f"corpus_{times}", folder / f"data_{times}"
+        model, checkpoints = folder / f"model_{times}", folder / f"checkpoints_{times}"
+        multiplied(corpus, times)
+        calls = {
+            1: ("--korean", corpus, "--output", data),
+            2: ("--data", data, "--recipe", "demo", "--base-model", DEMO / "base_model", "--output", model,
+                "--checkpoints", checkpoints, "--clips-before-split", "none", "--final-model", "last", "--eval-steps", 100_000,
+                "--save-steps", 100_000, "--epochs", 3 if arguments.full else 1),
+            3: ("--model", model, "--allow-overlap"),
+        }  # fmt: skip
+        for number, options in calls.items():
+            spent, peak = run_script(number, *options)
+            seconds[number].append(spent)
+            memory[number].append(peak)
+        sizes[1].append(_lines(data / "korean.jsonl") + _lines(data / "rejected.jsonl"))
+        sizes[2].append(_lines(model / "split" / "train.jsonl"))
+        sizes[3].append(_lines(model / "split" / "test.jsonl"))
+    rows, facts = [], {}
+    for number in (1, 2, 3):
+        slope, fixed = np.polyfit(sizes[number], seconds[number], 1)
+        per_clip, at_rest = np.polyfit(sizes[number], memory[number], 1)
+        first, second = np.diff(seconds[number]) / np.diff(sizes[number])
+        points = [f"{n:,} clips {s:.1f} s {m:,.0f} MB" for n, s, m in zip(sizes[number], seconds[number], memory[number],
+                                                                       strict=True)]  # fmt: skip
+        facts[f"script {number}"] = (
+            f"{'; '.join(points)}. Line: {fixed:.1f} s + {slope * 1000:.2f} s a thousand clips; {at_rest:,.0f} MB + "
+            f"{per_clip * 1000:.1f} MB a thousand. Bend: {second / first:.2f}"
+        )
+        expected = seconds[number][0] * sizes[number][-1] / sizes[number][0]
+        rows.append(
+            Row(f"script {number}, {TIMES[-1]} times the demo: {TIMES[-1]} times its time", f"{seconds[number][-1]:.1f} s",
+                f"{expected:.1f} s", [expected / seconds[number][-1]], 1.0)
+        )  # fmt: skip
+    return rows, facts
+
+
+def _lines(path: Path) -> int:
+    return sum(1 for _ in path.open(encoding="utf-8")) if path.exists() else 0
+
+
+if __name__ == "__main__":
+    benchmark(measured, __doc__)

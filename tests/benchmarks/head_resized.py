@@ -1,0 +1,40 @@
+"""What keeping the trained rows of the head is worth, on the bundled demo.
+
+    python tests/benchmarks/head_resized.py [--json FILE]
+
+By the demo's recipe a model is trained whose head starts anew, as in v1 and v2, and one whose head was resized, for a quarter of
+the updates. Told is after how many updates the second has the final validation CER of the first.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from measuring import DEMO, Row, benchmark, demo_split
+
+EVERY = 12  # updates between two looks at the validation CER
+
+
+def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    from korean_asr.model import expanded_base_model
+    from korean_asr.recipes import RECIPES, batch_plan
+    from korean_asr.training import Job, train
+
+    split, demo = demo_split(folder), dataclasses.replace(RECIPES["demo"], final_model="last")
+    curves = {}
+    for head, share in (("reinitialise", 1), ("resize", 4)):
+        recipe = dataclasses.replace(demo, head=head, epochs=demo.epochs / share, eval_steps=EVERY, save_steps=10_000)
+        recogniser, _ = expanded_base_model(str(DEMO / "base_model"), recipe)
+        job = Job(recogniser, split.train, split.validation, recipe, batch_plan(recipe, 1), "float32")
+        run = train(job, folder / head, folder / f"{head}.jsonl", None)
+        curves[head] = [(row["step"], row["eval_cer"]) for row in run.progress.log if "eval_cer" in row]
+    n_updates, wanted = curves["reinitialise"][-1]
+    reached = next((step for step, cer in curves["resize"] if cer <= wanted), None)
+    told = f"{reached} updates" if reached else f"not in {curves['resize'][-1][0]} updates"
+    row = Row(f"head, resized: one that starts anew, until its final validation CER of {wanted:.3f}", told,
+              f"{n_updates} updates", [n_updates / reached if reached else 0.0], 4.0)  # fmt: skip
+    return [row], {head: {step: round(cer, 4) for step, cer in curve} for head, curve in curves.items()}
+
+
+if __name__ == "__main__":
+    benchmark(measured, __doc__)

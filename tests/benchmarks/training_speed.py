@@ -1,0 +1,268 @@
+"""How fast a model is trained: ours, and the Trainer of transformers as its CTC example and the first experiments used it.
+
+    python tests/benchmarks/training_speed.py [--full] [--device cuda] [--rounds 3] [--threads 2] [--json FILE]
+
+Clips of 1 to 12 s, 4.4 s on average; a model of random weights, on a CPU 6 layers of 512 (25 M parameters), on a GPU the real
+size (317 M). Peers:
+- "frozen": clips in random order, `processor.pad` as collator, float32 input values that `datasets.map` computed ahead, the
+  convolutional encoder frozen; `bf16=True` or `fp16=True` for half precision;
+- "seeds": the same with nothing frozen and no attention mask, as v1 and v2 were trained.
+Counted is the audio of all updates over the time from the first to the last, reading and collating included; making the cache of
+input values is not. Dropouts, masks, layerdrop, optimizer and the clips of an update are the same for all.
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from measuring import (
+    HALF,
+    MEAN_S,
+    REAL,
+    SAMPLE_RATE,
+    Row,
+    benchmark,
+    corpus_durations,
+    in_turn,
+    matrix_rate,
+    operations,
+    peak_memory_mb,
+    per_second,
+    random_base,
+    ratios,
+    spoken,
+)
+
+from korean_asr.manifest import Utterance
+from korean_asr.recipes import RECIPES, Recipe, batch_plan
+
+BATCH = 8
+V3_AUDIO_S = 6_400 * MEAN_S * 10
+kept: dict[str, Any] = {}  # by a process for itself
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Measured:
+    audio_per_second: float
+    padding: float
+    memory_mb: float
+
+
+def recipe_for(device: str, precision: str) -> Recipe:
+    """v3's values; an update of 8 clips on a CPU, and v3's 64 on a GPU, 8 at a time."""
+    accumulation, workers = (8, 4) if device == "cuda" else (1, 0)
+    return dataclasses.replace(
+        RECIPES["v3"], gpus=1, batch_per_gpu=BATCH, accumulation=accumulation, workers=workers, precision=precision
+    )
+
+
+def ours(base: str, clips: list[Utterance], device: str, precision: str, n_updates: int, number: int) -> Measured:
+    """The next updates of a run: the first of an epoch, which holds the longest clip, does not count."""
+    import torch
+
+    from korean_asr.checkpoints import Progress
+    from korean_asr.model import expanded_base_model
+    from korean_asr.training import Job, Updater, network_of, new_optimizer, ready_for_training, updates_with_clips
+
+    if number < 0:
+        recipe = recipe_for(device, precision)
+        recogniser, _ = expanded_base_model(base, recipe)
+        ready_for_training(recogniser.model, recipe)
+        job = Job(recogniser, clips, [], recipe, batch_plan(recipe, 1), precision)
+        scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+        optimizer = new_optimizer(recogniser.model, recipe)
+        kept["updater"] = Updater(job, network_of(recogniser.model), optimizer, scaler)
+        kept["updates"], n_updates = updates_with_clips(job, 0), 1
+    progress = Progress("")
+    started = time.perf_counter()
+    for update in itertools.islice(kept["updates"], n_updates):
+        kept["updater"].make(update, progress)
+    seconds = time.perf_counter() - started
+    padding = 1 - progress.audio_seconds / progress.padded_seconds
+    return Measured(progress.audio_seconds / seconds, padding, _memory_mb(device))
+
+
+def theirs(base: str, rows: Path, frozen: bool, device: str, precision: str, n_updates: int, number: int) -> Measured:
+    """Updates by the Trainer; each round another random order. The first update of each does not count."""
+    import transformers
+
+    if number < 0:
+        kept["model"], kept["processor"] = their_model(base, frozen, recipe_for(device, precision))
+        kept["clips"] = input_values(rows, kept["processor"])
+    recipe, processor = recipe_for(device, precision), kept["processor"]
+    lengths: list[list[int]] = []  # of each batch, in samples
+
+    def collate(clips: list[dict[str, Any]]) -> dict[str, Any]:
+        lengths.append([len(clip["input_values"]) for clip in clips])
+        inputs = [{"input_values": clip["input_values"]} for clip in clips]
+        batch = processor.pad(inputs, padding=True, return_tensors="pt")
+        labels = processor.pad(
+            labels=[{"input_ids": clip["labels"]} for clip in clips], padding=True, return_tensors="pt"
+        )
+        batch["labels"] = labels["input_ids"].masked_fill(labels.attention_mask.ne(1), -100)
+        if not frozen:
+            batch.pop("attention_mask", None)
+        return batch
+
+    class Clock(transformers.TrainerCallback):
+        ends: list[float] = []
+
+        def on_step_end(self, arguments, state, control, **_) -> None:
+            if device == "cuda":
+                import torch
+
+                torch.cuda.synchronize()
+            self.ends.append(time.perf_counter())
+
+    arguments = transformers.TrainingArguments(
+        str(rows.parent / "trainer"), per_device_train_batch_size=BATCH, gradient_accumulation_steps=recipe.accumulation,
+        max_steps=n_updates + 1, learning_rate=recipe.learning_rate, warmup_steps=1, use_cpu=device == "cpu",
+        bf16=precision == "bf16", fp16=precision == "fp16", dataloader_num_workers=0, save_strategy="no", report_to=[],
+        logging_strategy="no", disable_tqdm=True, seed=number + 1,
+    )  # fmt: skip
+    clock = Clock()
+    clock.ends = []
+    trainer = transformers.Trainer(kept["model"], arguments, collate, kept["clips"], callbacks=[clock])
+    trainer.remove_callback(transformers.PrinterCallback)
+    trainer.train()
+    counted = lengths[recipe.accumulation : recipe.accumulation * (n_updates + 1)]  # one more is read ahead
+    audio, padded = sum(map(sum, counted)), sum(len(batch) * max(batch) for batch in counted)
+    seconds = clock.ends[-1] - clock.ends[0]
+    return Measured(audio / SAMPLE_RATE / seconds, 1 - audio / padded, _memory_mb(device))
+
+
+def their_model(base: str, frozen: bool, recipe: Recipe) -> tuple:
+    import transformers
+
+    model = transformers.Wav2Vec2ForCTC.from_pretrained(
+        base, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout, layerdrop=recipe.layerdrop,
+        feat_proj_dropout=recipe.feat_proj_dropout, mask_time_prob=recipe.mask_time_prob, ctc_loss_reduction="mean",
+        ctc_zero_infinity=True,
+    )  # fmt: skip
+    model.accepts_loss_kwargs = False
+    if frozen:
+        model.freeze_feature_encoder()
+    return model, transformers.Wav2Vec2Processor.from_pretrained(base)
+
+
+def input_values(rows: Path, processor) -> Any:
+    """The cache that the CTC example makes, on disk: normalised float32 samples and label ids of every clip."""
+    import datasets
+    import soundfile
+
+    datasets.disable_progress_bars()
+
+    def prepared(row: dict[str, Any]) -> dict[str, Any]:
+        waveform, _ = soundfile.read(row["path"], dtype="float32")
+        values = processor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
+        return {"input_values": values, "labels": processor.tokenizer(row["text"]).input_ids}
+
+    data = datasets.load_dataset("json", data_files=str(rows), split="train", cache_dir=str(rows.parent / "cache"))
+    return data.map(prepared, remove_columns=data.column_names)
+
+
+def _memory_mb(device: str) -> float:
+    if device == "cpu":
+        return peak_memory_mb()
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20
+
+
+def multiplied(base: str, device: str, precision: str, number: int) -> float:
+    return matrix_rate(device, precision)
+
+
+def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
+    from korean_asr.precision import has_bf16
+
+    device, on_gpu = arguments.device, arguments.device == "cuda"
+    import torch
+
+    base = random_base(folder / "base", REAL if on_gpu else HALF)
+    durations = corpus_durations(2_048 if on_gpu else 512)
+    clips = spoken(folder / "clips", durations)
+    rows = folder / "rows.json"
+    rows.write_text("\n".join(json.dumps({"path": c.audio_filepath, "text": c.text}) for c in clips), encoding="utf-8")
+    # A way is given about as long as the others, so that few updates of the slow ones are enough.
+    n_ours, n_frozen, n_seeds = (12, 6, 4) if arguments.full or on_gpu else (5, 2, 1)
+    precisions = ["float32", *(["fp16"] if on_gpu else []), *(["bf16"] if has_bf16(torch.device(device)) else [])]
+    ways = {}
+    for precision in precisions:
+        ways["ours", precision] = (ours, base, clips, device, precision, n_ours)
+        ways["frozen", precision] = (theirs, base, rows, True, device, precision, n_frozen)
+        ways["matrix", precision] = (multiplied, base, device, precision)
+    ways["seeds", "float32"] = (theirs, base, rows, False, device, "float32", n_seeds)
+    found = in_turn(ways, arguments.rounds, arguments.threads)
+
+    speed = {way: [m.audio_per_second for m in rounds] for way, rounds in found.items() if way[0] != "matrix"}
+    best = max(precisions, key=lambda precision: sorted(speed["ours", precision])[arguments.rounds // 2])
+    their_best = max(precisions, key=lambda precision: sorted(speed["frozen", precision])[arguments.rounds // 2])
+    per_audio_second = operations(base, durations[:64], "frozen") / sum(durations[:64])
+    goal = {"same": 2.0, "best": None, "seeds": None} if on_gpu else {"same": 2.2, "best": 4.0, "seeds": 12.0}
+
+    def row(what: str, mine: str, peer: tuple[str, str], target: float | None, note: str = "") -> Row:
+        mine, peer = speed["ours", mine], speed[peer]
+        return Row(what, per_second(mine), per_second(peer), ratios(mine, peer), target, note)
+
+    made = [
+        row(f"training, {precision}: Trainer, encoder frozen", precision, ("frozen", precision), goal["same"])
+        for precision in precisions
+    ]
+    made += [
+        row(f"training, ours {best}: Trainer as its example has it, float32", best, ("frozen", "float32"), goal["best"]),
+        row(f"training, each side's best: {best}, Trainer {their_best}", best, ("frozen", their_best), goal["best"]),
+        row(f"training, ours {best}: the seeds' way, float32, nothing frozen", best, ("seeds", "float32"), goal["seeds"]),
+        row("training, float32: the seeds' way", "float32", ("seeds", "float32"), None),
+    ]  # fmt: skip
+    for precision in precisions:
+        rates = found["matrix", precision]
+        reached = [s * per_audio_second for s in speed["ours", precision]]
+        made.append(
+            Row(f"training, {precision}: operations a second, of the product of two matrices", _giga(reached),
+                _giga(rates), ratios(reached, rates), 0.4 if on_gpu and precision != "float32" else None,
+                f"{per_audio_second / 1e9:.1f} G operations a second of audio, padding not counted")
+        )  # fmt: skip
+    memory = {name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
+              for name in ("ours", "frozen")}  # fmt: skip
+    made.append(
+        Row("training: peak memory", f"{memory['ours']:,.0f} MB", f"{memory['frozen']:,.0f} MB",
+            [memory["frozen"] / memory["ours"]])
+    )  # fmt: skip
+    audio = sum(os.path.getsize(clip.audio_filepath) for clip in clips)
+    cache = sum(path.stat().st_size for path in (folder / "cache").rglob("*.arrow"))
+    real = operations(random_shape(folder, REAL), [MEAN_S], "frozen") / MEAN_S
+    rate = sorted(s * per_audio_second for s in speed["ours", best])[arguments.rounds // 2]
+    facts = {
+        "padding": {who: round(max(m.padding for m in found[who, "float32"]), 3) for who in ("ours", "frozen")},
+        "the Trainer's cache of input values": f"{cache / 1e6:,.0f} MB, {cache / audio:.0%} of the audio; ours has none",
+        "10 epochs on 6,400 clips": (
+            f"{V3_AUDIO_S:,.0f} s of audio x {real / 1e9:.0f} G operations (real size, encoder frozen) = "
+            f"{V3_AUDIO_S * real / 1e15:.1f} P; at the {rate / 1e9:,.0f} G a second measured here in {best}: "
+            f"{V3_AUDIO_S * real / rate / 3600:,.1f} h"
+        ),
+    }
+    return made, facts
+
+
+def random_shape(folder: Path, size) -> str:
+    """A folder with a configuration alone: operations are counted without weights."""
+    from transformers import Wav2Vec2Config
+
+    Wav2Vec2Config(
+        vocab_size=1_211, hidden_size=size.width, num_hidden_layers=size.layers, num_attention_heads=size.width // 64,
+        intermediate_size=4 * size.width, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
+    ).save_pretrained(folder / "shape")  # fmt: skip
+    return str(folder / "shape")
+
+
+def _giga(values: list[float]) -> str:
+    return per_second([value / 1e9 for value in values], "G/s")
+
+
+if __name__ == "__main__":
+    benchmark(measured, __doc__)
