@@ -133,12 +133,17 @@ def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
 def dealt(update: list[int], rank: int, durations: list[float], recipe: Recipe, plan: BatchPlan) -> list[list[int]]:
     """The micro-batches of one process's share of an update; a process without a share gets none.
 
-    The update is longest first and dealt like cards, so that all processes work equally long. A micro-batch holds the plan's
-    clips, or as many as fit into max_batch_seconds of padded audio; a clip that is longer than that stands alone.
+    The update, longest first, is cut into micro-batches of the plan's size, and these are dealt to and fro (0 1 1 0 0 1), so that
+    all processes work equally long and pad little. By seconds, clips are dealt like cards, and each process cuts its own into
+    micro-batches of at most max_batch_seconds of padded audio; a clip that is longer than that stands alone.
     """
-    share = update[rank :: plan.n_processes]
+    n = plan.n_processes
     if recipe.max_batch_seconds is None:
-        return [share[start : start + plan.per_device] for start in range(0, len(share), plan.per_device)]
+        n_rounds = -(-len(update) // (n * plan.per_device))  # fewer at the end of an epoch, of nearly one size
+        batches = [batch.tolist() for batch in np.array_split(np.asarray(update), n * n_rounds)]
+        mine = [batches[i * n + (rank if i % 2 == 0 else n - 1 - rank)] for i in range(n_rounds)]
+        return [batch for batch in mine if batch]
+    share = update[rank::n]
     batches: list[list[int]] = []
     for place in share:
         if batches and durations[batches[-1][0]] * (len(batches[-1]) + 1) <= recipe.max_batch_seconds:

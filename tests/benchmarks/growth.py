@@ -2,7 +2,7 @@
 
     python tests/benchmarks/growth.py [--full] [--json FILE]
 
-The demo's Korean corpus is copied under other names, so that script 1 finds 4 and 16 times as many clips. Script 2 trains the demo's
+The demo's Korean corpus is copied under other names: script 1 finds 4 and 16 times as many clips. Script 2 trains the demo's
 model for one epoch (with --full for three), script 3 scores its test split. A straight line is laid through the three points; the
 bend is the slope from 4 to 16 over the slope from 1 to 4: 1 where all grows in proportion.
 """
