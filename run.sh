@@ -8,6 +8,9 @@ usage() {
   cat <<'TEXT'
 ./run.sh                                  the whole pipeline on the bundled demo (writes demo_output/ only)
 ./run.sh test                             every check: ruff, unit tests, the four scripts on the demo corpus
+./run.sh bench                            speed, measured against what you would use instead (20 minutes)
+    --full            more clips and rounds, an hour or more
+    --device cuda     on the GPU
 ./run.sh --korean DIR [--foreign DIR]     the whole pipeline on real corpora
     --gpus N          processes of script 2, one a GPU; all GPUs of this machine if not given
     --recipe NAME     v1, v2, v3, v7 (v3 if not given)
@@ -26,6 +29,7 @@ mode=demo; korean=; foreign=; gpus=; recipe=; base_model=; stage=1; stop_stage=4
 while [ $# -gt 0 ]; do
   case $1 in
     test) mode=test; shift; continue ;;
+    bench) mode=bench; shift; break ;;  # what follows is the benchmarks' own
     -h|--help) usage; exit 0 ;;
     --korean|--foreign|--gpus|--recipe|--base-model|--stage|--stop-stage) [ $# -ge 2 ] || fail "$1 wants a value." ;;
     *) usage >&2; fail "unknown option $1" ;;
@@ -71,6 +75,15 @@ if [ "$mode" = test ]; then
   say "the four scripts on the demo corpus, and long checks"
   python -m pytest -m "pipeline or slow" -n 2
   exit 0
+fi
+
+if [ "$mode" = bench ]; then
+  if ! cmp -s tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt; then
+    say "installing what the benchmarks compare with · 비교할 도구 설치"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
+    cp tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt
+  fi
+  exec python tests/benchmarks/bench.py "$@"
 fi
 
 if [ "$mode" = demo ]; then

@@ -86,13 +86,15 @@ def ours(base: str, clips: list[Utterance], device: str, precision: str, n_updat
     return Measured(progress.audio_seconds / seconds, padding, _memory_mb(device))
 
 
-def theirs(base: str, rows: Path, frozen: bool, device: str, precision: str, n_updates: int, number: int) -> Measured:
+def theirs(
+    base: str, rows: Path, frozen: bool, device: str, precision: str, n_updates: int, number: int
+) -> Measured | None:
     """Updates by the Trainer; each round another random order. The first update of each does not count."""
     import transformers
 
     if number < 0:
         kept["model"], kept["processor"] = their_model(base, frozen, recipe_for(device, precision))
-        kept["clips"] = input_values(rows, kept["processor"])
+        kept["clips"], n_updates = input_values(rows, kept["processor"]), 0
     recipe, processor = recipe_for(device, precision), kept["processor"]
     lengths: list[list[int]] = []  # of each batch, in samples
 
@@ -129,6 +131,8 @@ def theirs(base: str, rows: Path, frozen: bool, device: str, precision: str, n_u
     trainer = transformers.Trainer(kept["model"], arguments, collate, kept["clips"], callbacks=[clock])
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
+    if number < 0:
+        return None
     counted = lengths[recipe.accumulation : recipe.accumulation * (n_updates + 1)]  # one more is read ahead
     audio, padded = sum(map(sum, counted)), sum(len(batch) * max(batch) for batch in counted)
     seconds = clock.ends[-1] - clock.ends[0]

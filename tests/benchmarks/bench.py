@@ -1,0 +1,86 @@
+"""Every benchmark, one after the other, and one table of them all: ./run.sh bench
+
+    python tests/benchmarks/bench.py [--full] [--device cuda] [--output tests/benchmarks/results]
+
+Under 20 minutes on two cores; an hour or more with --full. Writes cpu.json or cuda.json, with date, machine, versions and commit, and
+prints the table that the README shows: `--table cpu.json` prints it again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from measuring import machine, table
+
+HERE = Path(__file__).resolve().parent
+ON_CPU = ("training_speed", "decoding_speed", "preprocessing_speed", "head_resized", "processes_speed", "growth")
+ON_GPU = ("training_speed", "decoding_speed", "processes_speed")
+
+
+def report(record: dict[str, Any]) -> str:
+    """The whole as Markdown: the machine, a row for each comparison, what was found besides."""
+    here = record["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
+    lines = [
+        f"{here['gpu'] or here['cpu']}, {here['threads']} threads, AVX512-BF16: {'yes' if here['has_avx512_bf16'] else 'no'}; "
+        f"{versions}; {here['date']}, commit {here['commit']}; {record['minutes']} minutes. "
+        "Median of the rounds (lowest to highest).",
+        "",
+        table([row for made in record["benchmarks"].values() for row in made["rows"]]),
+        "",
+    ]
+    facts = [(name, fact) for made in record["benchmarks"].values() for name, fact in made["facts"].items()]
+    lines += [f"- {name}: {_plain(fact)}" for name, fact in facts]
+    return "\n".join(lines)
+
+
+def _plain(fact: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in fact.items()) if isinstance(fact, dict) else str(fact)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--full", action="store_true", help="more clips and rounds: an hour or more")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the JSON file")
+    parser.add_argument("--table", type=Path, help="print the table of a JSON file that was written before")
+    arguments = parser.parse_args()
+    if arguments.table:
+        print(report(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        return
+
+    import torch
+
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU here. Leave it out to measure the CPU.")
+    started, made = time.monotonic(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ON_GPU if arguments.device == "cuda" else ON_CPU:
+            print(f"\n>>> {name}", flush=True)
+            written = Path(folder) / f"{name}.json"
+            command = [sys.executable, str(HERE / f"{name}.py"), "--device", arguments.device, "--json", str(written)]
+            status = subprocess.run([*command, *(["--full"] if arguments.full else [])]).returncode
+            if status:
+                sys.exit(f"{name} ended with status {status}: nothing was written.")
+            made[name] = json.loads(written.read_text(encoding="utf-8"))
+    record = {
+        "machine": machine(arguments.device, torch.get_num_threads()),
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "full": arguments.full,
+        "benchmarks": made,
+    }
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / f"{arguments.device}.json"
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+    print(f"\n{report(record)}\n\nwritten to {path}")
+
+
+if __name__ == "__main__":
+    main()
