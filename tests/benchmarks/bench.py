@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench.py [--full] [--device cuda] [--output tests/benchmarks/results]
 
-Under 20 minutes on two cores; an hour or more with --full. Writes cpu.json or cuda.json with date, machine, versions and commit, and
+Under 20 minutes on two cores; an hour or more with --full. Writes cpu.json or cuda.json with date, machine, versions, commit, and
 prints the table that the README shows: `--table cpu.json` prints it again.
 """
 
