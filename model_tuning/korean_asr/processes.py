@@ -74,7 +74,7 @@ def keep_freed_memory() -> None:
     """Let glibc keep what tensors free, for the next ones.
 
     It hands blocks over 32 MB back to the system at once and takes them anew, page by page: on a CPU 10 to 20 % of decoding
-    and 20 to 30 % of training went into that (94 M parameters; 25 M), all of it system time.
+    went into that (94 M parameters) and 4 to 14 % of training (25 M), all of it system time.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

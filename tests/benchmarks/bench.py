@@ -51,7 +51,10 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="print the table of a JSON file that was written before")
     arguments = parser.parse_args()
     if arguments.table:
-        print(report(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        try:
+            print(report(json.loads(arguments.table.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            parser.error(f"--table {arguments.table}: no file that ./run.sh bench wrote ({type(error).__name__}).")
         return
 
     import torch
