@@ -52,9 +52,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.table:
         try:
-            print(report(json.loads(arguments.table.read_text(encoding="utf-8"))))
+            shown = report(json.loads(arguments.table.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             parser.error(f"--table {arguments.table}: no file that ./run.sh bench wrote ({type(error).__name__}).")
+        print(shown)
         return
 
     import torch
