@@ -8,7 +8,7 @@ usage() {
   cat <<'TEXT'
 ./run.sh                                  the whole pipeline on the bundled demo (writes demo_output/ only)
 ./run.sh test                             every check: ruff, unit tests, the four scripts on the demo corpus
-./run.sh bench                            speed, measured against what you would use instead (half an hour)
+./run.sh bench                            speed, measured against what you would use instead (20 minutes)
     --full            more clips and rounds, an hour or more
     --device cuda     on the GPU
 ./run.sh --korean DIR [--foreign DIR]     the whole pipeline on real corpora

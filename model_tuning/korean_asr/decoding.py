@@ -19,7 +19,7 @@ from .manifest import Utterance
 from .metrics import normalised
 from .model import Recogniser
 from .precision import refuse_unavailable
-from .processes import from_all, keep_freed_memory, n_processes, rank
+from .processes import from_all, keep_memory_steady, n_processes, rank
 from .vocabulary import token_texts
 
 # Of padded audio. CPU: measured by a model of 94 M parameters on clips of 1 to 12 s, seconds of audio a second of one core:
@@ -80,7 +80,7 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
     model.eval()
     network = model
     if model.device.type == "cpu":
-        keep_freed_memory()
+        keep_memory_steady()
         network = with_row_encoder(model)
     if model.config.feat_extract_norm == "group":
         max_batch_clips = 1  # such a model takes mean and variance over all samples, those of padding among them

@@ -46,7 +46,7 @@ from .manifest import Utterance, content_checksum
 from .metrics import RULE, corpus_counts, utterance_counts
 from .model import Recogniser, Wav2Vec2ForCTC, versions
 from .precision import device_here, has_bf16, in_precision, refuse_unavailable
-from .processes import from_all, is_first, keep_freed_memory, n_processes, rank
+from .processes import from_all, is_first, keep_memory_steady, n_processes, rank
 from .recipes import BatchPlan, Recipe
 from .splits import Split
 
@@ -176,7 +176,7 @@ def ready_for_training(model: Wav2Vec2ForCTC, recipe: Recipe) -> None:
     """Put the model on this process's device, in training mode."""
     model.to(device_here()).train()
     if model.device.type == "cpu":
-        keep_freed_memory()
+        keep_memory_steady()
     if recipe.gradient_checkpointing:
         # The reentrant kind hooks each parameter twice, which DistributedDataParallel refuses.
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -62,7 +62,7 @@ def main() -> None:
 
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here. Leave it out to measure the CPU.")
-    started, made = time.monotonic(), {}
+    started, made, here = time.monotonic(), {}, machine(arguments.device, torch.get_num_threads())
     with tempfile.TemporaryDirectory() as folder:
         for name in ON_GPU if arguments.device == "cuda" else ON_CPU:
             print(f"\n>>> {name}", flush=True)
@@ -73,7 +73,7 @@ def main() -> None:
                 sys.exit(f"{name} ended with status {status}: nothing was written.")
             made[name] = json.loads(written.read_text(encoding="utf-8"))
     record = {
-        "machine": machine(arguments.device, torch.get_num_threads()),
+        "machine": here,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "full": arguments.full,
         "benchmarks": made,

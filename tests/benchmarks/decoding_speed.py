@@ -22,6 +22,7 @@ from measuring import (
     corpus_durations,
     in_turn,
     matrix_rate,
+    of_matrix_rate,
     operations,
     peak_memory_mb,
     per_second,
@@ -101,10 +102,6 @@ def by_pipeline(recogniser, clips: list[Utterance], precision: str) -> list[str]
         return [result["text"] for result in recognise(arrays, batch_size=PIPELINE_BATCH)]
 
 
-def multiplied(device: str, precision: str, number: int) -> float:
-    return matrix_rate(device, precision)
-
-
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     import torch
 
@@ -120,7 +117,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     for precision in precisions:
         for name, way in (("pipeline", by_pipeline), ("loop", plain_loop), ("ours", ours)):
             ways[name, precision] = (timed, way, base, clips, precision)
-        ways["matrix", precision] = (multiplied, device, precision)
+        ways["matrix", precision] = (matrix_rate, device, precision)
     found = in_turn(ways, arguments.rounds, arguments.threads)
 
     different = sum(
@@ -153,11 +150,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     per_audio_second = operations(base, durations) / audio
     for precision in precisions:
         reached = [rate * per_audio_second for rate in speed["ours", precision]]
-        rows.append(
-            Row(f"decoding, {precision}: operations a second, of the product of two matrices", _giga(reached),
-                _giga(found["matrix", precision]), ratios(reached, found["matrix", precision]), None if on_gpu else 0.8,
-                f"{per_audio_second / 1e9:.1f} G operations a second of audio, padding not counted")
-        )  # fmt: skip
+        rates, target = found["matrix", precision], None if on_gpu else 0.8
+        rows.append(of_matrix_rate(f"decoding, {precision}", reached, rates, target, per_audio_second))
     memory = {name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
               for name in ("ours", "pipeline")}  # fmt: skip
     rows.append(Row("decoding: peak memory of the process", f"{memory['ours']:,.0f} MB", f"{memory['pipeline']:,.0f} MB",
@@ -167,10 +161,6 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         f"{len(clips) - different} of {len(clips)} equal to the plain loop's in float32, {n_characters:,} characters"
     )
     return rows, {"decoded": f"{len(clips)} clips, {audio:.0f} s", "texts": equal}
-
-
-def _giga(values: list[float]) -> str:
-    return per_second([value / 1e9 for value in values], "G/s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Time and memory of scripts 1, 2 and 3 at 1, 4 and 16 times the demo's size.
+"""Time and memory of scripts 1, 2 and 3 at 1, 4 and 16 times the demo's size, and what script 2 leaves on the disk.
 
     python tests/benchmarks/growth.py [--full] [--json FILE]
 
@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import DEMO, Row, benchmark, run_script
+from measuring import DEMO, MEAN_S, SAMPLE_RATE, Row, benchmark, run_script
+
+from korean_asr.model import SEVEN_FILES
 
 TIMES = (1, 4, 16)
+CLIP_BYTES = MEAN_S * SAMPLE_RATE * 2
 
 
 def multiplied(root: Path, times: int) -> None:
@@ -33,6 +36,14 @@ def multiplied(root: Path, times: int) -> None:
                     copy.write_bytes(path.read_bytes())
 
 
+def left_on_disk(*folders: Path) -> int:
+    """Bytes in them, without checkpoints and the seven files of the final model, which are one."""
+    paths = [
+        path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name not in SEVEN_FILES
+    ]
+    return sum(path.stat().st_size for path in paths if not any("checkpoint-" in part for part in path.parts))
+
+
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     seconds: dict[int, list[float]] = {1: [], 2: [], 3: []}
     memory: dict[int, list[float]] = {1: [], 2: [], 3: []}
@@ -50,6 +61,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         }  # fmt: skip
         for number, options in calls.items():
             spent, peak = run_script(number, *options)
+            if number == 2:
+                left = left_on_disk(model, checkpoints)
             seconds[number].append(spent)
             memory[number].append(peak)
         sizes[1].append(_lines(data / "korean.jsonl") + _lines(data / "rejected.jsonl"))
@@ -62,7 +75,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         first, second = np.diff(seconds[number]) / np.diff(sizes[number])
         points = [f"{n:,} clips {s:.1f} s {m:,.0f} MB" for n, s, m in zip(sizes[number], seconds[number], memory[number],
                                                                        strict=True)]  # fmt: skip
-        facts[f"script {number}"] = (
+        facts[f"growth of script {number}"] = (
             f"{'; '.join(points)}. Line: {fixed:.1f} s + {slope * 1000:.2f} s a thousand clips; {at_rest:,.0f} MB + "
             f"{per_clip * 1000:.1f} MB a thousand. Bend: {second / first:.2f}"
         )
@@ -71,6 +84,13 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             Row(f"script {number}, {TIMES[-1]} times the demo: {TIMES[-1]} times its time", f"{seconds[number][-1]:.1f} s",
                 f"{expected:.1f} s", [expected / seconds[number][-1]], 1.0)
         )  # fmt: skip
+    n_clips, flac = sizes[1][-1], sum(path.stat().st_size for path in corpus.rglob("*.flac"))
+    share = left / n_clips / CLIP_BYTES
+    rows.append(
+        Row("disk used by script 2 beyond checkpoints: 1 % of the corpus' audio", f"{share:.2%}", "1 %", [0.01 / share], 1.0,
+            f"{left / n_clips:,.0f} bytes a clip, one of the corpus has {CLIP_BYTES / 1000:,.0f} kB ({MEAN_S} s of WAV); "
+            f"{left / flac:.1%} of the demo's short FLAC")
+    )  # fmt: skip
     return rows, facts
 
 

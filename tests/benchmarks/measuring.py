@@ -94,6 +94,15 @@ def per_second(values: list[float], unit: str = "s of audio/s") -> str:
     return f"{statistics.median(values):,.1f} {unit}"
 
 
+def of_matrix_rate(what: str, reached: list[float], rates: list[float], target: float | None, cost: float) -> Row:
+    """Operations a second that are reached, beside matrix_rate in the same rounds. cost: operations a second of audio."""
+    ours, peer = (per_second([value / 1e9 for value in values], "G/s") for values in (reached, rates))
+    note = f"{cost / 1e9:.1f} G operations a second of audio, padding not counted"
+    return Row(
+        f"{what}: operations a second, of the product of two matrices", ours, peer, ratios(reached, rates), target, note
+    )
+
+
 def ratios(ours: list[float], peer: list[float]) -> list[float]:
     """Of rates, round by round: what ran beside each other shared the machine."""
     return [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
@@ -177,8 +186,8 @@ def operations(base: str, durations: list[float], trained: str | None = None) ->
     return {None: whole, "all": 3 * whole, "frozen": 3 * whole - 2 * encoder}[trained]
 
 
-def matrix_rate(device: str, precision: str) -> float:
-    """Operations a second of torch's product of two square matrices in the precision: the best of a few."""
+def matrix_rate(device: str, precision: str, number: int) -> float:
+    """Operations a second of torch's product of two square matrices in the precision: the best of a few, in any round."""
     import torch
 
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]

@@ -29,6 +29,7 @@ from measuring import (
     corpus_durations,
     in_turn,
     matrix_rate,
+    of_matrix_rate,
     operations,
     peak_memory_mb,
     per_second,
@@ -60,20 +61,20 @@ def recipe_for(device: str, precision: str) -> Recipe:
     )
 
 
-def ours(base: str, clips: list[Utterance], device: str, precision: str, n_updates: int, number: int) -> Measured:
+def ours(base: str, clips: list[Utterance], recipe: Recipe, n_updates: int, number: int) -> Measured:
     """The next updates of a run: the first of an epoch, which holds the longest clip, does not count."""
     import torch
 
     from korean_asr.checkpoints import Progress
     from korean_asr.model import expanded_base_model
+    from korean_asr.processes import n_processes
     from korean_asr.training import Job, Updater, network_of, new_optimizer, ready_for_training, updates_with_clips
 
     if number < 0:
-        recipe = recipe_for(device, precision)
         recogniser, _ = expanded_base_model(base, recipe)
         ready_for_training(recogniser.model, recipe)
-        job = Job(recogniser, clips, [], recipe, batch_plan(recipe, 1), precision)
-        scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+        job = Job(recogniser, clips, [], recipe, batch_plan(recipe, n_processes()), recipe.precision)
+        scaler = torch.amp.GradScaler(recogniser.model.device.type, enabled=recipe.precision == "fp16")
         optimizer = new_optimizer(recogniser.model, recipe)
         kept["updater"] = Updater(job, network_of(recogniser.model), optimizer, scaler)
         kept["updates"], n_updates = updates_with_clips(job, 0), 1
@@ -83,7 +84,9 @@ def ours(base: str, clips: list[Utterance], device: str, precision: str, n_updat
         kept["updater"].make(update, progress)
     seconds = time.perf_counter() - started
     padding = 1 - progress.audio_seconds / progress.padded_seconds
-    return Measured(progress.audio_seconds / seconds, padding, _memory_mb(device))
+    return Measured(
+        progress.audio_seconds / seconds, padding, _memory_mb(kept["updater"].job.recogniser.model.device.type)
+    )
 
 
 def theirs(
@@ -177,10 +180,6 @@ def _memory_mb(device: str) -> float:
     return torch.cuda.max_memory_allocated() / 2**20
 
 
-def multiplied(base: str, device: str, precision: str, number: int) -> float:
-    return matrix_rate(device, precision)
-
-
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     from korean_asr.precision import has_bf16
 
@@ -197,9 +196,9 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     precisions = ["float32", *(["fp16"] if on_gpu else []), *(["bf16"] if has_bf16(torch.device(device)) else [])]
     ways = {}
     for precision in precisions:
-        ways["ours", precision] = (ours, base, clips, device, precision, n_ours)
+        ways["ours", precision] = (ours, base, clips, recipe_for(device, precision), n_ours)
         ways["frozen", precision] = (theirs, base, rows, True, device, precision, n_frozen)
-        ways["matrix", precision] = (multiplied, base, device, precision)
+        ways["matrix", precision] = (matrix_rate, device, precision)
     ways["seeds", "float32"] = (theirs, base, rows, False, device, "float32", n_seeds)
     found = in_turn(ways, arguments.rounds, arguments.threads)
 
@@ -226,11 +225,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     for precision in precisions:
         rates = found["matrix", precision]
         reached = [s * per_audio_second for s in speed["ours", precision]]
-        made.append(
-            Row(f"training, {precision}: operations a second, of the product of two matrices", _giga(reached),
-                _giga(rates), ratios(reached, rates), 0.4 if on_gpu and precision != "float32" else None,
-                f"{per_audio_second / 1e9:.1f} G operations a second of audio, padding not counted")
-        )  # fmt: skip
+        target = 0.4 if on_gpu and precision != "float32" else None
+        made.append(of_matrix_rate(f"training, {precision}", reached, rates, target, per_audio_second))
     memory = {name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
               for name in ("ours", "frozen")}  # fmt: skip
     made.append(
@@ -262,10 +258,6 @@ def random_shape(folder: Path, size) -> str:
         intermediate_size=4 * size.width, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
     ).save_pretrained(folder / "shape")  # fmt: skip
     return str(folder / "shape")
-
-
-def _giga(values: list[float]) -> str:
-    return per_second([value / 1e9 for value in values], "G/s")
 
 
 if __name__ == "__main__":
