@@ -704,7 +704,8 @@ def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_c
         (3, ["--model", "a", "--rescore", "b"], 2, "give either --model MODEL or --rescore RESULTS.jsonl"),
         (3, ["--rescore", "nothing.jsonl"], 1, "nothing.jsonl is missing"),
         (4, ["--rescore", "processed/foreign.jsonl"], 1, "foreign.jsonl, line 1: no result"),
-        (4, ["--rescore", "x.jsonl", "--with-base"], 2, "--with-base and --allow-overlap go with --model"),
+        (4, ["--rescore", "x.jsonl", "--with-base"], 2, "--with-base goes with --model"),
+        (4, ["--rescore", "x.jsonl", "--manifest", "y.jsonl"], 2, "--manifest goes with --model"),
         (
             3,
             ["--model", str(BASE), "--with-base", "--manifest", "processed/korean.jsonl"],

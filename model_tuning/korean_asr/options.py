@@ -30,6 +30,8 @@ def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     arguments = parser.parse_args()
     if bool(arguments.model) == bool(arguments.rescore):
         parser.error("give either --model MODEL or --rescore RESULTS.jsonl")
-    if arguments.rescore and (arguments.with_base or arguments.allow_overlap):
-        parser.error("--with-base and --allow-overlap go with --model")
+    of_a_model = ("manifest", "with_base", "allow_overlap", "precision")
+    given = [name for name in of_a_model if getattr(arguments, name) != parser.get_default(name)]
+    if arguments.rescore and given:
+        parser.error(f"--{given[0].replace('_', '-')} goes with --model: --rescore takes a file of results as it is")
     return arguments

@@ -177,6 +177,9 @@ def ready_for_training(model: Wav2Vec2ForCTC, recipe: Recipe) -> None:
     model.to(device_here()).train()
     if model.device.type == "cpu":
         keep_memory_steady()
+        # With dropout, torch's own attention takes products in float32 on a CPU, whatever autocast says: in bf16 the one
+        # written out is 1.09 times as fast and takes a fifth less memory (25 M parameters). In float32 both are alike.
+        model.set_attn_implementation("eager")
     if recipe.gradient_checkpointing:
         # The reentrant kind hooks each parameter twice, which DistributedDataParallel refuses.
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
