@@ -118,7 +118,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         for name, way in (("pipeline", by_pipeline), ("loop", plain_loop), ("ours", ours)):
             ways[name, precision] = (timed, way, base, clips, precision)
         ways["matrix", precision] = (matrix_rate, device, precision)
-    found = in_turn(ways, arguments.rounds, arguments.threads)
+    found = in_turn(ways, arguments.rounds, arguments.threads, device)
 
     different = sum(
         a != b for a, b in zip(found["ours", "float32"][0].texts, found["loop", "float32"][0].texts, strict=True)

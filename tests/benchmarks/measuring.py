@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -203,31 +204,41 @@ def matrix_rate(device: str, precision: str, number: int) -> float:
     return 2 * size**3 / fastest
 
 
-def in_turn(ways: dict[Hashable, tuple], rounds: int, n_threads: int) -> dict[Hashable, list[Any]]:
+def in_turn(ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: str) -> dict[Hashable, list[Any]]:
     """What each way, (function, *arguments), returns in each round, after one call that does not count.
 
     Ways take turns, so that a busy machine is busy for all. Each has a process of its own, so that what one tells the C
-    library or torch helps no other; a function that is called with the round as its last argument may keep its model.
+    library or torch helps no other; a function that is called with the round as its last argument may keep its model. On a
+    GPU the process ends with each round, for all models together would not fit.
     """
+    found: dict[Hashable, list[Any]] = {name: [] for name in ways}
+    if device == "cuda":
+        for number, (name, (function, *arguments)) in product(range(rounds), ways.items()):
+            with _process(n_threads) as process:
+                process.submit(function, *arguments, -1).result()
+                found[name].append(process.submit(function, *arguments, number).result())
+        return found
     with ExitStack() as stack:
-        processes = {
-            name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn"), _set_threads, (n_threads,)))
-            for name in ways
-        }
-        found: dict[Hashable, list[Any]] = {name: [] for name in ways}
-        for number in range(-1, rounds):
-            for name, (function, *arguments) in ways.items():
-                result = processes[name].submit(function, *arguments, number).result()
-                if number >= 0:
-                    found[name].append(result)
+        processes = {name: stack.enter_context(_process(n_threads)) for name in ways}
+        for number, (name, (function, *arguments)) in product(range(-1, rounds), ways.items()):
+            result = processes[name].submit(function, *arguments, number).result()
+            if number >= 0:
+                found[name].append(result)
     return found
 
 
-def _set_threads(n_threads: int) -> None:
+def _process(n_threads: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, get_context("spawn"), _prepared, (n_threads,))
+
+
+def _prepared(n_threads: int) -> None:
     import torch
     import transformers
 
+    from korean_asr.processes import on_one_gpu_unless_torchrun
+
     torch.set_num_threads(n_threads)
+    on_one_gpu_unless_torchrun()  # the Trainer would deal its batch to all of them
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 

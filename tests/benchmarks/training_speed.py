@@ -207,7 +207,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         ways["frozen", precision] = (theirs, base, rows, True, device, precision, n_frozen)
         ways["matrix", precision] = (matrix_rate, device, precision)
     ways["seeds", "float32"] = (theirs, base, rows, False, device, "float32", n_seeds)
-    found = in_turn(ways, arguments.rounds, arguments.threads)
+    found = in_turn(ways, arguments.rounds, arguments.threads, device)
 
     speed = {way: [m.audio_per_second for m in rounds] for way, rounds in found.items() if way[0] != "matrix"}
     best = max(precisions, key=lambda precision: sorted(speed["ours", precision])[arguments.rounds // 2])
