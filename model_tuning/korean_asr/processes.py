@@ -76,7 +76,7 @@ def keep_memory_steady() -> None:
     glibc hands blocks over 32 MB back to the system at once and takes them anew, page by page: 10 to 20 % of decoding went into
     that (94 M parameters) and 4 to 17 % of training (25 M), all of it system time. oneDNN keeps up to 1,024 products and
     convolutions, which clips of all lengths fill: a run of 300 updates grew from 0.8 to 1.3 GB, and kept ones lie between
-    freed blocks. 16 are as fast, and nothing grows. Call before the first product; a capacity that the user has set stays.
+    freed blocks. 16 are as fast, and it grows less. Call before the first product; a capacity that the user has set stays.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     try:

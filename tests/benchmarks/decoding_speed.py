@@ -139,11 +139,11 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         return Row(f"decoding, {what}", per_second(mine), per_second(theirs), ratios(mine, theirs), target)
 
     rows = [row(f"{precision}: pipeline", precision, ("pipeline", precision), same) for precision in precisions]
-    rows.append(row(f"ours {best}: pipeline as it comes, float32", best, ("pipeline", "float32"), in_best))
+    rows.append(row(f"ours {best}: pipeline as it comes, float32", best, ("pipeline", "float32"), None))
     rows.append(row(f"each side's best: {best}, pipeline {best_of('pipeline')}", best,
                     ("pipeline", best_of("pipeline")), in_best))  # fmt: skip
     rows += [row(f"{p}: one clip at a time", p, ("loop", p), None) for p in precisions]
-    rows.append(row(f"ours {best}: one at a time, float32", best, ("loop", "float32"), at_once))
+    rows.append(row(f"ours {best}: one at a time, float32", best, ("loop", "float32"), None))
     rows.append(
         row(f"each side's best: {best}, one at a time {best_of('loop')}", best, ("loop", best_of("loop")), at_once)
     )

@@ -79,11 +79,6 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             f"{'; '.join(points)}. Line: {fixed:.1f} s + {slope * 1000:.2f} s a thousand clips; {at_rest:,.0f} MB + "
             f"{per_clip * 1000:.1f} MB a thousand. Bend: {second / first:.2f}"
         )
-        expected = seconds[number][0] * sizes[number][-1] / sizes[number][0]
-        rows.append(
-            Row(f"script {number}, {TIMES[-1]} times the demo: {TIMES[-1]} times its time", f"{seconds[number][-1]:.1f} s",
-                f"{expected:.1f} s", [expected / seconds[number][-1]], 1.0)
-        )  # fmt: skip
     n_clips, flac = sizes[1][-1], sum(path.stat().st_size for path in corpus.rglob("*.flac"))
     share = left / n_clips / CLIP_BYTES
     rows.append(

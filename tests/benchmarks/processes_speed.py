@@ -61,7 +61,11 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     for _ in range(arguments.rounds):
         for n_processes, found in speeds.items():
             found.append(trained(n_processes, base, manifest, arguments.device, n_updates, folder / "speed.json"))
-    what = f"fp16: {many} GPUs against 1" if on_gpu else f"float32, one thread each: {many} processes against 1"
+    what = (
+        f"fp16: {many} GPUs against 1"
+        if on_gpu
+        else f"float32, micro-batches of 4, one thread each: {many} processes against 1"
+    )
     target = None if on_gpu else 1.8
     row = Row(
         f"training, {what}", per_second(speeds[many]), per_second(speeds[1]), ratios(speeds[many], speeds[1]), target
