@@ -80,7 +80,7 @@ fi
 if [ "$mode" = bench ]; then
   if ! cmp -s tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt; then
     say "installing what the benchmarks compare with · 비교할 도구 설치"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/benchmarks/requirements.txt
     cp tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt
   fi
   exec python tests/benchmarks/bench.py "$@"

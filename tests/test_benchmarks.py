@@ -61,3 +61,5 @@ def test_operations_are_counted_as_by_hand(benchmarks, tmp_path):
     )
     assert forward == pytest.approx(2 * (layers + others + encoder), rel=0.001)
     assert (frozen, whole) == pytest.approx((3 * forward - 4 * encoder, 3 * forward))
+    dropped = benchmarks[1].operations(str(tmp_path), [1.0], "all", layerdrop=0.5)
+    assert dropped == pytest.approx(3 * (forward - layers), rel=0.001)

@@ -83,6 +83,6 @@ def keep_memory_steady() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):  # another C library
         return
-    m_trim_threshold, m_mmap_threshold, one_gib = -1, -3, 1 << 30  # as malloc.h names them
-    mallopt(m_trim_threshold, one_gib)
-    mallopt(m_mmap_threshold, one_gib)
+    m_trim_threshold, m_mmap_max = -1, -4  # as malloc.h names them
+    mallopt(m_trim_threshold, 1 << 30)
+    mallopt(m_mmap_max, 0)  # not a threshold of its own: old versions refuse one over 32 MB

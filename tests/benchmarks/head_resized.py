@@ -30,7 +30,11 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         curves[head] = [(row["step"], row["eval_cer"]) for row in run.progress.log if "eval_cer" in row]
     n_updates, wanted = curves["reinitialise"][-1]
     reached = next((step for step, cer in curves["resize"] if cer <= wanted), None)
-    told = f"{reached} updates" if reached else f"not in {curves['resize'][-1][0]} updates"
+    told = (
+        f"{'at most ' * (reached == EVERY)}{reached} updates"
+        if reached
+        else f"not in {curves['resize'][-1][0]} updates"
+    )
     row = Row(f"head, resized: one that starts anew, until its final validation CER of {wanted:.3f}", told,
               f"{n_updates} updates", [n_updates / reached if reached else 0.0], 4.0)  # fmt: skip
     shown = {head: curve[-1 :: -(len(curve) // 6)][::-1] for head, curve in curves.items()}  # six points of each

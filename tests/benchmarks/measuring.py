@@ -163,32 +163,37 @@ def _syllable(number: int) -> str:
     return chr(ord("가") + 9 * number)
 
 
-def operations(base: str, durations: list[float], trained: str | None = None) -> float:
+def operations(base: str, durations: list[float], trained: str | None = None, layerdrop: float = 0.0) -> float:
     """Floating-point operations of a model on clips of so many seconds, without padding, as torch counts them.
 
     trained: None for the forward pass; "frozen" or "all" for forward and backward, the convolutional encoder frozen or not: a
-    backward pass is two more, by inputs and by weights. Counted on tensors without content, by FlopCounterMode: products and
-    convolutions, a multiplication and an addition each. (Its own count of backward takes a grouped convolution for a whole one.)
+    backward pass is two more, by inputs and by weights. layerdrop: share of the layers that is
+    left out of both. Counted on tensors without content, by FlopCounterMode: products and convolutions, a multiplication and an
+    addition each. (Its own count of backward takes a grouped convolution for a whole one.)
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
     config = Wav2Vec2Config.from_pretrained(base, attn_implementation="eager")
+    shorter_config = Wav2Vec2Config.from_pretrained(
+        base, attn_implementation="eager", num_hidden_layers=config.num_hidden_layers - 1
+    )
     with torch.device("meta"):
-        model = Wav2Vec2ForCTC(config).eval()
+        model, shorter = (Wav2Vec2ForCTC(made).eval() for made in (config, shorter_config))
     counts = []
-    for network in (model, model.wav2vec2.feature_extractor):
+    for network in (model, shorter, model.wav2vec2.feature_extractor):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             for seconds in durations:
                 network(torch.empty(1, int(seconds * SAMPLE_RATE), device="meta"))
         counts.append(counter.get_total_flops())
-    whole, encoder = counts
+    complete, one_layer_less, encoder = counts
+    whole = complete - layerdrop * config.num_hidden_layers * (complete - one_layer_less)
     return {None: whole, "all": 3 * whole, "frozen": 3 * whole - 2 * encoder}[trained]
 
 
 def matrix_rate(device: str, precision: str, number: int) -> float:
-    """Operations a second of torch's product of two square matrices in the precision: the best of a few, in any round."""
+    """Operations a second of torch's product of two square matrices in the precision: the best of eight; the round is ignored."""
     import torch
 
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -243,8 +248,12 @@ def _prepared(n_threads: int) -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def peak_memory_mb() -> float:
-    """Of this process, at any moment until now."""
+def peak_memory_mb(device: str) -> float:
+    """Of this process, at any moment until now; on a GPU the memory there."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -277,8 +286,10 @@ def run_script(number: int, *arguments: Any, launcher: tuple = (), **environment
 
         def watch() -> None:
             nonlocal peak
-            while not done.wait(0.25):
+            while True:
                 peak = max(peak, tree_memory_mb(process.pid))
+                if done.wait(0.05):
+                    return
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -331,7 +342,7 @@ def benchmark(measured: Callable[[argparse.Namespace, Path], tuple[list[Row], di
 
     transformers.utils.logging.disable_progress_bar()
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="more clips and rounds: an hour or more for all benchmarks")
+    parser.add_argument("--full", action="store_true", help="more clips and rounds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, help="how often each way is measured; 3, or 7 with --full")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -341,7 +352,12 @@ def benchmark(measured: Callable[[argparse.Namespace, Path], tuple[list[Row], di
         parser.error("--device cuda: torch sees no GPU here.")
     if arguments.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the children's scripts would take the GPU
-    arguments.rounds = arguments.rounds or (7 if arguments.full else 3)
+    if arguments.rounds is None:
+        arguments.rounds = 7 if arguments.full else 3
+    if min(arguments.rounds, arguments.threads) < 1:
+        parser.error("--rounds and --threads are whole numbers above 0.")
+    if arguments.json and not arguments.json.parent.is_dir():
+        parser.error(f"--json {arguments.json}: its folder does not exist.")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         rows, facts = measured(arguments, Path(folder))

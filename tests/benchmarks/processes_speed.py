@@ -23,23 +23,30 @@ from korean_asr.processes import is_first, join_processes
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
-def one_process(base: str, manifest: str, device: str, n_updates: int, written: str) -> None:
+def one_process(base: str, manifest: str, device: str, n_updates: int, seed: int, written: str) -> None:
     """What each process runs. v3's 64 clips an update on 4 GPUs, 16 on 2 processes of a CPU, in two micro-batches each."""
+    import torch
+
     join_processes()
     gpus, batch, precision = (4, 8, "fp16") if device == "cuda" else (2, 4, "float32")
-    recipe = dataclasses.replace(recipe_for(device, precision), gpus=gpus, batch_per_gpu=batch, accumulation=2)
+    recipe = dataclasses.replace(
+        recipe_for(device, precision), gpus=gpus, batch_per_gpu=batch, accumulation=2, seed=seed
+    )
     clips = read_manifest(Path(manifest))
     for number, updates in ((-1, 1), (0, n_updates)):
         speed = ours(base, clips, recipe, updates, number).audio_per_second
     if is_first():
         Path(written).write_text(json.dumps(speed), encoding="utf-8")
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
-def trained(n_processes: int, base: str, manifest: Path, device: str, n_updates: int, written: Path) -> float:
+def trained(
+    n_processes: int, base: str, manifest: Path, device: str, n_updates: int, seed: int, written: Path
+) -> float:
     """Seconds of audio a second."""
-    command = [*TORCHRUN, f"--nproc_per_node={n_processes}", __file__, base, manifest, device, n_updates, written]
-    threads = {} if device == "cuda" else {"OMP_NUM_THREADS": "1"}
-    status = subprocess.run(list(map(str, command)), env={**os.environ, **threads}).returncode
+    command = [*TORCHRUN, f"--nproc_per_node={n_processes}", __file__, base, manifest, device, n_updates, seed, written]
+    status = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
     if status:
         sys.exit(f"{n_processes} process(es) of {Path(__file__).name} ended with status {status}")
     return json.loads(written.read_text(encoding="utf-8"))
@@ -58,14 +65,13 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     manifest = folder / "korean.jsonl"
     manifest.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     speeds: dict[int, list[float]] = {1: [], many: []}
-    for _ in range(arguments.rounds):
+    for number in range(arguments.rounds):  # other clips in each
         for n_processes, found in speeds.items():
-            found.append(trained(n_processes, base, manifest, arguments.device, n_updates, folder / "speed.json"))
-    what = (
-        f"fp16: {many} GPUs against 1"
-        if on_gpu
-        else f"float32, micro-batches of 4, one thread each: {many} processes against 1"
-    )
+            found.append(
+                trained(n_processes, base, manifest, arguments.device, n_updates, number, folder / "speed.json")
+            )
+    here = f"fp16: {many} GPUs" if on_gpu else f"float32, micro-batches of 4, one thread each: {many} processes"
+    what = f"{here} against 1"
     target = None if on_gpu else 1.8
     row = Row(
         f"training, {what}", per_second(speeds[many]), per_second(speeds[1]), ratios(speeds[many], speeds[1]), target
@@ -75,7 +81,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
 
 if __name__ == "__main__":
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        base, manifest, device, n_updates, written = sys.argv[1:]
-        one_process(base, manifest, device, int(n_updates), written)
+        base, manifest, device, n_updates, seed, written = sys.argv[1:]
+        one_process(base, manifest, device, int(n_updates), int(seed), written)
     else:
         benchmark(measured, __doc__)
