@@ -63,6 +63,13 @@ def main() -> None:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here. Leave it out to measure the CPU.")
     started, made, here = time.monotonic(), {}, machine(arguments.device, torch.get_num_threads())
+    path = arguments.output / f"{arguments.device}.json"
+    part = path.with_suffix(".part")
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        part.write_text("")
+    except OSError as error:
+        parser.error(f"--output {arguments.output}: {error.strerror}. Name a folder that can be written to.")
     with tempfile.TemporaryDirectory() as folder:
         for name in ON_GPU if arguments.device == "cuda" else ON_CPU:
             print(f"\n>>> {name}", flush=True)
@@ -70,18 +77,11 @@ def main() -> None:
             command = [sys.executable, str(HERE / f"{name}.py"), "--device", arguments.device, "--json", str(written)]
             status = subprocess.run([*command, *(["--full"] if arguments.full else [])]).returncode
             if status:
-                sys.exit(f"{name} ended with status {status}: nothing was written.")
+                sys.exit(f"{name} ended with status {status}. What was measured before it is in {part}")
             made[name] = json.loads(written.read_text(encoding="utf-8"))
-    record = {
-        "machine": here,
-        "minutes": round((time.monotonic() - started) / 60, 1),
-        "full": arguments.full,
-        "benchmarks": made,
-    }
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / f"{arguments.device}.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            minutes = round((time.monotonic() - started) / 60, 1)
+            record = {"machine": here, "minutes": minutes, "full": arguments.full, "benchmarks": made}
+            part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(path)
     print(f"\n{report(record)}\n\nwritten to {path}")
 

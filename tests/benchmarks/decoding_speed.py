@@ -109,7 +109,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
 
     device, on_gpu = arguments.device, arguments.device == "cuda"
     base = random_base(folder / "base", REAL if on_gpu else BASE)
-    durations = corpus_durations(512 if on_gpu else 64 if arguments.full else 12)
+    durations = corpus_durations(512 if on_gpu else 64 if arguments.full else 2 * PIPELINE_BATCH)
     clips, audio = spoken(folder / "clips", durations), sum(durations)
     half = (["fp16"] if on_gpu else []) + (["bf16"] if has_bf16(torch.device(device)) else [])
     precisions = ["float32", *half]
