@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -225,10 +225,15 @@ def in_turn(ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: st
         return found
     with ExitStack() as stack:
         processes = {name: stack.enter_context(_process(n_threads)) for name in ways}
-        for number, (name, (function, *arguments)) in product(range(-1, rounds), ways.items()):
-            result = processes[name].submit(function, *arguments, number).result()
-            if number >= 0:
-                found[name].append(result)
+
+        def result_of(name: Hashable, number: int) -> Any:
+            function, *arguments = ways[name]
+            return processes[name].submit(function, *arguments, number).result()
+
+        with ThreadPoolExecutor(2) as two_at_a_time:  # imports and files leave a core idle
+            list(two_at_a_time.map(result_of, ways, [-1] * len(ways)))
+        for number, name in product(range(rounds), ways):
+            found[name].append(result_of(name, number))
     return found
 
 

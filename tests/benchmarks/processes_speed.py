@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from measuring import HALF, REAL, Row, benchmark, corpus_durations, per_second, random_base, ratios, spoken
-from training_speed import N_CLIPS, ours, recipe_for
+from training_speed import ours, recipe_for
 
 from korean_asr.manifest import read_manifest
 from korean_asr.processes import is_first, join_processes
@@ -60,7 +60,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     if on_gpu and torch.cuda.device_count() < many:
         return [], {"processes": f"not measured: {torch.cuda.device_count()} GPU(s), {many} are wanted"}
     base = random_base(folder / "base", REAL if on_gpu else HALF)
-    clips = spoken(folder / "clips", corpus_durations(N_CLIPS))
+    clips = spoken(folder / "clips", corpus_durations(2_048 if on_gpu else 256))
     rows = [{"id": c.id, "audio_filepath": c.audio_filepath, "duration": c.duration, "text": c.text} for c in clips]
     manifest = folder / "korean.jsonl"
     manifest.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
