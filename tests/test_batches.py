@@ -92,6 +92,10 @@ def test_batches_hold_every_clip_once_longest_first_within_their_seconds_of_padd
     assert length_batches([], 10.0) == []
 
 
+def test_the_batch_of_most_padded_audio_comes_first():
+    assert length_batches([5.5, 1.0, 3.0, 3.0, 3.0], 10.0) == [[2, 3, 4], [0], [1]]
+
+
 def test_clips_without_a_duration_do_not_become_one_batch():
     assert [len(batch) for batch in length_batches([0.0] * 150, 10.0)] == [64, 64, 22]
 

@@ -81,14 +81,18 @@ def batch_size(longest_s: float, max_seconds: float, max_clips: int) -> int:
 
 
 def length_batches(durations: list[float], max_seconds: float, max_clips: int = MAX_BATCH_CLIPS) -> list[list[int]]:
-    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and max_clips."""
+    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and max_clips.
+
+    The batch of most padded audio comes first, so that threads which take them in turn end at about the same time (the rule
+    of the longest processing time: Graham, Bounds on multiprocessing timing anomalies, 1969).
+    """
     order = sorted(range(len(durations)), key=lambda place: -durations[place])
     batches: list[list[int]] = []
     while order:
         size = batch_size(durations[order[0]], max_seconds, max_clips)
         batches.append(order[:size])
         order = order[size:]
-    return batches
+    return sorted(batches, key=lambda batch: -len(batch) * durations[batch[0]])
 
 
 def n_updates_an_epoch(n_clips: int, recipe: Recipe) -> int:
@@ -150,7 +154,7 @@ def dealt(update: list[int], rank: int, durations: list[float], recipe: Recipe, 
             batches[-1].append(place)
         else:
             batches.append([place])
-    return batches
+    return sorted(batches, key=lambda batch: -len(batch) * durations[batch[0]])
 
 
 def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:

@@ -96,8 +96,6 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
 
     planned = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(planned, passes.max_seconds, max_batch_clips)
-    # Those that take longest first, so that all threads end at about the same time (Graham's LPT rule, 1969).
-    plan.sort(key=lambda places: -len(places) * planned[places[0]])
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     n_samples: list[int] = []
     with tqdm(total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None) as bar:

@@ -77,7 +77,8 @@ def main() -> None:
             command = [sys.executable, str(HERE / f"{name}.py"), "--device", arguments.device, "--json", str(written)]
             status = subprocess.run([*command, *(["--full"] if arguments.full else [])]).returncode
             if status:
-                sys.exit(f"{name} ended with status {status}. What was measured before it is in {part}")
+                before = f"What was measured before it is in {part}" if made else "Nothing was measured before it."
+                sys.exit(f"{name} ended with status {status}. {before}")
             made[name] = json.loads(written.read_text(encoding="utf-8"))
             minutes = round((time.monotonic() - started) / 60, 1)
             record = {"machine": here, "minutes": minutes, "full": arguments.full, "benchmarks": made}

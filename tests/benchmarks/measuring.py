@@ -210,7 +210,7 @@ def matrix_rate(device: str, precision: str, number: int) -> float:
 
 
 def in_turn(ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: str) -> dict[Hashable, list[Any]]:
-    """What each way, (function, *arguments), returns in each round, after one call that does not count.
+    """What each way, (function, *arguments), returns in each round, after one call that does not count (two ways at a time).
 
     Ways take turns, so that a busy machine is busy for all. Each has a process of its own, so that what one tells the C
     library or torch helps no other; a function that is called with the round as its last argument may keep its model. On a
