@@ -154,7 +154,7 @@ def dealt(update: list[int], rank: int, durations: list[float], recipe: Recipe, 
             batches[-1].append(place)
         else:
             batches.append([place])
-    return sorted(batches, key=lambda batch: -len(batch) * durations[batch[0]])
+    return batches
 
 
 def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:
