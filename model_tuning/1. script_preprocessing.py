@@ -11,11 +11,12 @@ import os
 import sys
 from pathlib import Path
 
-from korean_asr import recipes, transcripts
+from korean_asr import transcripts
 from korean_asr.errors import exit_status
-from korean_asr.hub import public_name
-from korean_asr.preprocessing import Alphabet, Settings, preprocessed, printed_corpus, write_outputs
+from korean_asr.model_folder import public_name
+from korean_asr.preprocessing.cleaning import Alphabet, Settings, preprocessed, printed_corpus, write_outputs
 from korean_asr.vocabulary import base_vocabulary
+from recipes import V3
 
 TITLES = {"korean": "Korean speakers · 한국어 화자", "foreign": "Foreign speakers · 외국인 화자"}
 
@@ -49,7 +50,7 @@ def main() -> None:
     settings = Settings(arguments.side, arguments.order, arguments.speaker, arguments.mixed_turns)
     alphabet = None
     if arguments.base_model:
-        added = recipes.V3.added_tokens
+        added = V3.added_tokens
         alphabet = Alphabet(public_name(arguments.base_model), base_vocabulary(arguments.base_model), added)
 
     # Both corpora are read before anything is written, so that a wrong folder costs nothing that is already there.

@@ -11,45 +11,48 @@ import shlex
 import sys
 from pathlib import Path
 
-from korean_asr import checkpoints, checks, guard, proofs, recipes, training
 from korean_asr.errors import exit_status
 from korean_asr.files import file_checksum, write_json, write_json_lines
+from korean_asr.hardware import from_first, is_first, join_processes, n_processes, on_one_gpu_unless_torchrun
 from korean_asr.manifest import read_manifest
 from korean_asr.model import expanded_base_model, n_parameters, save_recogniser
-from korean_asr.processes import from_first, is_first, join_processes, n_processes, on_one_gpu_unless_torchrun
-from korean_asr.report import draw_training_curve, write_model_card
-from korean_asr.splits import overlaps, printed_overlap, printed_split, split_utterances
+from korean_asr.overlap import overlaps, printed_earlier, printed_overlap, trained_on
+from korean_asr.recipe import OPTIONS, batch_plan, chosen_recipe, overrides
+from korean_asr.training import checkpoints, clip_checks, loop, model_checks
+from korean_asr.training.model_card import draw_training_curve, write_model_card
+from korean_asr.training.splits import printed_split, split_utterances
 from korean_asr.vocabulary import outside_record, outside_vocabulary, printed_outside_of_parts, writable_characters
+from recipes import KRESNIK, RECIPES
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="Split the clips, expand the tokenizer, fine-tune, save the model.",
-        epilog="Every value of the recipe is an option too: " + ", ".join(recipes.OPTIONS),
+        epilog="Every value of the recipe is an option too: " + ", ".join(OPTIONS),
         allow_abbrev=False,
     )
     parser.add_argument("--data", type=Path, default=Path("data/processed"), help="folder that script 1 wrote")
-    parser.add_argument("--recipe", default="v3", help=f"one of {', '.join(recipes.RECIPES)}")
-    parser.add_argument("--base-model", default=recipes.KRESNIK, help="a hub name or a local folder")
+    parser.add_argument("--recipe", default="v3", help=f"one of {', '.join(RECIPES)}")
+    parser.add_argument("--base-model", default=KRESNIK, help="a hub name or a local folder")
     parser.add_argument("--output", type=Path, help="model folder; wav2vec2_korean_<recipe> if not given")
     parser.add_argument("--checkpoints", type=Path, default=Path("wav2vec2_finetune_ko"), help="folder of checkpoints")
     parser.add_argument("--check", action="store_true", help="look at all inputs, name every finding, write nothing")
     parser.add_argument("--fresh", action="store_true", help="start over; the old folders are renamed, not deleted")
     arguments, values = parser.parse_known_args()
-    recipe = recipes.recipe(arguments.recipe, recipes.overrides(values, vars(arguments)))
+    recipe = chosen_recipe(RECIPES, arguments.recipe, overrides(values, vars(arguments)))
     output = arguments.output or Path(f"wav2vec2_korean_{recipe.name}")
-    plan = recipes.batch_plan(recipe, n_processes())
+    plan = batch_plan(recipe, n_processes())
     say = print if is_first() else lambda *_: None
 
     # 1. The split: sorted, shuffled by the seed, selected, cut 8:1:1.
     say(f"recipe {recipe.name}, {n_processes()} process(es)")
     if note := on_one_gpu_unless_torchrun():
         say(note)
-    precision, precision_note = training.precision_here(recipe)
+    precision, precision_note = loop.precision_here(recipe)
     manifest = arguments.data / "korean.jsonl"
     split = split_utterances(read_manifest(manifest), recipe)
     manifest_sha256 = file_checksum(manifest)
-    if note := training.changed_since_preprocessing(manifest, manifest_sha256):
+    if note := loop.changed_since_preprocessing(manifest, manifest_sha256):
         say(note)
     say(printed_split(split))
 
@@ -70,20 +73,22 @@ def main() -> None:
     if is_first():
         if not arguments.check:
             checkpoints.refuse_another_experiment(output, arguments.checkpoints, identity, arguments.fresh)
-        found = checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
-        say("\n".join(checks.printed_checks(found, limit=None if arguments.check else 3)))
+        found = clip_checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
+        say("\n".join(clip_checks.printed_checks(found, limit=None if arguments.check else 3)))
         split = split.with_sounds(found.sounds)
-        overlap = overlaps(split)
-        earlier = guard.trained_on(arguments.base_model) or []
-        say("\n".join([printed_overlap(overlap), *guard.printed_earlier(arguments.base_model, earlier, split.test)]))
-        needed = checks.disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
+        overlap = overlaps(split.parts())
+        earlier = trained_on(arguments.base_model) or []
+        say("\n".join([printed_overlap(overlap), *printed_earlier(arguments.base_model, earlier, split.test)]))
+        needed = clip_checks.disk_needed(*n_parameters(recogniser.model), recipe.checkpoints_kept)
         written_over = 0 if arguments.fresh else checkpoints.bytes_on_disk(arguments.checkpoints)
-        say(checks.refuse_full_disk(arguments.checkpoints, needed, written_over))
+        say(clip_checks.refuse_full_disk(arguments.checkpoints, needed, written_over))
         if recipe.head == "resize":
             # The other processes get these biases when the weights are shared out, before the first update.
-            proofs.start_new_tokens(recogniser, added, proofs.sample(split.train))
-        step_0 = proofs.step_0(arguments.base_model, recogniser, recipe.head, proofs.sample(split.validation))
-        say(proofs.printed_step_0(step_0))
+            model_checks.start_new_tokens(recogniser, added, model_checks.sample(split.train))
+        step_0 = model_checks.step_0(
+            arguments.base_model, recogniser, recipe.head, model_checks.sample(split.validation)
+        )
+        say(model_checks.printed_step_0(step_0))
         if not arguments.check:
             notes = checkpoints.open_experiment(
                 output, arguments.checkpoints, identity, split, arguments.fresh, earlier
@@ -98,11 +103,11 @@ def main() -> None:
     if finished:
         say(f"{output} holds this very experiment, finished. Scripts 3 and 4 are next. · 이미 끝난 실험입니다.")
         return
-    train_clips = checks.usable_training_clips(split.train, found)
-    job = training.Job(recogniser, train_clips, split.validation, recipe, plan, precision)
+    train_clips = clip_checks.usable_training_clips(split.train, found)
+    job = loop.Job(recogniser, train_clips, split.validation, recipe, plan, precision)
     say(f"precision: {precision_note}")
-    say("\n".join(training.printed_batches(job)))
-    say(training.try_longest_batch(job))
+    say("\n".join(loop.printed_batches(job)))
+    say(loop.try_longest_batch(job))
     if arguments.check:
         say("all inputs are usable; nothing was written (--check). · 점검 완료")
         return
@@ -110,27 +115,27 @@ def main() -> None:
     # 4. Training, from the last complete checkpoint if there is one.
     if checkpoint:
         say(f"continuing from {checkpoint} · 이어서 학습합니다")
-    run = training.train(job, arguments.checkpoints, output / "training_log.jsonl", checkpoint)
+    run = loop.train(job, arguments.checkpoints, output / "training_log.jsonl", checkpoint)
 
     # 5. The model folder: seven files that transformers loads, and the record of how they came to be.
     if is_first():
         save_recogniser(recogniser, output)
-        n_reloaded = proofs.saved_model(recogniser, output, proofs.sample(split.validation))
+        n_reloaded = model_checks.saved_model(recogniser, output, model_checks.sample(split.validation))
         facts = {
             "name": output.name,
-            "base_model_source": training.public_command([arguments.base_model])[0],
-            "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *training.public_command(sys.argv[1:])]),
+            "base_model_source": loop.public_command([arguments.base_model])[0],
+            "command": shlex.join(["model_tuning/2. model2_experiment_2.py", *loop.public_command(sys.argv[1:])]),
             "precision": precision_note,
             "tokens_added": added,
             "step_0": step_0.record(),
-            "checks": checks.checks_record(found),
+            "checks": clip_checks.checks_record(found),
             "left_out_of_training": found.left_out,
             "manifest_sha256": manifest_sha256,
             "overlap": overlap,
             "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
             "same_text_after_reload": n_reloaded,
         }
-        record = training.experiment_record(identity, split, run, **facts)
+        record = loop.experiment_record(identity, split, run, **facts)
         write_json_lines(output / "training_log.jsonl", run.progress.log)
         draw_training_curve(run.progress.log, output / "training_curve.png")
         write_model_card(output / "README.md", record)

@@ -10,14 +10,14 @@ refused. Several models are scored on the same clips and compared. `torchrun` de
 import sys
 
 from korean_asr.errors import exit_status
-from korean_asr.evaluation import evaluate
+from korean_asr.evaluation.command_line import evaluation_arguments, evaluation_options
+from korean_asr.evaluation.report import show
+from korean_asr.evaluation.rescoring import rescored
+from korean_asr.evaluation.scores import evaluate
 from korean_asr.files import refuse_unusable_place
+from korean_asr.hardware import is_first, on_one_gpu_unless_torchrun
 from korean_asr.manifest import read_manifest
-from korean_asr.model_place import base_of, default_manifest, owner, results_folder
-from korean_asr.options import evaluation_arguments, evaluation_options
-from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
-from korean_asr.report import show
-from korean_asr.results import rescored
+from korean_asr.model_folder import base_of, default_manifest, owner, results_folder
 
 
 def main() -> None:

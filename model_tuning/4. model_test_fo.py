@@ -11,16 +11,16 @@ Korean speakers is what the gap is measured against.
 import sys
 from pathlib import Path
 
-from korean_asr.comparison import gap_to_korean
 from korean_asr.errors import exit_status
-from korean_asr.evaluation import evaluate, spread_sample
+from korean_asr.evaluation.command_line import evaluation_arguments, evaluation_options
+from korean_asr.evaluation.comparison import gap_to_korean
+from korean_asr.evaluation.report import show
+from korean_asr.evaluation.rescoring import rescored
+from korean_asr.evaluation.scores import evaluate, spread_sample
 from korean_asr.files import refuse_unusable_place
+from korean_asr.hardware import is_first, on_one_gpu_unless_torchrun
 from korean_asr.manifest import read_manifest
-from korean_asr.model_place import base_of, owner, results_folder
-from korean_asr.options import evaluation_arguments, evaluation_options
-from korean_asr.processes import is_first, on_one_gpu_unless_torchrun
-from korean_asr.report import show
-from korean_asr.results import rescored
+from korean_asr.model_folder import base_of, owner, results_folder
 
 MANIFEST = Path("data/processed/foreign.jsonl")
 

@@ -11,16 +11,23 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .audio import SAMPLE_RATE, UnreadableAudio, read_waveform
-from .batches import MAX_BATCH_CLIPS, length_batches, normalised_waveform
-from .encoder import with_row_encoder
-from .frames import Frames, Passes, Piece, joined, pieces
-from .manifest import Utterance
-from .metrics import normalised
-from .model import Recogniser
-from .precision import refuse_unavailable
-from .processes import from_all, keep_memory_steady, n_processes, rank
-from .vocabulary import token_texts
+from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, read_waveform
+from korean_asr.cpu_speed import keep_memory_steady, with_row_encoder
+from korean_asr.hardware import from_all, n_processes, rank, refuse_unavailable
+from korean_asr.inference import (
+    MAX_BATCH_CLIPS,
+    Frames,
+    Passes,
+    Piece,
+    joined,
+    length_batches,
+    normalised_waveform,
+    pieces,
+)
+from korean_asr.manifest import Utterance
+from korean_asr.metrics import normalised
+from korean_asr.model import Recogniser
+from korean_asr.vocabulary import token_texts
 
 # Of padded audio. CPU: measured by a model of 94 M parameters on clips of 1 to 12 s, seconds of audio a second of one core:
 # 5.3, 4.9, 4.6 in batches of 8, 16, 32 s (bf16: 9.1, 8.9, 8.6). Larger ones leave the cache, and clips of like length are

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import writing_into
+from korean_asr.errors import writing_into
 
 # Of SortedLines, what is held in memory at a time.
 RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20

@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
-from .files import write_json_lines
-from .metrics import normalised
+from korean_asr.errors import DataError
+from korean_asr.files import write_json_lines
+from korean_asr.metrics import normalised
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED_KEYS = ("audio_filepath", "duration", "text")

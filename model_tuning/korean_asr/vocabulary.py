@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import DataError
-from .hub import VOCABULARY_FILES, one_line, vocabulary_folder
-from .metrics import UNKNOWN
+from korean_asr.errors import DataError
+from korean_asr.metrics import UNKNOWN
+from korean_asr.model_folder import VOCABULARY_FILES, one_line, vocabulary_folder
 
 DELIMITER = "|"  # wav2vec2's token for a space
 WORTH_ADVICE = 0.01  # of the lowest reachable CER below it the vocabulary is not what limits a model

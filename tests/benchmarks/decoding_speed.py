@@ -69,7 +69,7 @@ def plain_loop(recogniser, clips: list[Utterance], precision: str) -> list[str]:
     import torch
 
     from korean_asr.decoding import greedy_text
-    from korean_asr.precision import in_precision
+    from korean_asr.hardware import in_precision
     from korean_asr.vocabulary import token_texts
 
     texts, device, blank_id = (
@@ -90,7 +90,7 @@ def plain_loop(recogniser, clips: list[Utterance], precision: str) -> list[str]:
 def by_pipeline(recogniser, clips: list[Utterance], precision: str) -> list[str]:
     import transformers
 
-    from korean_asr.precision import in_precision
+    from korean_asr.hardware import in_precision
 
     device = recogniser.model.device
     recognise = transformers.pipeline(
@@ -105,7 +105,7 @@ def by_pipeline(recogniser, clips: list[Utterance], precision: str) -> list[str]
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     import torch
 
-    from korean_asr.precision import has_bf16
+    from korean_asr.hardware import has_bf16
 
     device, on_gpu = arguments.device, arguments.device == "cuda"
     base = random_base(folder / "base", REAL if on_gpu else BASE)

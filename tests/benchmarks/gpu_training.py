@@ -17,11 +17,12 @@ from pathlib import Path
 import torch
 from measuring import REAL, corpus_durations, random_base, spoken
 
-from korean_asr.batches import Collator, TrainingClips
 from korean_asr.manifest import Utterance
 from korean_asr.model import expanded_base_model, n_parameters
-from korean_asr.recipes import RECIPES, batch_plan
-from korean_asr.training import Job, clip_losses, train, try_longest_batch
+from korean_asr.recipe import batch_plan
+from korean_asr.training.batches import Collator, TrainingClips
+from korean_asr.training.loop import Job, clip_losses, train, try_longest_batch
+from recipes import RECIPES
 
 PRECISIONS = ("float32", "fp16", "bf16")
 GB_OF_3090 = 24.0

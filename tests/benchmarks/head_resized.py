@@ -17,8 +17,9 @@ EVERY = {"reinitialise": 48, "resize": 12}  # updates between two looks at the v
 
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     from korean_asr.model import expanded_base_model
-    from korean_asr.recipes import RECIPES, batch_plan
-    from korean_asr.training import Job, train
+    from korean_asr.recipe import batch_plan
+    from korean_asr.training.loop import Job, train
+    from recipes import RECIPES
 
     split, demo = demo_split(folder), dataclasses.replace(RECIPES["demo"], final_model="last")
     curves = {}

@@ -15,18 +15,19 @@ from pathlib import Path
 import torch
 from measuring import DEMO, demo_split
 
-from korean_asr import proofs
-from korean_asr.checkpoints import Progress
 from korean_asr.decoding import decoded
 from korean_asr.model import expanded_base_model
-from korean_asr.recipes import RECIPES, batch_plan
-from korean_asr.training import (
+from korean_asr.recipe import batch_plan
+from korean_asr.training import model_checks
+from korean_asr.training.checkpoints import Progress
+from korean_asr.training.loop import (
     Job,
     Updater,
     new_optimizer,
     updates_with_clips,
     validation_rates,
 )
+from recipes import RECIPES
 
 BASE = str(DEMO / "base_model")
 V3_FIRST_EPOCH, V3_UPDATES = 100, 1_000  # 6,400 clips, 64 an update, 10 epochs
@@ -77,7 +78,7 @@ def compare_start(name: str, start: Callable, split, recipe) -> None:
             weight, bias = start(head.weight[: blank + 1].clone(), head.bias[: blank + 1].clone(), blank)
             head.weight[blank + 1 :], head.bias[blank + 1 :] = weight, bias
         if not cells:
-            proof = proofs.step_0(BASE, recogniser, "measured", proofs.sample(split.validation))
+            proof = model_checks.step_0(BASE, recogniser, "measured", model_checks.sample(split.validation))
             cells.append(f"{proof.n_frames_of_new_tokens:>9,}{proof.smallest_lead:>8.1f}")
         job = Job(recogniser, split.train, split.validation, v3_like, batch_plan(v3_like, 1), "float32")
         model, progress = recogniser.model, Progress()

@@ -20,8 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "model_tuning"))
 
 from korean_asr.audio import SAMPLE_RATE  # noqa: E402
-from korean_asr.checks import checked_inputs, printed_checks  # noqa: E402
 from korean_asr.manifest import Utterance  # noqa: E402
+from korean_asr.training.clip_checks import checked_inputs, printed_checks  # noqa: E402
 
 MEAN_S, SHORTEST_S, LONGEST_S = 4.4, 1.0, 15.0
 SYLLABLES = "가나다라마바사아자차카타파하"

@@ -245,7 +245,7 @@ def _prepared(n_threads: int) -> None:
     import torch
     import transformers
 
-    from korean_asr.processes import on_one_gpu_unless_torchrun
+    from korean_asr.hardware import on_one_gpu_unless_torchrun
 
     torch.set_num_threads(n_threads)
     on_one_gpu_unless_torchrun()  # the Trainer would deal its batch to all of them
@@ -311,8 +311,8 @@ def run_script(number: int, *arguments: Any, launcher: tuple = (), **environment
 def demo_split(folder: Path):
     """The split of the bundled Korean corpus by the demo's recipe, its manifest by script 1 itself."""
     from korean_asr.manifest import read_manifest
-    from korean_asr.recipes import RECIPES
-    from korean_asr.splits import split_utterances
+    from korean_asr.training.splits import split_utterances
+    from recipes import RECIPES
 
     run_script(1, "--korean", DEMO / "korean", "--output", folder)
     return split_utterances(read_manifest(folder / "korean.jsonl"), RECIPES["demo"])

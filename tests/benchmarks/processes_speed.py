@@ -17,8 +17,8 @@ from typing import Any
 from measuring import HALF, REAL, Row, benchmark, corpus_durations, per_second, random_base, ratios, spoken
 from training_speed import ours, recipe_for
 
+from korean_asr.hardware import is_first, join_processes
 from korean_asr.manifest import read_manifest
-from korean_asr.processes import is_first, join_processes
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 

@@ -43,7 +43,8 @@ from measuring import (
 )
 
 from korean_asr.manifest import Utterance
-from korean_asr.recipes import RECIPES, Recipe, batch_plan
+from korean_asr.recipe import Recipe, batch_plan
+from recipes import RECIPES
 
 BATCH = 8
 # That an epoch draws from. Of 1,024 our batches of like length pad 3 %, of v3's 6,400 not 1 %, of 256 they would pad 14 %. More
@@ -72,10 +73,10 @@ def ours(base: str, clips: list[Utterance], recipe: Recipe, n_updates: int, numb
     """The next updates of a run: the first of an epoch, which holds the longest clip, does not count."""
     import torch
 
-    from korean_asr.checkpoints import Progress
+    from korean_asr.hardware import n_processes
     from korean_asr.model import expanded_base_model
-    from korean_asr.processes import n_processes
-    from korean_asr.training import Job, Updater, network_of, new_optimizer, ready_for_training, updates_with_clips
+    from korean_asr.training.checkpoints import Progress
+    from korean_asr.training.loop import Job, Updater, network_of, new_optimizer, ready_for_training, updates_with_clips
 
     if number < 0:
         recogniser, _ = expanded_base_model(base, recipe)
@@ -209,7 +210,7 @@ def clock_now(device: str) -> float:
 
 
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
-    from korean_asr.precision import has_bf16
+    from korean_asr.hardware import has_bf16
 
     device, on_gpu = arguments.device, arguments.device == "cuda"
     import torch

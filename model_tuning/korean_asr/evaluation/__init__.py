@@ -1,0 +1,1 @@
+"""Scripts 3 and 4: models x manifests -> scores and reports."""

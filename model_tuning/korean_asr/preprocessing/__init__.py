@@ -1,0 +1,1 @@
+"""Script 1: corpora on disk -> cleaned manifests."""

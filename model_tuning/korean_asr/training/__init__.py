@@ -1,0 +1,1 @@
+"""Script 2: manifests -> split, tokens, fine-tuned model."""

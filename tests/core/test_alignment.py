@@ -1,0 +1,72 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
+
+from korean_asr.metrics import aligned, edit_distances
+
+SHORT = st.text(alphabet="가나다", max_size=5)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "pairs"),
+    [
+        ("", "", []),
+        ("가나", "", [(0, None), (1, None)]),
+        ("", "가나", [(None, 0), (None, 1)]),
+        ("가나", "가나", [(0, 0), (1, 1)]),
+        ("가나", "가다", [(0, 0), (1, 1)]),
+        # Ties. From the end the diagonal comes first: the second 가 is the one that is kept, the first is deleted.
+        ("가가", "가", [(0, None), (1, 0)]),
+        ("가", "가가", [(None, 0), (0, 1)]),
+        # 가나 -> 나다: two substitutions cost as much as a deletion and an insertion, and the diagonal wins.
+        ("가나", "나다", [(0, 0), (1, 1)]),
+        # 가나다 -> 나가: three edits in any way; from the end 다 is 가, 나 is 나, and the first 가 is deleted.
+        ("가나다", "나가", [(0, None), (1, 0), (2, 1)]),
+    ],
+)
+def test_ties_are_broken_from_the_end_diagonal_first(reference, hypothesis, pairs):
+    assert list(aligned(reference, hypothesis)) == pairs
+
+
+def every_alignment(i, j):
+    """All ways from the start to (i, j), as steps read from the end: 0 diagonal, 1 deletion, 2 insertion."""
+    if not i and not j:
+        yield ()
+    if i and j:
+        yield from ((0, *steps) for steps in every_alignment(i - 1, j - 1))
+    if i:
+        yield from ((1, *steps) for steps in every_alignment(i - 1, j))
+    if j:
+        yield from ((2, *steps) for steps in every_alignment(i, j - 1))
+
+
+def walked(steps, i, j):
+    pairs = []
+    for step in steps:
+        i, j = i - (step != 2), j - (step != 1)
+        pairs.append((i if step != 2 else None, j if step != 1 else None))
+    return pairs[::-1]
+
+
+def cost(pairs, reference, hypothesis):
+    return sum(i is None or j is None or reference[i] != hypothesis[j] for i, j in pairs)
+
+
+@settings(max_examples=120, derandomize=True, deadline=None)
+@given(SHORT, SHORT)
+def test_of_all_cheapest_alignments_it_is_the_first_in_the_order_of_the_rule(reference, hypothesis):
+    ways = [(steps, walked(steps, len(reference), len(hypothesis)))
+            for steps in every_alignment(len(reference), len(hypothesis))]  # fmt: skip
+    steps, pairs = min(ways, key=lambda way: (cost(way[1], reference, hypothesis), way[0]))
+    assert list(aligned(reference, hypothesis)) == pairs
+
+
+@settings(max_examples=200, derandomize=True, deadline=None)
+@given(st.text(alphabet="가나다라 .", max_size=40), st.text(alphabet="가나다라 .", max_size=40))
+def test_every_distance_is_rapidfuzzs_and_every_place_comes_once(reference, hypothesis):
+    assert edit_distances(reference, hypothesis)[-1, -1] == Levenshtein.distance(reference, hypothesis)
+    pairs = aligned(reference, hypothesis)
+    assert cost(pairs, reference, hypothesis) == Levenshtein.distance(reference, hypothesis)
+    assert [i for i, _ in pairs if i is not None] == list(range(len(reference)))
+    assert [j for _, j in pairs if j is not None] == list(range(len(hypothesis)))

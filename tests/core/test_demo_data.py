@@ -1,0 +1,93 @@
+"""The bundled corpus and base model are what data/demo/README.md says."""
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from korean_asr.model import load_recogniser
+from korean_asr.overlap import sentence_key
+from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+
+DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
+
+
+@pytest.fixture(scope="module")
+def korean():
+    return list(raw_utterances(listed_corpus(DEMO / "korean", DEMO / "processed")))
+
+
+@pytest.fixture(scope="module")
+def foreign():
+    return list(raw_utterances(listed_corpus(DEMO / "foreign", DEMO / "processed")))
+
+
+def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign):
+    audio = [clip.audio for clip in korean + foreign if clip.audio]
+    assert len(audio) == 252 + 64
+    for path in audio:
+        info = soundfile.info(path)
+        assert (info.samplerate, info.channels) == (16_000, 1)
+        assert 1.0 <= info.duration <= 6.0, path
+
+
+def test_the_data_is_small_enough_to_be_bundled():
+    sizes = {name: sum(path.stat().st_size for path in (DEMO / name).rglob("*") if path.is_file()) for name in
+             ("korean", "foreign", "base_model")}  # fmt: skip
+    assert sizes["korean"] + sizes["foreign"] < 20e6
+    assert sizes["base_model"] < 12e6
+
+
+def test_at_least_twelve_voices_and_four_first_languages_speak(korean, foreign):
+    metadata = [line.split(" | ") for path in (DEMO / "korean").rglob("*_metadata.txt")
+                for line in path.read_text(encoding="utf-8").splitlines()]  # fmt: skip
+    assert len({fields[1] for fields in metadata}) == 14
+    assert {clip.facts["first_language"] for clip in foreign} == {"영어", "베트남어", "중국어", "일본어"}
+    assert len({clip.facts["speaker"] for clip in foreign}) == 12
+
+
+def test_labels_carry_what_real_ones_carry(korean, foreign):
+    lines = [clip.raw for clip in korean]
+    for mark in ("b/", "n/", "어/", "+", "*", ")/(", ",", ".", "?", "!", "@", "#", "A:"):
+        assert any(mark in line for line in lines), mark
+    labels = [clip.raw for clip in foreign]
+    assert not any(mark in label for label in labels for mark in ".,?!")
+    for mark in ("un/", "sn/", "어/", "+"):
+        assert any(mark in label for label in labels), mark
+
+
+def test_no_sentence_of_the_corpus_was_written_for_the_training_of_the_base_model(korean, foreign):
+    trained = {
+        sentence_key(line) for line in (DEMO / "training_sentences.txt").read_text(encoding="utf-8").splitlines()
+    }
+    spoken = {
+        sentence_key(line.split("\t")[-1])
+        for name in ("korean_sentences.tsv", "foreign_sentences.tsv")
+        for line in (DEMO / name).read_text(encoding="utf-8").splitlines()[1:]
+    }
+    assert len(spoken) == 316
+    assert not trained & spoken
+
+
+def test_the_base_model_keeps_the_conventions_of_the_real_one():
+    vocab = json.loads((DEMO / "base_model" / "vocab.json").read_text(encoding="utf-8"))
+    config = json.loads((DEMO / "base_model" / "config.json").read_text(encoding="utf-8"))
+    size = len(vocab)
+    assert (vocab["[UNK]"], vocab["[PAD]"]) == (size - 2, size - 1)
+    assert 0 < vocab["|"] < size - 3
+    assert config["vocab_size"] == size
+    assert config["pad_token_id"] == vocab["[PAD]"]
+    assert config["do_stable_layer_norm"] and config["feat_extract_norm"] == "layer"
+    assert not {"<s>", "</s>", *".,?!"} & set(vocab)
+    assert all("가" <= token <= "힣" for token in vocab if len(token) == 1 and token != "|")
+    assert sum("가" <= token <= "힣" for token in vocab) >= 300
+
+
+def test_special_tokens_of_the_base_tokenizer_lie_outside_its_head():
+    recogniser = load_recogniser(str(DEMO / "base_model"))
+    head = recogniser.model.config.vocab_size
+    assert recogniser.tokenizer.convert_tokens_to_ids(["<s>", "</s>"]) == [head, head + 1]
+    assert len(recogniser.tokenizer) == head + 2
+    assert recogniser.model.dtype == torch.float32

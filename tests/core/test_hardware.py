@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from korean_asr.errors import UsageError
+from korean_asr.hardware import has_bf16, in_precision, refuse_unavailable
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("precision", "advice"),
+    [("fp16", "needs a GPU. Pass --precision bf16 or float32"), ("int4", "float32, fp16, bf16")],
+)
+def test_what_a_cpu_cannot_do_is_refused_with_advice(precision, advice):
+    with pytest.raises(UsageError, match=advice):
+        refuse_unavailable(precision, CPU)
+
+
+def test_bf16_is_refused_exactly_where_the_cpu_lacks_it(monkeypatch):
+    for here in (True, False):
+        monkeypatch.setattr("korean_asr.hardware.has_bf16", lambda device, here=here: here)
+        if here:
+            refuse_unavailable("bf16", CPU)
+        else:
+            with pytest.raises(UsageError, match="CPU has none. Pass --precision float32"):
+                refuse_unavailable("bf16", CPU)
+    assert has_bf16(CPU) in (True, False)
+
+
+@pytest.mark.parametrize(("precision", "made"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_layer_computes_in_the_precision_and_keeps_its_weights(precision, made):
+    layer = torch.nn.Linear(4, 4)
+    with in_precision(CPU, precision):
+        assert layer(torch.ones(4)).dtype == made
+    assert layer.weight.dtype == torch.float32

@@ -1,0 +1,119 @@
+"""Who may import whom: design rules that no reader can check by eye."""
+
+import ast
+import re
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+
+import pytest
+
+from korean_asr.manifest import REPOSITORY
+
+ROOT = REPOSITORY / "model_tuning"
+FILES = sorted(ROOT.rglob("*.py"))
+SCRIPTS = [path for path in FILES if re.match(r"\d\. ", path.name)]
+STAGES = ("preprocessing", "training", "evaluation")
+# Neither torch nor transformers may come with these: script 1 starts at once, and tests of text rules too.
+LIGHT = {"transcripts", "transcript_patterns", "manifest", "audio", "vocabulary", "metrics", "recipe", "overlap"}
+LIGHT |= {"messages", "files", "errors", "model_folder"}
+HEAVY = {"torch", "transformers", "datasets", "librosa", "matplotlib", "pandas"}
+IMPORT_EACH = f"""
+import importlib, sys
+sys.path.insert(0, "model_tuning")
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+    if heavy := {HEAVY!r} & sys.modules.keys():
+        sys.exit(f"{{name}} loads {{', '.join(sorted(heavy))}}")
+"""
+IMPORT_ALL = """
+import importlib, sys
+sys.path.insert(0, "model_tuning")
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+PACKAGE = sorted(name for name in MODULES if name.startswith("korean_asr"))
+
+
+def imported(path):
+    """The modules of the project that a file imports, at whatever depth."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return {name for name in found & MODULES.keys() if name != "korean_asr"}
+
+
+def layer(name):
+    """scripts, recipes, a stage, pages, or shared."""
+    parts = name.split(".")
+    if parts[0] != "korean_asr":
+        return "recipes" if name == "recipes" else "scripts"
+    return parts[1] if len(parts) > 1 and parts[1] in (*STAGES, "pages") else "shared"
+
+
+# A layer may import itself and these.
+ALLOWED = {
+    "scripts": {"recipes", *STAGES, "shared"},
+    "recipes": {"shared"},
+    "preprocessing": {"pages", "shared"},
+    "training": {"shared"},
+    "evaluation": {"pages", "shared"},
+    "pages": {"shared"},
+    "shared": set(),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_imports_only_from_the_layers_below(name):
+    own = layer(name)
+    allowed = ALLOWED[own] | ({own} - {"scripts"})
+    assert {other for other in imported(MODULES[name]) if layer(other) not in allowed} == set()
+
+
+@pytest.mark.parametrize("name", PACKAGE)
+def test_every_import_of_the_package_is_absolute(name):
+    tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
+    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level] == []
+
+
+def test_no_two_modules_import_each_other_by_any_way_round():
+    # Raises CycleError, which names the circle.
+    order = TopologicalSorter({name: imported(path) for name, path in MODULES.items()}).static_order()
+    assert {*order} == MODULES.keys()
+
+
+def run(code, modules):
+    command = [sys.executable, "-c", code, *modules]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+
+
+def test_what_needs_no_model_loads_neither_torch_nor_another_heavy_package():
+    light = [name for name in PACKAGE if name.rpartition(".")[2] in LIGHT and layer(name) == "shared"]
+    light += [name for name in PACKAGE if layer(name) == "preprocessing"] + ["recipes"]
+    result = run(IMPORT_EACH, light)  # one process: the first that loads one is named
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_importing_prints_nothing():
+    result = run(IMPORT_ALL, PACKAGE)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_there_are_four_numbered_scripts():
+    assert [script.name[:2] for script in SCRIPTS] == ["1.", "2.", "3.", "4."]
+
+
+@pytest.mark.parametrize("word", ["utils", "common", "helpers", "datasets", "evaluate", "tokenizers"])
+def test_no_module_is_named_for_nothing_or_for_a_library(word):
+    assert word not in {name.rpartition(".")[2] for name in MODULES}

@@ -1,0 +1,297 @@
+"""The page of an evaluation in a real browser, as a reader opens it: from a file, with nothing else there."""
+
+import base64
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import expect, sync_playwright
+from reading import HOSTILE
+from test_evaluation_page import SUMMARY
+
+from korean_asr.pages.evaluation_page import evaluation_page
+
+pytestmark = pytest.mark.pipeline
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+INSTALL = (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"])
+LANGUAGES = ("베트남어", "중국어", "일본어")
+AUDIO = "%EC%9D%8C%EC%84%B1%201.wav"  # 음성 1.wav, beside the page
+
+
+def clip(number):
+    """Clip 7 cannot be read; of the others, the CER grows with the number."""
+    return {
+        "id": f"clip_{number:04}",
+        "duration": (number * 7 % 120) / 10,
+        "text": f"오늘은 {number}번 문장입니다.",
+        "pred_text": "" if number == 7 else f"오늘는 {number}번 문 장입니다" if number else "오늘은 0번 문장입니다.",
+        "problem": "audio missing" if number == 7 else None,
+        "confidence": None if number == 7 else 1 - number / 1000,
+        "cer": 1.0 if number == 7 else number / 4000,
+        "wer": 1.0 if number == 7 else number / 3500,
+        "first_language": LANGUAGES[number % 3],
+        "task": "낭독",
+    }
+
+
+def ids(page):
+    return page.locator("#rows .id").all_inner_texts()
+
+
+def press(page, name):
+    page.get_by_role("button", name=name).click()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of tests that run side by side, one installs and the others wait
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+            for command in INSTALL:
+                subprocess.run(command, capture_output=True, timeout=600)
+            found = shutil.which(BROWSERS[0])
+    if not found:
+        pytest.skip(
+            f"NO BROWSER: none of {', '.join(BROWSERS)} is on the PATH, so the report page is NOT tested in one"
+        )
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Pages of 120 clips (all of one file) and of 3,000, and one of hostile data."""
+    folder = tmp_path_factory.mktemp("결과 1")
+    tone = 0.1 * np.sin(np.arange(32_000) / 10)
+    soundfile.write(folder / "음성 1.wav", tone, 16_000)
+    data = "data:audio/wav;base64," + base64.b64encode((folder / "음성 1.wav").read_bytes()).decode()
+    confusions = {
+        "all": {"onset": [SUMMARY["confusions"]["all"]["onset"][0] | {"clips": ["clip_0003"]}]},
+        "베트남어": {"coda": [{"reference": "ㄱ", "hypothesis": "ㅇ", "n": 2, "of": 9, "clips": []}]},
+    }
+    summary = SUMMARY | {"confusions": confusions}
+    bad = summary | {"warning": HOSTILE, "model": HOSTILE, "confusions": {"all": {}, HOSTILE: confusions["all"]}}
+    bad["groups"] = {"first_language": dict.fromkeys((HOSTILE, HOSTILE + "2"), SUMMARY["groups"]["duration"]["0-2 s"])}
+    rows = [clip(number) for number in range(3000)]
+    bad_rows = [row | {"id": HOSTILE + "\u202e", "text": HOSTILE, "first_language": HOSTILE} for row in rows[:5]]
+    for name, page in {
+        "linked": evaluation_page(summary, rows[:120], [AUDIO] * 120),
+        "embedded": evaluation_page(summary, rows[:3], [data] * 3, embedded=True),
+        "large": evaluation_page(summary, rows, [AUDIO] * 3000),
+        "hostile": evaluation_page(bad, bad_rows, [HOSTILE, None, None, None, None]),
+        "empty": evaluation_page({}, [], []),
+    }.items():
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def opened(browser, folder):
+    """Opens a page by name; afterwards nothing may have gone wrong in it, nor left the machine."""
+    contexts, complaints, requests = [], [], []
+
+    def open_page(name="linked", fragment="", **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((folder / f"{name}.html").as_uri() + fragment)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert requests and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_the_worst_clips_come_first_fifty_at_a_time(opened):
+    page = opened()
+    status = page.get_by_role("status")
+    expect(status).to_have_text("1–50 of 120 clips")
+    assert ids(page)[:3] == ["clip_0007", "clip_0119", "clip_0118"] and len(ids(page)) == 50
+    expect(page.get_by_role("button", name="Previous")).to_be_disabled()
+    press(page, "Next")
+    press(page, "Next")
+    expect(status).to_have_text("101–120 of 120 clips")
+    expect(page.get_by_role("button", name="Next")).to_be_disabled()
+    assert ids(page)[-1] == "clip_0000"
+    press(page, "Previous")
+    expect(status).to_have_text("51–100 of 120 clips")
+
+
+@pytest.mark.parametrize(
+    ("column", "first_order", "first_ids", "then_ids"),
+    [
+        ("clip", "ascending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),
+        ("reference", "ascending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),  # 2 before 10
+        ("CER", "ascending", ["clip_0000", "clip_0001"], ["clip_0007", "clip_0119"]),  # it was descending
+        ("WER", "descending", ["clip_0007", "clip_0119"], ["clip_0000", "clip_0001"]),
+        ("seconds", "descending", ["clip_0017", "clip_0034"], ["clip_0000", "clip_0103"]),
+        ("confidence", "descending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),  # not known: last
+    ],
+)
+def test_every_column_sorts_both_ways(opened, column, first_order, first_ids, then_ids):
+    page = opened()
+    header = page.locator("#clips th[data-key]").filter(has_text=column).first
+    header.get_by_role("button").click()
+    expect(header).to_have_attribute("aria-sort", first_order)
+    assert ids(page)[:2] == first_ids
+    header.get_by_role("button").click()
+    expect(header).to_have_attribute("aria-sort", {"ascending": "descending", "descending": "ascending"}[first_order])
+    assert ids(page)[:2] == then_ids
+    assert page.locator("[aria-sort]").count() == 1
+
+
+def test_clips_are_filtered_by_what_is_known_of_them(opened):
+    page = opened()
+    status = page.get_by_role("status")
+    page.get_by_label("First language").last.select_option(label="중국어 (40)")
+    expect(status).to_have_text("1–40 of 40 clips, of 120 in all")
+    assert ids(page)[0] == "clip_0007" and all(int(name[-4:]) % 3 == 1 for name in ids(page))
+    page.get_by_label("CER at least").fill("2.5")  # 100 of 4000
+    assert ids(page) == [
+        "clip_0007",
+        "clip_0118",
+        "clip_0115",
+        "clip_0112",
+        "clip_0109",
+        "clip_0106",
+        "clip_0103",
+        "clip_0100",
+    ]
+    page.get_by_label("Errors").select_option("problem")
+    assert ids(page) == ["clip_0007"]
+    expect(page.locator("#rows .badge")).to_have_text("audio missing")
+    press(page, "Clear")
+    expect(status).to_have_text("1–50 of 120 clips")
+    page.get_by_label("Errors").select_option("correct")
+    assert ids(page) == ["clip_0000"]
+    assert page.locator("#filters select").count() == 2  # all clips have one task
+
+
+@pytest.mark.parametrize(
+    "words", ["clip_0023", "23번", "문 23번 장입", unicodedata.normalize("NFD", "오늘는 23번"), "CLIP_0023"]
+)
+def test_id_reference_and_hypothesis_are_searched(opened, words):
+    page = opened()
+    page.get_by_role("searchbox").fill(words)
+    assert ids(page) == ["clip_0023"]
+    page.get_by_role("searchbox").fill(words + " nowhere")
+    expect(page.get_by_role("status")).to_have_text("No clip matches, of 120 in all")
+
+
+def test_reference_and_hypothesis_are_aligned_in_two_lines(opened):
+    page = opened()
+    page.get_by_role("searchbox").fill("clip_0023")
+    reference, hypothesis = page.locator("#rows .text").all()
+    assert reference.locator("mark, del, ins").all_inner_texts() == ["은", "."]
+    assert hypothesis.locator("mark, del, ins").all_inner_texts() == ["는", "␣"]
+    # What one line lacks keeps its room there, so that what is equal stands below each other.
+    assert reference.locator(".gap").text_content() == "␣" and hypothesis.locator(".gap").text_content() == "."
+    assert reference.bounding_box()["width"] == pytest.approx(hypothesis.bounding_box()["width"], abs=1)
+    for name, decoration in {"mark": "wavy", "del": "line-through", "ins": "underline"}.items():  # also without colour
+        assert decoration in page.locator(f"#rows {name}").first.evaluate("e => getComputedStyle(e).textDecoration")
+
+
+def test_a_confusion_shows_its_language_and_leads_to_its_clip(opened):
+    page = opened()
+    page.get_by_role("searchbox").fill("clip_0023")
+    page.get_by_role("link", name="clip clip_0003").click()
+    expect(page.locator("#clip-3")).to_be_focused()
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    page.locator("#first-languages").select_option(label="베트남어")
+    assert [map.is_visible() for map in page.locator(".confusions").all()] == [False, True]
+
+
+def test_an_address_may_name_a_clip(opened):
+    expect(opened(fragment="#clip-2").locator("#clip-2")).to_be_focused()
+
+
+@pytest.mark.parametrize("name", ["linked", "embedded"])
+def test_a_clip_can_be_heard(opened, name):
+    page = opened(name)
+    player = page.get_by_label("audio of clip_0001" if name == "embedded" else "audio of clip_0119")
+    player.focus()
+    page.keyboard.press("Space")
+    page.wait_for_function("player => player.currentTime > 0", arg=player.element_handle())
+    other = page.locator("audio").last
+    other.click(position={"x": 18, "y": 18})
+    page.wait_for_function("other => other.currentTime > 0", arg=other.element_handle())
+    assert player.evaluate("player => player.paused")  # one at a time
+
+
+def test_three_thousand_clips_open(opened):
+    page = opened("large")
+    expect(page.get_by_role("status")).to_have_text("1–50 of 3,000 clips")
+    assert len(ids(page)) == 50
+    page.get_by_role("searchbox").fill("2999번")
+    assert ids(page) == ["clip_2999"]
+
+
+def test_the_keyboard_reaches_search_and_sorting(opened):
+    page = opened()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the clips")).to_be_in_viewport()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+    page.keyboard.type("문장")
+    button = page.locator("th[data-key=wer] button")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if button.evaluate("button => button === document.activeElement"):
+            break
+    assert button.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    expect(page.locator("th[data-key=wer]")).to_have_attribute("aria-sort", "descending")
+
+
+@pytest.mark.parametrize("name", ["linked", "hostile", "empty"])
+def test_a_phone_shows_the_page_without_scrolling_sideways(opened, name):
+    page = opened(name, viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+def test_the_page_is_dark_where_the_reader_wants_it(opened):
+    colours = {}
+    for scheme in ("light", "dark"):
+        page = opened(color_scheme=scheme)
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        text = page.evaluate("getComputedStyle(document.querySelector('figure text')).fill")
+        colours[scheme] = [sum(map(int, colour[4:-1].split(","))) for colour in (paper, text)]
+    assert colours["light"][0] > 700 and colours["dark"][0] < 100
+    assert colours["light"][1] < colours["dark"][1]  # a chart follows
+
+
+def test_hostile_data_do_nothing(opened):
+    page = opened("hostile")
+    assert len(ids(page)) == 5 and ids(page)[0] == HOSTILE + "U+202E"
+    assert page.locator("script").count() == 3 and page.locator("b:not(.map b):not(.most b)").count() == 0
+    expect(page.locator("svg text").filter(has_text="<script>alert(").first).to_be_visible()
+
+
+def test_without_javascript_all_but_the_clips_can_be_read(opened):
+    page = opened(java_script_enabled=False)
+    expect(page.get_by_text("The table of clips needs JavaScript")).to_be_visible()
+    expect(page.locator("#clips table")).to_be_hidden()
+    assert [map.is_visible() for map in page.locator(".confusions").all()] == [True, True]
+
+
+def test_a_page_without_clips_opens(opened):
+    expect(opened("empty").get_by_role("status")).to_have_text("No clip matches")
