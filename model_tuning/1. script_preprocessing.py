@@ -14,7 +14,13 @@ from pathlib import Path
 from korean_asr import transcripts
 from korean_asr.errors import exit_status
 from korean_asr.model_folder import public_name
-from korean_asr.preprocessing.cleaning import Alphabet, Settings, preprocessed, printed_corpus, write_outputs
+from korean_asr.preprocessing.cleaning import (
+    Alphabet,
+    Settings,
+    preprocessed,
+    printed_corpus,
+    write_outputs,
+)
 from korean_asr.vocabulary import base_vocabulary
 from recipes import V3
 
@@ -22,27 +28,43 @@ TITLES = {"korean": "Korean speakers · 한국어 화자", "foreign": "Foreign s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Clean the transcripts of the corpora and write manifests.")
-    parser.add_argument("--korean", type=Path, required=True, help="folder of 한국인 대화 음성, or a manifest")
+    parser = argparse.ArgumentParser(
+        description="Clean the transcripts of the corpora and write manifests."
+    )
+    parser.add_argument(
+        "--korean", type=Path, required=True, help="folder of 한국인 대화 음성, or a manifest"
+    )
     parser.add_argument("--foreign", type=Path, help="folder of 외국인 한국어 발화, or a manifest")
-    parser.add_argument("--output", type=Path, default=Path("data/processed"), help="folder for the manifests")
-    parser.add_argument("--side", choices=transcripts.SIDES, default="A", help="side of (A)/(B) to keep")
+    parser.add_argument(
+        "--output", type=Path, default=Path("data/processed"), help="folder for the manifests"
+    )
+    parser.add_argument(
+        "--side", choices=transcripts.SIDES, default="A", help="side of (A)/(B) to keep"
+    )
     parser.add_argument(
         "--order",
         choices=transcripts.ORDERS,
         default="spelling-first",
         help="which side the corpus writes first; A is always the spelling",
     )
-    parser.add_argument("--speaker", choices=transcripts.SPEAKERS, default="A", help="speaker whose turns are kept")
+    parser.add_argument(
+        "--speaker", choices=transcripts.SPEAKERS, default="A", help="speaker whose turns are kept"
+    )
     parser.add_argument(
         "--mixed-turns",
         choices=transcripts.MIXED_TURNS,
         default="select",
         help="lines with another speaker's turn too: keep the speaker's own, or reject the line",
     )
-    parser.add_argument("--base-model", help="hub name or folder: says which characters of the labels it cannot write")
     parser.add_argument(
-        "--jobs", type=int, default=min(8, os.cpu_count() or 1), help="processes that look at the clips"
+        "--base-model",
+        help="hub name or folder: says which characters of the labels it cannot write",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        help="processes that look at the clips",
     )
     arguments = parser.parse_args()
     if arguments.jobs < 1:
@@ -51,13 +73,17 @@ def main() -> None:
     alphabet = None
     if arguments.base_model:
         added = V3.added_tokens
-        alphabet = Alphabet(public_name(arguments.base_model), base_vocabulary(arguments.base_model), added)
+        alphabet = Alphabet(
+            public_name(arguments.base_model), base_vocabulary(arguments.base_model), added
+        )
 
     # Both corpora are read before anything is written, so that a wrong folder costs nothing that is already there.
     corpora = []
     for name, place in (("korean", arguments.korean), ("foreign", arguments.foreign)):
         if place:
-            corpora.append(preprocessed(place, settings, arguments.jobs, name, arguments.output, alphabet))
+            corpora.append(
+                preprocessed(place, settings, arguments.jobs, name, arguments.output, alphabet)
+            )
             print(printed_corpus(TITLES[name], corpora[-1]))
 
     for path in write_outputs(arguments.output, corpora, alphabet):

@@ -43,7 +43,13 @@ def main() -> None:
 
     # 3. The guard, decoding, scores.
     evaluations = evaluate(
-        models, manifest, read_manifest(manifest), "korean", (), arguments.precision, arguments.allow_overlap
+        models,
+        manifest,
+        read_manifest(manifest),
+        "korean",
+        (),
+        arguments.precision,
+        arguments.allow_overlap,
     )
     if is_first():
         show(evaluations, results, owner(models), arguments.embed_audio)

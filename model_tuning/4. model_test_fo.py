@@ -31,7 +31,10 @@ def main() -> None:
     )
     how_many = parser.add_mutually_exclusive_group()
     how_many.add_argument(
-        "--limit", type=int, default=3000, help="clips to draw, spread over first languages and speakers"
+        "--limit",
+        type=int,
+        default=3000,
+        help="clips to draw, spread over first languages and speakers",
     )
     how_many.add_argument("--all", action="store_true", help="score every clip")
     arguments = evaluation_arguments(parser)
@@ -59,11 +62,19 @@ def main() -> None:
 
     # 3. The guard, decoding, scores; and how far from the same model's score on Korean speakers.
     evaluations = evaluate(
-        models, arguments.manifest, utterances, "foreign", notes, arguments.precision, arguments.allow_overlap
+        models,
+        arguments.manifest,
+        utterances,
+        "foreign",
+        notes,
+        arguments.precision,
+        arguments.allow_overlap,
     )
     if is_first():
         for model, evaluation in zip(models, evaluations, strict=True):
-            evaluation.facts["gap_to_korean"] = gap_to_korean(evaluation, [results, results_folder([model])])
+            evaluation.facts["gap_to_korean"] = gap_to_korean(
+                evaluation, [results, results_folder([model])]
+            )
         show(evaluations, results, owner(models), arguments.embed_audio)
 
 

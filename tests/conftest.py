@@ -26,7 +26,9 @@ def tiny_base(tmp_path_factory) -> Path:
         num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
     )  # fmt: skip
     model = Wav2Vec2ForCTC(config)
-    with torch.no_grad():  # a head that has been trained has no two rows alike, and writes more than blanks
+    with (
+        torch.no_grad()
+    ):  # a head that has been trained has no two rows alike, and writes more than blanks
         model.lm_head.weight.normal_(0, 1)
         model.lm_head.bias.normal_(0, 0.5)
     model.save_pretrained(folder)
@@ -51,7 +53,9 @@ def noise(n_samples: int, seed: int) -> np.ndarray:
     """(n_samples,) float32 of a tone that wanders in noise, so that a random model writes something."""
     rng = np.random.default_rng(seed)
     pitch = np.cumsum(rng.uniform(100, 3000, n_samples // 800 + 1)).repeat(800)[:n_samples]
-    return (0.1 * np.sin(pitch * np.arange(n_samples) / 5e6) + 0.05 * rng.standard_normal(n_samples)).astype(np.float32)
+    return (
+        0.1 * np.sin(pitch * np.arange(n_samples) / 5e6) + 0.05 * rng.standard_normal(n_samples)
+    ).astype(np.float32)
 
 
 @pytest.fixture

@@ -56,7 +56,9 @@ STAGES = (
 )
 
 
-def word_sequences(words: list[str], n_clips: int, seed: int, banned: set[str]) -> list[tuple[str, str]]:
+def word_sequences(
+    words: list[str], n_clips: int, seed: int, banned: set[str]
+) -> list[tuple[str, str]]:
     """(text, spoken) pairs: text as the model writes it, spoken with marks for the voice's intonation. Extends banned."""
     rng = random.Random(seed)
     deck: list[str] = []
@@ -71,18 +73,24 @@ def word_sequences(words: list[str], n_clips: int, seed: int, banned: set[str]) 
             continue
         banned.add(text)
         marks = [rng.choice(["", "", "", ","]) for _ in chosen[:-1]] + [rng.choice(".?!")]
-        pairs.append((text, " ".join(word + mark for word, mark in zip(chosen, marks, strict=True))))
+        pairs.append(
+            (text, " ".join(word + mark for word, mark in zip(chosen, marks, strict=True)))
+        )
     return pairs
 
 
 def spoken_clips(pairs: list[tuple[str, str]], seed: int) -> list[tuple[str, np.ndarray]]:
     rng = random.Random(seed)
     jobs = [
-        (text, spoken, rng.choice(KOREAN_VOICES), rng.uniform(0.85, 1.15), rng.randint(-5, 5)) for text, spoken in pairs
+        (text, spoken, rng.choice(KOREAN_VOICES), rng.uniform(0.85, 1.15), rng.randint(-5, 5))
+        for text, spoken in pairs
     ]
     with ThreadPoolExecutor(2) as pool:
         waveforms = pool.map(lambda job: spoken_waveform(*job[1:]), jobs)
-        return [(job[0], waveform) for job, waveform in zip(jobs, tqdm(waveforms, "speaking", len(jobs)), strict=True)]
+        return [
+            (job[0], waveform)
+            for job, waveform in zip(jobs, tqdm(waveforms, "speaking", len(jobs)), strict=True)
+        ]
 
 
 def vocabulary(words: list[str]) -> dict[str, int]:
@@ -106,7 +114,9 @@ def new_model(vocab: dict[str, int]) -> Wav2Vec2ForCTC:
     return Wav2Vec2ForCTC(config)
 
 
-def batch_tensors(clips: list[tuple[str, np.ndarray]], vocab: dict[str, int]) -> dict[str, torch.Tensor]:
+def batch_tensors(
+    clips: list[tuple[str, np.ndarray]], vocab: dict[str, int]
+) -> dict[str, torch.Tensor]:
     """Zero-mean unit-variance waveforms padded with zeros, (B, T) float32; mask (B, T); labels (B, L) padded with -100."""
     n_samples = max(len(waveform) for _, waveform in clips)
     n_labels = max(len(text) for text, _ in clips)
@@ -126,7 +136,9 @@ def batch_tensors(clips: list[tuple[str, np.ndarray]], vocab: dict[str, int]) ->
 def batches(clips: list, seed: int, by_length: bool) -> list[list]:
     """Batches of about BATCH_SECONDS of clips of like length; by_length: shortest first, as in Deep Speech 2's first epoch."""
     rng = random.Random(seed)
-    ordered = sorted(clips, key=lambda clip: len(clip[1]) * (1 if by_length else rng.uniform(0.95, 1.05)))
+    ordered = sorted(
+        clips, key=lambda clip: len(clip[1]) * (1 if by_length else rng.uniform(0.95, 1.05))
+    )
     grouped, group = [], []
     for clip in ordered:
         if group and len(clip[1]) * (len(group) + 1) > BATCH_SECONDS * SAMPLE_RATE:
@@ -158,12 +170,19 @@ def decoded(model: Wav2Vec2ForCTC, clips: list, vocab: dict[str, int]) -> list[s
 def cer_no_space(references: list[str], hypotheses: list[str]) -> float:
     import jiwer
 
-    strip = [text.replace(" ", "") for text in references], [text.replace(" ", "") for text in hypotheses]
+    strip = (
+        [text.replace(" ", "") for text in references],
+        [text.replace(" ", "") for text in hypotheses],
+    )
     return jiwer.cer(*strip)
 
 
-def stage_clips(stage: Stage, number: int, words: list[str], banned: set[str]) -> list[tuple[str, np.ndarray]]:
-    deck = [word for word in words for _ in range(stage.copies_of_short_words if len(word) <= 2 else 1)]
+def stage_clips(
+    stage: Stage, number: int, words: list[str], banned: set[str]
+) -> list[tuple[str, np.ndarray]]:
+    deck = [
+        word for word in words for _ in range(stage.copies_of_short_words if len(word) <= 2 else 1)
+    ]
     pairs = word_sequences(deck, stage.n_word_clips, SEED + 10 * (number - 1), banned)
     for spoken in (HERE / "training_sentences.txt").read_text(encoding="utf-8").splitlines():
         text = without_marks(spoken)
@@ -176,7 +195,9 @@ def without_marks(sentence: str) -> str:
     return "".join(character for character in sentence if character not in ".,?!")
 
 
-def train_epoch(model, optimizer, schedule, groups: list[list], vocab: dict[str, int], title: str) -> float:
+def train_epoch(
+    model, optimizer, schedule, groups: list[list], vocab: dict[str, int], title: str
+) -> float:
     """One pass over the batches; the mean loss."""
     model.train()
     losses = []
@@ -196,11 +217,14 @@ def train_stage(
     model, stage: Stage, number: int, clips: list, held_out: list, vocab: dict[str, int], work: Path
 ) -> None:
     n_updates = stage.cosine_epochs * len(batches(clips, 0, by_length=False))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=stage.peak_learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=stage.peak_learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: min(
-            (step + 1) / N_WARM_UP_UPDATES, 0.5 * (1 + math.cos(math.pi * min(1.0, step / n_updates))) + 1e-3
+            (step + 1) / N_WARM_UP_UPDATES,
+            0.5 * (1 + math.cos(math.pi * min(1.0, step / n_updates))) + 1e-3,
         ),
     )
     state_file = work / f"stage_{number}.pt"
@@ -215,7 +239,9 @@ def train_stage(
     for epoch in range(first_epoch, stage.n_epochs):
         started = time.monotonic()
         groups = batches(clips, SEED + epoch, by_length=number == 1 and epoch == 0)
-        loss = train_epoch(model, optimizer, schedule, groups, vocab, f"stage {number}, epoch {epoch + 1}")
+        loss = train_epoch(
+            model, optimizer, schedule, groups, vocab, f"stage {number}, epoch {epoch + 1}"
+        )
         cer = cer_no_space([text for text, _ in held_out], decoded(model, held_out, vocab))
         seconds = round(time.monotonic() - started)
         line = {
@@ -250,12 +276,16 @@ def save(model: Wav2Vec2ForCTC, vocab: dict[str, int], folder: Path) -> None:
         },
     }  # fmt: skip
     for name, content in files.items():
-        (folder / name).write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (folder / name).write_text(
+            json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.")
-    parser.add_argument("--work", type=Path, default=HERE.parents[1] / "demo_output" / "base_model_training")
+    parser.add_argument(
+        "--work", type=Path, default=HERE.parents[1] / "demo_output" / "base_model_training"
+    )
     parser.add_argument("--output", type=Path, default=HERE / "base_model")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)

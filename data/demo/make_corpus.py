@@ -14,7 +14,14 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from voices import FOREIGN_VOICES, KOREAN_VOICES, SAMPLE_RATE, Voice, accented_phonemes, spoken_waveform
+from voices import (
+    FOREIGN_VOICES,
+    KOREAN_VOICES,
+    SAMPLE_RATE,
+    Voice,
+    accented_phonemes,
+    spoken_waveform,
+)
 
 HERE = Path(__file__).resolve().parent
 SEED = 7
@@ -53,7 +60,9 @@ def write_flac(path: Path, spoken: str, voice: Voice, rng: random.Random) -> flo
 def make_korean(root: Path, rng: random.Random) -> None:
     sentences = iter(rows("korean_sentences.tsv"))
     number = 0
-    voices = [KOREAN_VOICES[i % len(KOREAN_VOICES)] for i in range(sum(n for *_, n in KOREAN_PARTS))]
+    voices = [
+        KOREAN_VOICES[i % len(KOREAN_VOICES)] for i in range(sum(n for *_, n in KOREAN_PARTS))
+    ]
     rng.shuffle(voices)
     deck = iter(voices)
     people = {voice.name: (rng.choice("TAAAS"), rng.choice("11234569")) for voice in KOREAN_VOICES}
@@ -66,10 +75,15 @@ def make_korean(root: Path, rng: random.Random) -> None:
             write_flac(root / f"{clip}.flac", sentence["spoken"], voice, rng)
             age, residence = people[voice.name]
             scripts.append(f"/{clip}.wav :: {sentence['label']}")
-            metadata.append(f"/{clip}.wav | {voice.name} | {theme} | {voice.gender} | {age} | 1 | {residence} | 1 | 1")
+            metadata.append(
+                f"/{clip}.wav | {voice.name} | {theme} | {voice.gender} | {age} | 1 | {residence} | 1 | 1"
+            )
         if folder == "dialog_01":
             stem = f"{part}/2.원천데이터/{THEMES[theme]}/{folder}/001/{theme}_9000000"
-            scripts += [f"/{stem}{i}.wav :: {label}" for i, label in enumerate([*UNUSABLE_LABELS, LABEL_WITHOUT_AUDIO])]
+            scripts += [
+                f"/{stem}{i}.wav :: {label}"
+                for i, label in enumerate([*UNUSABLE_LABELS, LABEL_WITHOUT_AUDIO])
+            ]
         labels = root / part / "1.라벨링데이터" / THEMES[theme] / folder
         labels.mkdir(parents=True, exist_ok=True)
         (labels / f"{folder}_scripts.txt").write_text("\n".join(scripts) + "\n", encoding="utf-8")
@@ -82,7 +96,9 @@ def make_foreign(root: Path, rng: random.Random) -> None:
                 for language, voice in zip(FOREIGN_VOICES, trio, strict=True)]  # fmt: skip
     for number, sentence in enumerate(tqdm(rows("foreign_sentences.tsv"), "foreign"), 1):
         language, voice = speakers[number % len(speakers)]
-        part, prefix = ("2.Validation", "VS") if number % 4 == 0 and number > 40 else ("1.Training", "TS")
+        part, prefix = (
+            ("2.Validation", "VS") if number % 4 == 0 and number > 40 else ("1.Training", "TS")
+        )
         place = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
         read = sentence["task"] == "read"
         sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
@@ -110,7 +126,9 @@ def make_foreign(root: Path, rng: random.Random) -> None:
         }  # fmt: skip
         labels = root / part / "라벨링데이터" / place / "일상"
         labels.mkdir(parents=True, exist_ok=True)
-        (labels / f"{name}.json").write_text(json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        (labels / f"{name}.json").write_text(
+            json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

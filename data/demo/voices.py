@@ -88,7 +88,10 @@ def accented_phonemes(text: str, first_language: str) -> str:
     """The text as phonemes of the Korean voice, with one first language's substitutions, in espeak-ng's brackets."""
     marked = _espeak("-v", "ko", "-q", "-x", "--sep=_", text).decode()
     clauses = [
-        " ".join("".join(_accented(phoneme, first_language) for phoneme in word.split("_")) for word in line.split())
+        " ".join(
+            "".join(_accented(phoneme, first_language) for phoneme in word.split("_"))
+            for word in line.split()
+        )
         for line in marked.splitlines()
     ]
     return ", ".join(f"[[{clause}]]" for clause in clauses if clause).replace("hh", "h")
@@ -102,7 +105,9 @@ def _accented(phoneme: str, first_language: str) -> str:
     return stress + bare
 
 
-def spoken_waveform(text: str, voice: Voice, speed_factor: float = 1.0, pitch_shift: int = 0) -> np.ndarray:
+def spoken_waveform(
+    text: str, voice: Voice, speed_factor: float = 1.0, pitch_shift: int = 0
+) -> np.ndarray:
     """One sentence in one voice: (n_samples,) int16 at 16 kHz, silence at the edges cut to EDGE_SILENCE_S."""
     wav = _espeak(
         "-v", f"ko+{voice.variant}",

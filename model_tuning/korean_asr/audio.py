@@ -88,7 +88,12 @@ def _plain_wav_info(head: bytes, n_bytes: int) -> AudioInfo | None:
             if form is None or size in STREAMED_SIZES:
                 return None
             encoding, channels, sample_rate, _, frame_bytes, bits = form
-            if encoding != 1 or bits not in (8, 16, 24, 32) or not channels or frame_bytes != channels * bits // 8:
+            if (
+                encoding != 1
+                or bits not in (8, 16, 24, 32)
+                or not channels
+                or frame_bytes != channels * bits // 8
+            ):
                 return None
             if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
                 return None
@@ -105,7 +110,9 @@ def _info_by_libsndfile(path: Path, n_bytes: int) -> AudioInfo:
             if file.frames:
                 _refuse_truncated(path, file, n_bytes)
             headerless = file.format == "RAW" and path.suffix.lower() != ".pcm"
-            return AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels, headerless)
+            return AudioInfo(
+                file.frames / file.samplerate, file.samplerate, file.channels, headerless
+            )
     except (soundfile.SoundFileError, OSError):
         raise UnreadableAudio("audio unreadable") from None
 
@@ -131,7 +138,9 @@ class Samples:
             raise UnreadableAudio("audio empty")
         if len(waveform) < MIN_SAMPLES:
             raise UnreadableAudio("audio too short")
-        if not np.isfinite(waveform).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
+        if not np.isfinite(
+            waveform
+        ).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
             raise UnreadableAudio("audio unreadable")
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
@@ -142,7 +151,9 @@ class Samples:
         """
         if len(self.values) == 0 or (self.values == self.values[0]).all():
             return None
-        digest = hashlib.sha256(f"{self.sample_rate} Hz, {self.values.shape[1]} channels\n".encode())
+        digest = hashlib.sha256(
+            f"{self.sample_rate} Hz, {self.values.shape[1]} channels\n".encode()
+        )
         digest.update(np.ascontiguousarray(self.values))
         return digest.hexdigest()
 
@@ -156,7 +167,9 @@ def read_samples(path: str | Path) -> Samples:
     except FileNotFoundError:
         raise UnreadableAudio("audio missing") from None
     except (soundfile.SoundFileError, OSError):
-        raise UnreadableAudio("audio missing" if not path.exists() else "audio unreadable") from None
+        raise UnreadableAudio(
+            "audio missing" if not path.exists() else "audio unreadable"
+        ) from None
 
 
 def read_waveform(path: str | Path) -> np.ndarray:
@@ -176,7 +189,9 @@ def sound_checksum(path: str | Path) -> str | None:
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
-    name = os.fsencode(path)  # bytes: soundfile cannot encode the name of a file unpacked in another code page
+    name = os.fsencode(
+        path
+    )  # bytes: soundfile cannot encode the name of a file unpacked in another code page
     if path.suffix.lower() == ".pcm":
         with path.open("rb") as file:
             has_header = file.read(4) in (b"RIFF", b"fLaC")  # renamed, or converted in place

@@ -52,14 +52,22 @@ def convolved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
     n_frames = (rows.shape[1] - kernel) // stride + 1
     weight = conv.weight.transpose(1, 2)  # (n_out, kernel, n_in)
     if conv.in_channels == 1:  # the waveform: too short a row for a product of its own
-        return nn.functional.linear(rows[:, :, 0].unfold(1, kernel, stride), weight.flatten(1), conv.bias)
+        return nn.functional.linear(
+            rows[:, :, 0].unfold(1, kernel, stride), weight.flatten(1), conv.bias
+        )
     frames, bias = None, conv.bias
     for first in range(0, kernel, stride):
         n_taps = min(stride, kernel - first)
         if n_taps == stride:
-            heard = rows[:, first : first + n_frames * stride].unflatten(1, (n_frames, stride)).flatten(2)
+            heard = (
+                rows[:, first : first + n_frames * stride]
+                .unflatten(1, (n_frames, stride))
+                .flatten(2)
+            )
         else:
-            heard = rows[:, first:].unfold(1, n_taps, stride)[:, :n_frames].transpose(2, 3).flatten(2)
+            heard = (
+                rows[:, first:].unfold(1, n_taps, stride)[:, :n_frames].transpose(2, 3).flatten(2)
+            )
         product = nn.functional.linear(heard, weight[:, first : first + n_taps].flatten(1), bias)
         frames, bias = product if frames is None else frames.add_(product), None
     return frames

@@ -71,7 +71,9 @@ class Decoded:
     @property
     def padding_waste(self) -> float:
         """The share of what the model saw that was padding, or the context of a window."""
-        return max(0.0, 1 - self.audio_seconds / self.padded_seconds) if self.padded_seconds else 0.0
+        return (
+            max(0.0, 1 - self.audio_seconds / self.padded_seconds) if self.padded_seconds else 0.0
+        )
 
 
 def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str | None = None, precision: str = "float32",
@@ -90,8 +92,15 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
         keep_memory_steady()
         network = with_row_encoder(model)
     if model.config.feat_extract_norm == "group":
-        max_batch_clips = 1  # such a model takes mean and variance over all samples, those of padding among them
-    passes = Passes(network, precision, max_batch_seconds or MAX_BATCH_SECONDS[model.device.type], max_batch_clips)
+        max_batch_clips = (
+            1  # such a model takes mean and variance over all samples, those of padding among them
+        )
+    passes = Passes(
+        network,
+        precision,
+        max_batch_seconds or MAX_BATCH_SECONDS[model.device.type],
+        max_batch_clips,
+    )
     texts, blank_id = token_texts(recogniser.tokenizer), model.config.pad_token_id
 
     def hypotheses_of(places: list[int]) -> list[Hypothesis]:
@@ -99,13 +108,18 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
         # Batched anew, by the samples that there are: a manifest may say anything about durations.
         frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
         n_samples.extend(clip.n_samples for clip in clips)
-        return [_hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts) for clip in clips]
+        return [
+            _hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts)
+            for clip in clips
+        ]
 
     planned = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(planned, passes.max_seconds, max_batch_clips)
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     n_samples: list[int] = []
-    with tqdm(total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None) as bar:
+    with tqdm(
+        total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None
+    ) as bar:
         for places, made in zip(plan, _by_threads(hypotheses_of, plan, model.device), strict=True):
             for place, hypothesis in zip(places, made, strict=True):
                 hypotheses[place] = hypothesis
@@ -113,7 +127,9 @@ def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str |
     model.train(was_training)
     seconds = time.monotonic() - started
     padded = passes.batch_seconds
-    return Decoded(hypotheses, len(padded), sum(n_samples) / SAMPLE_RATE, math.fsum(padded), seconds, precision)
+    return Decoded(
+        hypotheses, len(padded), sum(n_samples) / SAMPLE_RATE, math.fsum(padded), seconds, precision
+    )
 
 
 def decoded_by_all(
@@ -162,7 +178,9 @@ def greedy_text(frame_ids: torch.Tensor, blank_id: int, texts: dict[int, str]) -
 def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | None:
     """The mean over the written labels of the highest posterior among the frames that wrote each; None where there is none."""
     labels, lengths = torch.unique_consecutive(frames.labels, return_counts=True)
-    highest = torch.stack([run.max() for run in frames.posteriors.split(lengths.tolist())])  # (n_runs,)
+    highest = torch.stack(
+        [run.max() for run in frames.posteriors.split(lengths.tolist())]
+    )  # (n_runs,)
     written = torch.tensor([label != blank_id and texts[label] != "" for label in labels.tolist()])
     return highest[written].mean().item() if written.any() else None
 
@@ -187,7 +205,9 @@ def _read(utterance: Utterance, recogniser: Recogniser) -> _Clip:
     return _Clip(len(waveform), windows, is_silent=is_silent)
 
 
-def _hypothesis(clip: _Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]) -> Hypothesis:
+def _hypothesis(
+    clip: _Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]
+) -> Hypothesis:
     if clip.problem:
         return Hypothesis("", clip.problem)
     if any(frames is None for frames in windows):
@@ -196,10 +216,14 @@ def _hypothesis(clip: _Clip, windows: list[Frames | None], blank_id: int, texts:
     if frames.posteriors.isnan().any():
         return Hypothesis("", NOT_FINITE)
     text = greedy_text(frames.labels, blank_id, texts)
-    return Hypothesis(text, None, confidence(frames, blank_id, texts) if text else None, clip.is_silent)
+    return Hypothesis(
+        text, None, confidence(frames, blank_id, texts) if text else None, clip.is_silent
+    )
 
 
-def _by_threads(work: Callable[[Any], Any], batches: list[Any], device: torch.device) -> Iterator[Any]:
+def _by_threads(
+    work: Callable[[Any], Any], batches: list[Any], device: torch.device
+) -> Iterator[Any]:
     """work(batch) of each, in their order, by threads that take the next batch when they are done with one.
 
     On a CPU one thread a core, each alone with its batch: a layer that all cores compute together ends when the last of them
@@ -210,7 +234,9 @@ def _by_threads(work: Callable[[Any], Any], batches: list[Any], device: torch.de
     cores_each = n_cores // n_threads if device.type == "cpu" else n_cores
     coming: deque[Future] = deque()
     try:
-        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(cores_each,)) as threads:
+        with ThreadPoolExecutor(
+            n_threads, initializer=torch.set_num_threads, initargs=(cores_each,)
+        ) as threads:
             for batch in batches:
                 coming.append(threads.submit(work, batch))
                 if len(coming) > n_threads:  # no more is begun than is needed to keep them busy
@@ -218,4 +244,6 @@ def _by_threads(work: Callable[[Any], Any], batches: list[Any], device: torch.de
             while coming:
                 yield coming.popleft().result()
     finally:
-        torch.set_num_threads(n_cores)  # for threads to come: they take the last number that was set anywhere
+        torch.set_num_threads(
+            n_cores
+        )  # for threads to come: they take the last number that was set anywhere

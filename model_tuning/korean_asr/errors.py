@@ -13,9 +13,21 @@ UNUSABLE_PLACE_ERRNOS = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
 }  # fmt: skip
 # torch and safetensors report a full disk in exceptions of their own, by message alone.
-DISK_FULL_MESSAGES = ("No space left", "os error 28", "PytorchStreamWriter failed", "unexpected pos", "File too large")
+DISK_FULL_MESSAGES = (
+    "No space left",
+    "os error 28",
+    "PytorchStreamWriter failed",
+    "unexpected pos",
+    "File too large",
+)
 # What gloo and NCCL say where another process has gone.
-LOST_PROCESS_MESSAGES = ("Connection closed by peer", "Connection reset by peer", "Connection refused", "NCCL", "gloo")
+LOST_PROCESS_MESSAGES = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Connection refused",
+    "NCCL",
+    "gloo",
+)
 
 
 class DataError(Exception):
@@ -61,11 +73,16 @@ def exit_status(main: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except Exception as error:
-        if _rank() and _joined_processes() and any(message in str(error) for message in LOST_PROCESS_MESSAGES):
+        if (
+            _rank()
+            and _joined_processes()
+            and any(message in str(error) for message in LOST_PROCESS_MESSAGES)
+        ):
             return 1  # the process that failed tells why
         if isinstance(error, OSError) and error.errno in UNUSABLE_PLACE_ERRNOS and error.filename:
             return _failed(
-                1, f"{error.filename} cannot be used: {error.strerror}. Choose another place, or free this one."
+                1,
+                f"{error.filename} cannot be used: {error.strerror}. Choose another place, or free this one.",
             )
         if type(error).__name__ == "OutOfMemoryError":
             return _failed(
@@ -121,4 +138,8 @@ def _rank() -> int:
 def _joined_processes() -> ModuleType | None:
     """torch.distributed where the processes of torchrun have met; torch is not imported for the question."""
     distributed = sys.modules.get("torch.distributed")
-    return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
+    return (
+        distributed
+        if distributed and distributed.is_available() and distributed.is_initialized()
+        else None
+    )

@@ -23,13 +23,17 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, where they are missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError:  # under /proc, say: as with any other place that cannot be written into
+    except (
+        FileNotFoundError
+    ):  # under /proc, say: as with any other place that cannot be written into
         raise PermissionError(errno.EACCES, "no folder can be made there", str(folder)) from None
 
 
 def refuse_unusable_place(folder: Path) -> None:
     """Raise the OSError that writing into a folder, which need not be there yet, would raise after hours of work."""
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    existing = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
     if not existing.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(existing))
     try:
@@ -67,7 +71,9 @@ def write_json(path: Path, content: Any) -> None:
 
 
 # A lone surrogate (a file name of undecodable bytes, a broken label) becomes \udcc7, which JSON reads back.
-json_line = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps() would make an encoder for each line
+json_line = json.JSONEncoder(
+    ensure_ascii=False
+).encode  # json.dumps() would make an encoder for each line
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:

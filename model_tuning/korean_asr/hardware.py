@@ -34,10 +34,14 @@ def refuse_unavailable(precision: str, device: torch.device) -> None:
     if precision not in PRECISIONS:
         raise UsageError(f"--precision {precision}: choose one of {', '.join(PRECISIONS)}.")
     if precision == "fp16" and device.type != "cuda":
-        raise UsageError("--precision fp16 needs a GPU. Pass --precision bf16 or float32. · fp16은 GPU에서만 됩니다.")
+        raise UsageError(
+            "--precision fp16 needs a GPU. Pass --precision bf16 or float32. · fp16은 GPU에서만 됩니다."
+        )
     if precision == "bf16" and not has_bf16(device):
         here = (
-            "GPU has none. Pass --precision fp16" if device.type == "cuda" else "CPU has none. Pass --precision float32"
+            "GPU has none. Pass --precision fp16"
+            if device.type == "cuda"
+            else "CPU has none. Pass --precision float32"
         )
         raise UsageError(f"--precision bf16: this {here}. · 이 장치는 bf16을 지원하지 않습니다.")
 

@@ -13,13 +13,18 @@ from korean_asr.hardware import in_precision
 from korean_asr.model import Recogniser, Wav2Vec2ForCTC
 
 MAX_BATCH_CLIPS = 64  # a manifest that gives no durations must not become one batch
-MAX_WHOLE_S = 60.0  # beyond it in windows: attention takes time and memory by the square of the length
+MAX_WHOLE_S = (
+    60.0  # beyond it in windows: attention takes time and memory by the square of the length
+)
 FRAME_SAMPLES = int(np.prod([stride for _, stride in ENCODER_LAYERS]))  # 320: 20 ms
 # Windows of 20 s, the longest clips of training: 14 s that count, and up to 3 s on either side that are only heard. Measured
 # on six clips of 75 s made of the demo's speech, against the texts of their short clips one by one, 2,976 characters: windows
 # of 50, 30 and 20 s give 353, 342 and 331 errors, all 75 s at once 383. A model is at home in lengths that it was trained on.
 WINDOW_FRAMES, CONTEXT_FRAMES = 700, 150
-NO_MEMORY_MESSAGES = ("not enough memory", "can't allocate memory")  # of torch's CPU allocator, a bare RuntimeError
+NO_MEMORY_MESSAGES = (
+    "not enough memory",
+    "can't allocate memory",
+)  # of torch's CPU allocator, a bare RuntimeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,9 @@ def pieces(waveform: np.ndarray) -> list[Piece]:
 
 def joined(windows: list[Frames]) -> Frames:
     """The frames of a clip from those of its windows, in their order."""
-    return Frames(torch.cat([w.labels for w in windows]), torch.cat([w.posteriors for w in windows]))
+    return Frames(
+        torch.cat([w.labels for w in windows]), torch.cat([w.posteriors for w in windows])
+    )
 
 
 @dataclass(slots=True)
@@ -83,7 +90,9 @@ class Passes:
     precision: str
     max_seconds: float  # of padded audio in a batch
     max_clips: int
-    batch_seconds: list[float] = field(default_factory=list)  # of padded audio, of each batch that was made
+    batch_seconds: list[float] = field(
+        default_factory=list
+    )  # of padded audio, of each batch that was made
     gpu: threading.Lock = field(default_factory=threading.Lock)
 
     def frames(self, pieces: list[Piece]) -> list[Frames | None]:
@@ -95,7 +104,9 @@ class Passes:
             batch = waiting[: batch_size(longest, self.max_seconds, self.max_clips)]
             frames = self._frames_if_they_fit([pieces[place] for place in batch])
             if frames is None and len(batch) > 1:
-                self.max_seconds = min(self.max_seconds, longest * len(batch) / 2)  # kept: the next ones would fail too
+                self.max_seconds = min(
+                    self.max_seconds, longest * len(batch) / 2
+                )  # kept: the next ones would fail too
                 continue
             waiting = waiting[len(batch) :]
             if frames is not None:
@@ -117,18 +128,27 @@ class Passes:
         return None
 
     def _frames(self, batch: list[Piece]) -> list[Frames]:
-        logits = _logits(self.model, padded_inputs([piece.waveform for piece in batch]), self.precision)
+        logits = _logits(
+            self.model, padded_inputs([piece.waveform for piece in batch]), self.precision
+        )
         best, labels = logits.max(-1)  # (B, n_frames) each
         posteriors = (best - logits.logsumexp(-1)).exp()
         posteriors[~logits.isfinite().all(-1)] = torch.nan
         labels, posteriors = labels.cpu(), posteriors.cpu()
-        return [Frames(labels[i, piece.kept], posteriors[i, piece.kept]) for i, piece in enumerate(batch)]
+        return [
+            Frames(labels[i, piece.kept], posteriors[i, piece.kept])
+            for i, piece in enumerate(batch)
+        ]
 
 
 def frame_logits(recogniser: Recogniser, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
     """(n_frames, n_labels) of each clip, without the frames behind its end: those are padding, and would decode to text."""
-    logits = _logits(recogniser.model, model_inputs(waveforms, recogniser.feature_extractor), "float32")
-    return [clip[: n_frames(len(waveform))] for clip, waveform in zip(logits, waveforms, strict=True)]
+    logits = _logits(
+        recogniser.model, model_inputs(waveforms, recogniser.feature_extractor), "float32"
+    )
+    return [
+        clip[: n_frames(len(waveform))] for clip, waveform in zip(logits, waveforms, strict=True)
+    ]
 
 
 @torch.inference_mode()
@@ -140,17 +160,27 @@ def _logits(model: Wav2Vec2ForCTC, inputs: dict[str, torch.Tensor], precision: s
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in NO_MEMORY_MESSAGES)
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        message in str(error) for message in NO_MEMORY_MESSAGES
+    )
 
 
-def model_inputs(waveforms: list, feature_extractor: Wav2Vec2FeatureExtractor) -> dict[str, torch.Tensor]:
+def model_inputs(
+    waveforms: list, feature_extractor: Wav2Vec2FeatureExtractor
+) -> dict[str, torch.Tensor]:
     """Waveforms made zero-mean and unit-variance, each on its own, and padded to the longest, with their mask."""
-    return padded_inputs([normalised_waveform(waveform, feature_extractor) for waveform in waveforms])
+    return padded_inputs(
+        [normalised_waveform(waveform, feature_extractor) for waveform in waveforms]
+    )
 
 
-def normalised_waveform(waveform: np.ndarray, feature_extractor: Wav2Vec2FeatureExtractor) -> np.ndarray:
+def normalised_waveform(
+    waveform: np.ndarray, feature_extractor: Wav2Vec2FeatureExtractor
+) -> np.ndarray:
     """(n_samples,) float32, of mean 0 and variance 1 where the model was trained on such; silence stays zeros."""
-    return feature_extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")["input_values"][0]
+    return feature_extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")[
+        "input_values"
+    ][0]
 
 
 def padded_inputs(waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -159,8 +189,13 @@ def padded_inputs(waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
     The mask is always made: without one a batch would give other text than its clips one at a time.
     """
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    values = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(w) for w in waveforms], batch_first=True)
-    return {"input_values": values, "attention_mask": (torch.arange(values.shape[1]) < lengths[:, None]).long()}
+    values = torch.nn.utils.rnn.pad_sequence(
+        [torch.from_numpy(w) for w in waveforms], batch_first=True
+    )
+    return {
+        "input_values": values,
+        "attention_mask": (torch.arange(values.shape[1]) < lengths[:, None]).long(),
+    }
 
 
 def batch_size(longest_s: float, max_seconds: float, max_clips: int) -> int:
@@ -168,7 +203,9 @@ def batch_size(longest_s: float, max_seconds: float, max_clips: int) -> int:
     return max(1, min(max_clips, int(max_seconds / longest_s) if longest_s else max_clips))
 
 
-def length_batches(durations: list[float], max_seconds: float, max_clips: int = MAX_BATCH_CLIPS) -> list[list[int]]:
+def length_batches(
+    durations: list[float], max_seconds: float, max_clips: int = MAX_BATCH_CLIPS
+) -> list[list[int]]:
     """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and max_clips.
 
     The batch of most padded audio comes first, so that threads which take them in turn end at about the same time (the rule

@@ -61,12 +61,22 @@ def read_manifest(path: Path) -> list[Utterance]:
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a manifest: its bytes are not UTF-8 (byte {error.start}).") from None
+        raise DataError(
+            f"{path} is not a manifest: its bytes are not UTF-8 (byte {error.start})."
+        ) from None
     folder = path.resolve().parent
-    utterances = [_utterance(line, folder, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    utterances = [
+        _utterance(line, folder, f"{path}, line {i}")
+        for i, line in enumerate(lines, 1)
+        if line.strip()
+    ]
     if not utterances:
-        raise DataError(f"{path} holds no clip. Look into rejected.jsonl beside it, or pass another file.")
-    repeated = {stem for stem, n in Counter(utterance.id for utterance in utterances).items() if n > 1}
+        raise DataError(
+            f"{path} holds no clip. Look into rejected.jsonl beside it, or pass another file."
+        )
+    repeated = {
+        stem for stem, n in Counter(utterance.id for utterance in utterances).items() if n > 1
+    }
     return [
         replace(utterance, id=Path(utterance.audio_filepath).with_suffix("").as_posix())
         if utterance.id in repeated and utterance.id == Path(utterance.audio_filepath).stem
@@ -92,7 +102,9 @@ def _utterance(line: str, folder: Path, place: str) -> Utterance:
             **{key: None if row.get(key) is None else str(row[key]) for key in OPTIONAL_KEYS},
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise DataError(f"{place}: not a clip. Each line is a JSON object with {', '.join(REQUIRED_KEYS)}.") from None
+        raise DataError(
+            f"{place}: not a clip. Each line is a JSON object with {', '.join(REQUIRED_KEYS)}."
+        ) from None
 
 
 def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, Any]]:
@@ -115,7 +127,9 @@ def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, A
     return rows
 
 
-@lru_cache(maxsize=4096)  # clips share few folders, and relpath takes longer than all the rest of a row
+@lru_cache(
+    maxsize=4096
+)  # clips share few folders, and relpath takes longer than all the rest of a row
 def _relative_folder(audio_folder: str, folder: str) -> str:
     """The way from one folder to the other, as it stands before a file's name."""
     return "" if audio_folder == folder else os.path.relpath(audio_folder, folder) + "/"
@@ -129,5 +143,9 @@ def content_checksum(utterances: list[Utterance]) -> str:
     """SHA-256 over ids, durations and texts in order: the same clips give the same value wherever they lie."""
     digest = hashlib.sha256()
     for utterance in utterances:
-        digest.update(f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n".encode(errors="surrogatepass"))
+        digest.update(
+            f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n".encode(
+                errors="surrogatepass"
+            )
+        )
     return digest.hexdigest()

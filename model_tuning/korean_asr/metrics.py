@@ -56,7 +56,11 @@ class HitCounts:
     hypothesis: int = 0
 
     def __add__(self, other: "HitCounts") -> "HitCounts":
-        return HitCounts(self.hits + other.hits, self.reference + other.reference, self.hypothesis + other.hypothesis)
+        return HitCounts(
+            self.hits + other.hits,
+            self.reference + other.reference,
+            self.hypothesis + other.hypothesis,
+        )
 
     @property
     def precision(self) -> float | None:
@@ -123,13 +127,18 @@ SCORED_UNITS = {
 
 def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
     """Edit counts of one clip by the name of each of SCORED_UNITS."""
-    return {name: edit_counts(units(reference), units(hypothesis)) for name, units in SCORED_UNITS.items()}
+    return {
+        name: edit_counts(units(reference), units(hypothesis))
+        for name, units in SCORED_UNITS.items()
+    }
 
 
 def panel_counts(reference: str, hypothesis: str) -> dict[str, Counts]:
     """All counts of one clip: utterance_counts; swer, spacing; `punctuation .` and so on; jamo, `jamo onset` and so on."""
     marks = punctuation_counts(normalised(reference), normalised(hypothesis))
-    jamo = jamo_counts(without_punctuation_and_spaces(reference), without_punctuation_and_spaces(hypothesis))
+    jamo = jamo_counts(
+        without_punctuation_and_spaces(reference), without_punctuation_and_spaces(hypothesis)
+    )
     spaced = without_punctuation(reference), without_punctuation(hypothesis)
     return {
         **utterance_counts(reference, hypothesis),
@@ -150,7 +159,9 @@ def corpus_counts(per_utterance: Iterable[dict[str, Counts]]) -> dict[str, Count
     return sums
 
 
-Pair = tuple[int | None, int | None]  # places in reference and hypothesis; None: an insertion, a deletion
+Pair = tuple[
+    int | None, int | None
+]  # places in reference and hypothesis; None: an insertion, a deletion
 
 
 def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
@@ -202,7 +213,11 @@ def aligned(reference: str, hypothesis: str) -> tuple[Pair, ...]:
 
 def _boundaries(text: str) -> list[bool]:
     """Of each character but spaces, whether a space stands before it; text: normalised."""
-    return [place > 0 and text[place - 1] == " " for place, character in enumerate(text) if character != " "]
+    return [
+        place > 0 and text[place - 1] == " "
+        for place, character in enumerate(text)
+        if character != " "
+    ]
 
 
 def respaced(reference: str, hypothesis: str) -> str:
@@ -217,7 +232,9 @@ def respaced(reference: str, hypothesis: str) -> str:
     for there, here in aligned(of_letters, letters):
         if there is not None and here is not None and of_letters[there] == letters[here]:
             spaces[here] = of_reference[there]
-    return "".join(" " * space + letter for letter, space in zip(letters, spaces, strict=True)).strip()
+    return "".join(
+        " " * space + letter for letter, space in zip(letters, spaces, strict=True)
+    ).strip()
 
 
 def spacing_counts(reference: str, hypothesis: str) -> HitCounts:
@@ -242,7 +259,10 @@ def punctuation_counts(reference: str, hypothesis: str) -> dict[str, HitCounts]:
         for i, j in aligned(*letters)
         if i is not None and j is not None and letters[0][i] == letters[1][j]
     ]
-    return {mark: HitCounts(hits.count(mark), letters[0].count(mark), letters[1].count(mark)) for mark in MARKS}
+    return {
+        mark: HitCounts(hits.count(mark), letters[0].count(mark), letters[1].count(mark))
+        for mark in MARKS
+    }
 
 
 JAMO_POSITIONS = ("onset", "nucleus", "coda")

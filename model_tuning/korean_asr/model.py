@@ -62,17 +62,25 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
         old = self.lm_head
         n_new = new_num_tokens - old.out_features
         if n_new < 0:
-            raise ValueError(f"the head has {old.out_features} trained rows: {new_num_tokens} would lose some.")
-        head = nn.Linear(old.in_features, new_num_tokens, device=old.weight.device, dtype=old.weight.dtype)
+            raise ValueError(
+                f"the head has {old.out_features} trained rows: {new_num_tokens} would lose some."
+            )
+        head = nn.Linear(
+            old.in_features, new_num_tokens, device=old.weight.device, dtype=old.weight.dtype
+        )
         with torch.no_grad():
-            head.weight.copy_(torch.cat([old.weight, old.weight.mean(0, keepdim=True).expand(n_new, -1)]))
+            head.weight.copy_(
+                torch.cat([old.weight, old.weight.mean(0, keepdim=True).expand(n_new, -1)])
+            )
             head.bias.copy_(torch.cat([old.bias, old.bias.mean().expand(n_new)]))
         self.lm_head = head
         self.config.vocab_size = new_num_tokens
         return head
 
 
-def _in_float32(forward: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _in_float32(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """The same layer in float32, whatever precision the layers around it compute in."""
 
     def forward_in_float32(frames: torch.Tensor) -> torch.Tensor:
@@ -99,11 +107,17 @@ def load_recogniser(source: str) -> Recogniser:
     tokenizer, extractor = _processors(folder)
     model = _checked_load(folder, tokenizer)
     return Recogniser(
-        public_name(source), model.eval().to(device_here()), tokenizer, extractor, weights_checksum(folder)
+        public_name(source),
+        model.eval().to(device_here()),
+        tokenizer,
+        extractor,
+        weights_checksum(folder),
     )
 
 
-def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) -> tuple[Recogniser, list[str]]:
+def expanded_base_model(
+    source: str, recipe: Recipe, texts: Iterable[str] = ()
+) -> tuple[Recogniser, list[str]]:
     """The base model made ready for training by the recipe, in float32 on the CPU, and the tokens that were added.
 
     texts: the labels of the training split, in which `extra_tokens` of the recipe counts characters; those of validation and
@@ -114,7 +128,9 @@ def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) 
     added = add_tokens(tokenizer, recipe.added_tokens)
     if recipe.extra_tokens:
         found = outside_vocabulary(texts, writable_characters(tokenizer)).most_frequent()
-        added += add_tokens(tokenizer, [character for character, n in found if n >= recipe.extra_tokens])
+        added += add_tokens(
+            tokenizer, [character for character, n in found if n >= recipe.extra_tokens]
+        )
     settings = {
         "attention_dropout": recipe.attention_dropout,
         "hidden_dropout": recipe.hidden_dropout,
@@ -135,7 +151,9 @@ def expanded_base_model(source: str, recipe: Recipe, texts: Iterable[str] = ()) 
         model.resize_token_embeddings(len(tokenizer))
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()
-    return Recogniser(public_name(source), model, tokenizer, extractor, weights_checksum(folder)), added
+    return Recogniser(
+        public_name(source), model, tokenizer, extractor, weights_checksum(folder)
+    ), added
 
 
 def n_parameters(model: Wav2Vec2ForCTC) -> tuple[int, int]:
@@ -146,7 +164,11 @@ def n_parameters(model: Wav2Vec2ForCTC) -> tuple[int, int]:
 
 def versions() -> dict[str, str]:
     """What a result depends on besides the code."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor]:
@@ -169,7 +191,9 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
     try:
         config = Wav2Vec2Config.from_pretrained(folder)
         if config.model_type != "wav2vec2":
-            raise DataError(f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed.")
+            raise DataError(
+                f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed."
+            )
         model, loaded = Wav2Vec2ForCTC.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, **settings
         )
@@ -181,9 +205,13 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
     if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
         nn.init.uniform_(model.wav2vec2.masked_spec_embed)
     if any("lm_head" in key for key in loaded["missing_keys"]):
-        raise DataError(f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech recognition.")
+        raise DataError(
+            f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech recognition."
+        )
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.config.vocab_size:
-        raise DataError(f"{folder}: the blank [PAD] lies outside the head of {model.config.vocab_size} labels.")
+        raise DataError(
+            f"{folder}: the blank [PAD] lies outside the head of {model.config.vocab_size} labels."
+        )
     if model.config.vocab_size > len(tokenizer):
         raise DataError(
             f"{folder}: the head has {model.config.vocab_size} labels and the tokenizer only {len(tokenizer)} tokens. "
@@ -201,10 +229,17 @@ def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
     recogniser.tokenizer.save_pretrained(part)
     recogniser.feature_extractor.save_pretrained(part)
     tokenizer = recogniser.tokenizer
-    special = {key: str(getattr(tokenizer, key)) for key in ("bos_token", "eos_token", "unk_token", "pad_token")}
+    special = {
+        key: str(getattr(tokenizer, key))
+        for key in ("bos_token", "eos_token", "unk_token", "pad_token")
+    }
     write_json(part / "special_tokens_map.json", special)  # transformers 5 leaves it out
     if not (part / "added_tokens.json").exists():  # and this one where it holds nothing new
-        added = {token: index for token, index in tokenizer.get_vocab().items() if index >= tokenizer.vocab_size}
+        added = {
+            token: index
+            for token, index in tokenizer.get_vocab().items()
+            if index >= tokenizer.vocab_size
+        }
         write_json(part / "added_tokens.json", added)
     for name in SEVEN_FILES:
         (part / name).replace(folder / name)

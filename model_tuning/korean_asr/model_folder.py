@@ -12,7 +12,10 @@ from korean_asr.files import file_checksum
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 NEEDED_FILES = ("config.json", "vocab.json", "preprocessor_config.json")
-VOCABULARY_FILES = ("vocab.json", "added_tokens.json")  # what a model can write; a base model may lack the second
+VOCABULARY_FILES = (
+    "vocab.json",
+    "added_tokens.json",
+)  # what a model can write; a base model may lack the second
 HUB_TIMEOUT_S = 10
 
 
@@ -42,7 +45,9 @@ def one_line(error: Exception) -> str:
 def _is_hub_name(source: str) -> bool:
     """`owner/name`, unless there is such a folder or `owner` is a folder here."""
     path = Path(source)
-    well_formed = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) and not re.search(r"\.\.|--|\.git$|[.-]$", source)
+    well_formed = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) and not re.search(
+        r"\.\.|--|\.git$|[.-]$", source
+    )
     return bool(well_formed) and not path.exists() and not path.parent.is_dir()
 
 
@@ -97,7 +102,9 @@ def _downloaded(name: str, with_weights: bool) -> Path:
     except urllib.error.HTTPError:
         pass  # it answers, if only to say no to this page
     except (OSError, ValueError):
-        raise DataError(f"the model hub cannot be reached for '{name}', and it is no folder here. {advice}") from None
+        raise DataError(
+            f"the model hub cannot be reached for '{name}', and it is no folder here. {advice}"
+        ) from None
     disable_progress_bars()
     try:
         files = {file.rfilename for file in HfApi().model_info(name).siblings or ()}
@@ -107,7 +114,9 @@ def _downloaded(name: str, with_weights: bool) -> Path:
     except DataError:
         raise
     except HfHubHTTPError:
-        raise DataError(f"the model hub has no public model '{name}'. Check the name. {advice}") from None
+        raise DataError(
+            f"the model hub has no public model '{name}'. Check the name. {advice}"
+        ) from None
     except Exception as error:  # offline mode, a proxy that answers, a broken connection: each in a class of its own
         if is_disk_full(error):
             raise
@@ -126,7 +135,9 @@ def default_manifest(sources: list[str]) -> Path:
 
 def owner(sources: list[str]) -> int:
     """Which model the results belong to: the first that has a split, else the first."""
-    return next((place for place, source in enumerate(sources) if (Path(source) / "split").is_dir()), 0)
+    return next(
+        (place for place, source in enumerate(sources) if (Path(source) / "split").is_dir()), 0
+    )
 
 
 def results_folder(sources: list[str]) -> Path:
@@ -148,7 +159,9 @@ def base_of(source: str) -> str:
     experiment = _experiment(source)
     base, place = experiment.get("base_model") or {}, experiment.get("base_model_source")
     if not base or not place:
-        raise DataError(f"{source} does not say which base model it came from. Pass the base as another --model.")
+        raise DataError(
+            f"{source} does not say which base model it came from. Pass the base as another --model."
+        )
     try:
         folder = model_folder(place)
     except DataError:

@@ -41,7 +41,9 @@ class Seen:
 
     @property
     def counts(self) -> dict[str, int | None]:
-        return {kind: None if places is None else len(places) for kind, places in self.places.items()}
+        return {
+            kind: None if places is None else len(places) for kind, places in self.places.items()
+        }
 
     @property
     def overlap(self) -> set[int]:
@@ -52,7 +54,9 @@ class Seen:
         """The line about an overlap, or None."""
         if not self.overlap:
             return None
-        by = ", ".join(f"{len(self.places[kind]):,} by {kind}" for kind in NEVER if self.places[kind])
+        by = ", ".join(
+            f"{len(self.places[kind]):,} by {kind}" for kind in NEVER if self.places[kind]
+        )
         return f"{len(self.overlap):,} of {self.n_clips:,} clips are in the training data of {source} ({by})"
 
 
@@ -64,7 +68,10 @@ def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
     trained = trained_on(source)
     if trained is None:
         return Seen(dict.fromkeys(KINDS), len(utterances))
-    clips = [replace(clip, audio_sha256=sound) for clip, sound in zip(utterances, _sounds(utterances), strict=True)]
+    clips = [
+        replace(clip, audio_sha256=sound)
+        for clip, sound in zip(utterances, _sounds(utterances), strict=True)
+    ]
     validation = _split_folder(source) / "validation.jsonl"
     chosen_by = {clip.id for clip in read_manifest(validation)} if validation.is_file() else set()
     return Seen(found_in(trained, clips), len(clips), sum(clip.id in chosen_by for clip in clips))
@@ -103,7 +110,9 @@ def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) 
     seen = Seen(found_in(earlier, test), len(test))
     warning = seen.warning(base)
     return (
-        [f"test split: {warning}: script 3 will refuse them. · 기본 모델이 이미 학습한 음성입니다."] if warning else []
+        [f"test split: {warning}: script 3 will refuse them. · 기본 모델이 이미 학습한 음성입니다."]
+        if warning
+        else []
     )
 
 
@@ -111,7 +120,9 @@ def _sounds(utterances: list[Utterance]) -> list[str | None]:
     """The checksum of each clip's sound, files read side by side."""
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(sound_checksum, (clip.audio_filepath for clip in utterances))
-        return list(tqdm(found, "comparing audio with training", len(utterances), unit=" clips", delay=2))
+        return list(
+            tqdm(found, "comparing audio with training", len(utterances), unit=" clips", delay=2)
+        )
 
 
 def refuse_seen(source: str, utterances: list[Utterance], seen: Seen) -> None:

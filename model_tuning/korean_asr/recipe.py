@@ -85,8 +85,12 @@ def chosen_recipe(recipes: dict[str, Recipe], name: str, values: dict[str, str])
     Raises UsageError that names the unknown recipe and the nearest right one, or the ill-typed value.
     """
     if name not in recipes:
-        raise UsageError(f"no recipe '{name}'. There are: {', '.join(recipes)}.{_nearest(name, recipes)}")
-    return _checked(replace(recipes[name], **{key: _parsed(key, text) for key, text in values.items()}))
+        raise UsageError(
+            f"no recipe '{name}'. There are: {', '.join(recipes)}.{_nearest(name, recipes)}"
+        )
+    return _checked(
+        replace(recipes[name], **{key: _parsed(key, text) for key, text in values.items()})
+    )
 
 
 def overrides(options: list[str], others: Iterable[str] = ()) -> dict[str, str]:
@@ -121,7 +125,9 @@ def _parsed(key: str, text: str) -> object:
             return {"true": True, "false": False}[text.lower()]
         if kind in (int, float, str):
             value = kind(text)
-            if kind is float and not (math.isfinite(value) or (value == math.inf and key == "max_duration_s")):
+            if kind is float and not (
+                math.isfinite(value) or (value == math.inf and key == "max_duration_s")
+            ):
                 raise ValueError
             return value
         caps = tuple(int(part) for part in text.split(","))
@@ -129,12 +135,20 @@ def _parsed(key: str, text: str) -> object:
             raise ValueError
         return caps
     except (ValueError, KeyError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(kind, "three numbers: 80,10,10")
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(
+            kind, "three numbers: 80,10,10"
+        )
         raise UsageError(f"{_option(key)} {text}: {wanted} is wanted.") from None
 
 
 # Far above what anyone trains by: a slip of the finger is told instead of running out of numbers.
-MOST = {"epochs": 10_000, "batch_per_gpu": 10_000, "accumulation": 10_000, "gpus": 10_000, "workers": 1_000}
+MOST = {
+    "epochs": 10_000,
+    "batch_per_gpu": 10_000,
+    "accumulation": 10_000,
+    "gpus": 10_000,
+    "workers": 1_000,
+}
 POSITIVE = (
     "epochs",
     "batch_per_gpu",
@@ -152,10 +166,15 @@ NOT_NEGATIVE = ("seed", "warmup_steps", "weight_decay", "workers")
 
 
 def _checked(values: Recipe) -> Recipe:
-    for key, field in VALUES.items():  # a recipe that was edited in this file may hold "2e-4" for 2e-4
+    for (
+        key,
+        field,
+    ) in VALUES.items():  # a recipe that was edited in this file may hold "2e-4" for 2e-4
         if not _is_of_type(getattr(values, key), field.type):
             kind = getattr(field.type, "__name__", str(field.type))
-            raise UsageError(f"{_option(key)} {getattr(values, key)!r} of recipe {values.name}: {kind} is wanted.")
+            raise UsageError(
+                f"{_option(key)} {getattr(values, key)!r} of recipe {values.name}: {kind} is wanted."
+            )
     for key in POSITIVE:
         if not getattr(values, key) > 0:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be above 0.")
@@ -164,7 +183,9 @@ def _checked(values: Recipe) -> Recipe:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be at most {most:,}.")
     for key in PROBABILITIES:
         if not 0 <= getattr(values, key) < 1:
-            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be from 0 to below 1.")
+            raise UsageError(
+                f"{_option(key)} {getattr(values, key)}: it must be from 0 to below 1."
+            )
     for key in NOT_NEGATIVE:
         if not getattr(values, key) >= 0:
             raise UsageError(f"{_option(key)} {getattr(values, key)}: it must not be negative.")
@@ -173,7 +194,9 @@ def _checked(values: Recipe) -> Recipe:
     for key, choices in CHOICES.items():
         if getattr(values, key) not in choices:
             near = _nearest(str(getattr(values, key)), choices)
-            raise UsageError(f"{_option(key)} {getattr(values, key)}: one of {', '.join(choices)} is wanted.{near}")
+            raise UsageError(
+                f"{_option(key)} {getattr(values, key)}: one of {', '.join(choices)} is wanted.{near}"
+            )
     if values.max_batch_seconds is not None and not values.max_batch_seconds > 0:
         raise UsageError(f"--max-batch-seconds {values.max_batch_seconds}: it must be above 0.")
     if values.final_model == "best" and values.save_steps % values.eval_steps:
@@ -182,13 +205,19 @@ def _checked(values: Recipe) -> Recipe:
             "scored, so that the best one is known. Change one of them, or pass --final-model last."
         )
     if values.clips_before_split is not None and values.clips_before_split < 10:
-        raise UsageError("--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty.")
+        raise UsageError(
+            "--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty."
+        )
     if values.split_caps is not None and min(values.split_caps) < 1:
         raise UsageError("--split-caps: at least 1 clip is wanted in each split.")
     if values.extra_tokens is not None and values.extra_tokens < 1:
-        raise UsageError(f"--extra-tokens {values.extra_tokens}: how often a character is seen must be at least 1.")
+        raise UsageError(
+            f"--extra-tokens {values.extra_tokens}: how often a character is seen must be at least 1."
+        )
     if values.checkpoints_kept < 2:
-        raise UsageError("--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written.")
+        raise UsageError(
+            "--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written."
+        )
     return values
 
 
@@ -197,7 +226,9 @@ def _is_of_type(value: object, kind: object) -> bool:
         return value is None or _is_of_type(value, get_args(kind)[0])
     if get_origin(kind) is tuple:
         return (
-            isinstance(value, tuple) and len(value) == len(get_args(kind)) and all(type(part) is int for part in value)
+            isinstance(value, tuple)
+            and len(value) == len(get_args(kind))
+            and all(type(part) is int for part in value)
         )
     return type(value) is kind or (kind is float and type(value) is int)
 
@@ -227,11 +258,17 @@ def batch_plan(values: Recipe, n_processes: int) -> BatchPlan:
     """
     share, left_over = divmod(values.global_batch, n_processes)
     if left_over:
-        numbers = [str(n) for n in range(1, min(values.global_batch, 64) + 1) if values.global_batch % n == 0]
+        numbers = [
+            str(n)
+            for n in range(1, min(values.global_batch, 64) + 1)
+            if values.global_batch % n == 0
+        ]
         raise UsageError(
             f"{n_processes} processes do not divide the global batch of {values.global_batch} clips "
             f"({values.batch_per_gpu} x {values.accumulation} x {values.gpus}). "
             f"Use --nproc_per_node {', '.join(numbers)}, or change --batch-per-gpu."
         )
-    per_device = max(size for size in range(1, min(values.batch_per_gpu, share) + 1) if share % size == 0)
+    per_device = max(
+        size for size in range(1, min(values.batch_per_gpu, share) + 1) if share % size == 0
+    )
     return BatchPlan(per_device, share // per_device, n_processes)

@@ -53,7 +53,12 @@ class Choices:
     repair: bool
 
     def __post_init__(self) -> None:
-        accepted_values = {"side": SIDES, "order": ORDERS, "speaker": SPEAKERS, "mixed_turns": MIXED_TURNS}
+        accepted_values = {
+            "side": SIDES,
+            "order": ORDERS,
+            "speaker": SPEAKERS,
+            "mixed_turns": MIXED_TURNS,
+        }
         for name, accepted in accepted_values.items():
             if getattr(self, name) not in accepted:
                 raise ValueError(f"{name} must be one of {accepted}, not {getattr(self, name)!r}")
@@ -116,7 +121,12 @@ def _plain_characters() -> dict[int, int | str | None]:
     for code in _ACCENTS:
         del plain[code]
     # Full-width and small forms, Roman numerals, squared units (㎞), as far as they stand for ASCII.
-    for code in (*range(0xFF01, 0xFF5F), *range(0xFE50, 0xFE6C), *range(0x2160, 0x2180), *range(0x3371, 0x33E0)):
+    for code in (
+        *range(0xFF01, 0xFF5F),
+        *range(0xFE50, 0xFE6C),
+        *range(0x2160, 0x2180),
+        *range(0x3371, 0x33E0),
+    ):
         ascii_form = unicodedata.normalize("NFKC", chr(code))
         if ascii_form.isascii():
             plain[code] = ascii_form
@@ -184,7 +194,10 @@ def _turns(mark: re.Pattern[str], text: str) -> list[tuple[str | None, str, str]
     """(speaker, mark, words) of each turn. Text before the first mark is speaker A's."""
     before, *marks_and_words = mark.split(text)
     marks, words = marks_and_words[::2], marks_and_words[1::2]
-    return [("A", "", before), *zip(map(_speaker_of, marks), (f"{name}:" for name in marks), words, strict=True)]
+    return [
+        ("A", "", before),
+        *zip(map(_speaker_of, marks), (f"{name}:" for name in marks), words, strict=True),
+    ]
 
 
 def _own_turns(mark: re.Pattern[str], text: str, choices: Choices) -> str:
@@ -228,7 +241,9 @@ def _repaired_sides(broken_dual: re.Pattern[str], text: str, choices: Choices) -
 def _gone(removed: re.Pattern[str], text: str, _: Choices) -> str:
     # At the start there is nothing before; a space left there goes with the others.
     def space_between_words(match: re.Match[str]) -> str:
-        separates = _WORD_END.match(text, match.start() - 1) and _WORD_START.match(text, match.end())
+        separates = _WORD_END.match(text, match.start() - 1) and _WORD_START.match(
+            text, match.end()
+        )
         return " " if separates else ""
 
     return removed.sub(space_between_words, text)
@@ -282,7 +297,9 @@ _SYMBOL = f"[^{WORD} {MARKS}/+*](?<![{WORD}]%)(?<![{WORD}][&':-](?=[{WORD}]))"
 RULES: tuple[Rule, ...] = (
     Rule(
         name="tag behind a bracket",
-        pattern=re.compile(rf'([()\]}}"”（）］])(?:(?:{_TAG_NAME})/|/(?=[ .,?!]|\Z)(?![ .,?!]*\())'),
+        pattern=re.compile(
+            rf'([()\]}}"”（）］])(?:(?:{_TAG_NAME})/|/(?=[ .,?!]|\Z)(?![ .,?!]*\())'
+        ),
         replacement=r"\1 ",
         needs=("/",),
         why="What stands behind a bracket or quote is glued to no word. Before the dual, whose side may end in a Latin letter.",
@@ -447,7 +464,9 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         name="dual without a bracket",
-        pattern=re.compile(rf"{_OPENED}{_A}(?:(?<! )/{_AT_SLASH}|{_AT_SLASH}/(?=[{WORD}])){_B}{_CLOSED}"),
+        pattern=re.compile(
+            rf"{_OPENED}{_A}(?:(?<! )/{_AT_SLASH}|{_AT_SLASH}/(?=[{WORD}])){_B}{_CLOSED}"
+        ),
         replacement=_repaired_sides,
         needs=("(",),
         why="The slash tells where a side ends that is not closed, or begins that is not opened.",

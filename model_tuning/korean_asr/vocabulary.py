@@ -11,7 +11,9 @@ from korean_asr.metrics import UNKNOWN
 from korean_asr.model_folder import VOCABULARY_FILES, one_line, vocabulary_folder
 
 DELIMITER = "|"  # wav2vec2's token for a space
-WORTH_ADVICE = 0.01  # of the lowest reachable CER below it the vocabulary is not what limits a model
+WORTH_ADVICE = (
+    0.01  # of the lowest reachable CER below it the vocabulary is not what limits a model
+)
 N_MOST_FREQUENT = 10
 
 
@@ -38,7 +40,9 @@ def token_texts(tokenizer) -> dict[int, str]:
 
 def label_ids(text: str, ids: dict[str, int], delimiter_id: int, unknown_id: int) -> list[int]:
     """One label id a character: a space is `|`, a character outside the vocabulary is [UNK]."""
-    return [delimiter_id if character == " " else ids.get(character, unknown_id) for character in text]
+    return [
+        delimiter_id if character == " " else ids.get(character, unknown_id) for character in text
+    ]
 
 
 def writable_characters(tokenizer) -> frozenset[str]:
@@ -80,7 +84,9 @@ class Outside:
     n_labels: int = 0  # labels looked at
     n_touched: int = 0  # labels that hold some
     n_characters: int = 0  # of all labels
-    characters: Counter[str] = field(default_factory=Counter)  # how often each unwritable character occurs
+    characters: Counter[str] = field(
+        default_factory=Counter
+    )  # how often each unwritable character occurs
     touched: Counter[str] = field(default_factory=Counter)  # how many labels each one touches
 
     def __post_init__(self) -> None:
@@ -160,7 +166,9 @@ def printed_outside_of_parts(parts: dict[str, Outside]) -> list[str]:
     lines = [f"{TITLE} · 어휘에 없는 글자"]
     for name, outside in parts.items():
         found = (
-            f"  lowest reachable CER {outside.lowest_cer:.4f}  {_most_frequent(outside)}" if outside.n_touched else ""
+            f"  lowest reachable CER {outside.lowest_cer:.4f}  {_most_frequent(outside)}"
+            if outside.n_touched
+            else ""
         )
         lines.append(f"  {name:<11}{_share(outside)}{found}")
     if any(outside.lowest_cer > WORTH_ADVICE for outside in parts.values()):
@@ -176,7 +184,9 @@ def _share(outside: Outside) -> str:
 def _most_frequent(outside: Outside) -> str:
     """`'1' 120, '%' 31`: at most ten characters with their counts; one that no terminal shows, by its code point."""
     found = outside.most_frequent()[:N_MOST_FREQUENT]
-    return ", ".join(f"'{c}' {n:,}" if c.isprintable() else f"U+{ord(c):04X} {n:,}" for c, n in found)
+    return ", ".join(
+        f"'{c}' {n:,}" if c.isprintable() else f"U+{ord(c):04X} {n:,}" for c, n in found
+    )
 
 
 def outside_record(outside: Outside) -> dict[str, Any]:

@@ -18,7 +18,14 @@ from typing import Any
 from measuring import machine, table
 
 HERE = Path(__file__).resolve().parent
-ON_CPU = ("training_speed", "decoding_speed", "preprocessing_speed", "head_resized", "processes_speed", "growth")
+ON_CPU = (
+    "training_speed",
+    "decoding_speed",
+    "preprocessing_speed",
+    "head_resized",
+    "processes_speed",
+    "growth",
+)
 ON_GPU = ("training_speed", "decoding_speed", "processes_speed")
 
 
@@ -34,27 +41,43 @@ def report(record: dict[str, Any]) -> str:
         table([row for made in record["benchmarks"].values() for row in made["rows"]]),
         "",
     ]
-    facts = [(name, fact) for made in record["benchmarks"].values() for name, fact in made["facts"].items()]
+    facts = [
+        (name, fact)
+        for made in record["benchmarks"].values()
+        for name, fact in made["facts"].items()
+    ]
     lines += [f"- {name}: {_plain(fact)}" for name, fact in facts]
     return "\n".join(lines)
 
 
 def _plain(fact: Any) -> str:
-    return ", ".join(f"{key} {value}" for key, value in fact.items()) if isinstance(fact, dict) else str(fact)
+    return (
+        ", ".join(f"{key} {value}" for key, value in fact.items())
+        if isinstance(fact, dict)
+        else str(fact)
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--full", action="store_true", help="more clips and rounds: an hour or more")
+    parser.add_argument(
+        "--full", action="store_true", help="more clips and rounds: an hour or more"
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--output", type=Path, default=HERE / "results", help="folder of the JSON file")
-    parser.add_argument("--table", type=Path, help="print the table of a JSON file that was written before")
+    parser.add_argument(
+        "--output", type=Path, default=HERE / "results", help="folder of the JSON file"
+    )
+    parser.add_argument(
+        "--table", type=Path, help="print the table of a JSON file that was written before"
+    )
     arguments = parser.parse_args()
     if arguments.table:
         try:
             shown = report(json.loads(arguments.table.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            parser.error(f"--table {arguments.table}: no file that ./run.sh bench wrote ({type(error).__name__}).")
+            parser.error(
+                f"--table {arguments.table}: no file that ./run.sh bench wrote ({type(error).__name__})."
+            )
         print(shown)
         return
 
@@ -69,20 +92,40 @@ def main() -> None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         part.write_text("")
     except OSError as error:
-        parser.error(f"--output {arguments.output}: {error.strerror}. Name a folder that can be written to.")
+        parser.error(
+            f"--output {arguments.output}: {error.strerror}. Name a folder that can be written to."
+        )
     with tempfile.TemporaryDirectory() as folder:
         for name in ON_GPU if arguments.device == "cuda" else ON_CPU:
             print(f"\n>>> {name}", flush=True)
             written = Path(folder) / f"{name}.json"
-            command = [sys.executable, str(HERE / f"{name}.py"), "--device", arguments.device, "--json", str(written)]
+            command = [
+                sys.executable,
+                str(HERE / f"{name}.py"),
+                "--device",
+                arguments.device,
+                "--json",
+                str(written),
+            ]
             status = subprocess.run([*command, *(["--full"] if arguments.full else [])]).returncode
             if status:
-                before = f"What was measured before it is in {part}" if made else "Nothing was measured before it."
+                before = (
+                    f"What was measured before it is in {part}"
+                    if made
+                    else "Nothing was measured before it."
+                )
                 sys.exit(f"{name} ended with status {status}. {before}")
             made[name] = json.loads(written.read_text(encoding="utf-8"))
             minutes = round((time.monotonic() - started) / 60, 1)
-            record = {"machine": here, "minutes": minutes, "full": arguments.full, "benchmarks": made}
-            part.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            record = {
+                "machine": here,
+                "minutes": minutes,
+                "full": arguments.full,
+                "benchmarks": made,
+            }
+            part.write_text(
+                json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
     part.replace(path)
     print(f"\n{report(record)}\n\nwritten to {path}")
 

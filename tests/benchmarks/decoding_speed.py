@@ -45,7 +45,9 @@ class Measured:
     memory_mb: float
 
 
-def timed(way: Callable, base: str, clips: list[Utterance], precision: str, number: int) -> Measured:
+def timed(
+    way: Callable, base: str, clips: list[Utterance], precision: str, number: int
+) -> Measured:
     """All clips by one way; before the first round a few of them, on the model that is loaded then."""
     from korean_asr.model import load_recogniser
 
@@ -61,7 +63,9 @@ def timed(way: Callable, base: str, clips: list[Utterance], precision: str, numb
 def ours(recogniser, clips: list[Utterance], precision: str) -> list[str]:
     from korean_asr.decoding import decoded
 
-    return [hypothesis.text for hypothesis in decoded(recogniser, clips, precision=precision).hypotheses]
+    return [
+        hypothesis.text for hypothesis in decoded(recogniser, clips, precision=precision).hypotheses
+    ]
 
 
 def plain_loop(recogniser, clips: list[Utterance], precision: str) -> list[str]:
@@ -97,7 +101,9 @@ def by_pipeline(recogniser, clips: list[Utterance], precision: str) -> list[str]
         "automatic-speech-recognition", model=recogniser.model, tokenizer=recogniser.tokenizer,
         feature_extractor=recogniser.feature_extractor, device=device,
     )  # fmt: skip
-    arrays = ({"raw": read_waveform(clip.audio_filepath), "sampling_rate": 16_000} for clip in clips)
+    arrays = (
+        {"raw": read_waveform(clip.audio_filepath), "sampling_rate": 16_000} for clip in clips
+    )
     with in_precision(device, precision):
         return [result["text"] for result in recognise(arrays, batch_size=PIPELINE_BATCH)]
 
@@ -121,14 +127,25 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     found = in_turn(ways, arguments.rounds, arguments.threads, device)
 
     different = sum(
-        a != b for a, b in zip(found["ours", "float32"][0].texts, found["loop", "float32"][0].texts, strict=True)
+        a != b
+        for a, b in zip(
+            found["ours", "float32"][0].texts, found["loop", "float32"][0].texts, strict=True
+        )
     )
     if different and not on_gpu:  # a GPU adds in another order for another shape
-        sys.exit(f"ours in float32 does not write the text of the plain loop in {different} of {len(clips)} clips")
-    speed = {way: [audio / m.seconds for m in rounds] for way, rounds in found.items() if way[0] != "matrix"}
+        sys.exit(
+            f"ours in float32 does not write the text of the plain loop in {different} of {len(clips)} clips"
+        )
+    speed = {
+        way: [audio / m.seconds for m in rounds]
+        for way, rounds in found.items()
+        if way[0] != "matrix"
+    }
 
     def best_of(name: str) -> str:
-        return max(precisions, key=lambda precision: sorted(speed[name, precision])[arguments.rounds // 2])
+        return max(
+            precisions, key=lambda precision: sorted(speed[name, precision])[arguments.rounds // 2]
+        )
 
     best = best_of("ours")
     # Twice the pipeline in the same precision, 4.5 times in the best; one clip at a time: twice, on a GPU ten times.
@@ -136,30 +153,42 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
 
     def row(what: str, precision: str, peer: tuple[str, str], target: float | None) -> Row:
         mine, theirs = speed["ours", precision], speed[peer]
-        return Row(f"decoding, {what}", per_second(mine), per_second(theirs), ratios(mine, theirs), target)
+        return Row(
+            f"decoding, {what}", per_second(mine), per_second(theirs), ratios(mine, theirs), target
+        )
 
-    rows = [row(f"{precision}: pipeline", precision, ("pipeline", precision), same) for precision in precisions]
-    rows.append(row(f"ours {best}: pipeline as it comes, float32", best, ("pipeline", "float32"), None))
+    rows = [
+        row(f"{precision}: pipeline", precision, ("pipeline", precision), same)
+        for precision in precisions
+    ]
+    rows.append(
+        row(f"ours {best}: pipeline as it comes, float32", best, ("pipeline", "float32"), None)
+    )
     rows.append(row(f"each side's best: {best}, pipeline {best_of('pipeline')}", best,
                     ("pipeline", best_of("pipeline")), in_best))  # fmt: skip
     rows += [row(f"{p}: one clip at a time", p, ("loop", p), None) for p in precisions]
     rows.append(row(f"ours {best}: one at a time, float32", best, ("loop", "float32"), None))
     rows.append(
-        row(f"each side's best: {best}, one at a time {best_of('loop')}", best, ("loop", best_of("loop")), at_once)
+        row(
+            f"each side's best: {best}, one at a time {best_of('loop')}",
+            best,
+            ("loop", best_of("loop")),
+            at_once,
+        )
     )
     per_audio_second = operations(base, durations) / audio
     for precision in precisions:
         reached = [rate * per_audio_second for rate in speed["ours", precision]]
         rates, target = found["matrix", precision], None if on_gpu else 0.8
-        rows.append(of_matrix_rate(f"decoding, {precision}", reached, rates, target, per_audio_second))
+        rows.append(
+            of_matrix_rate(f"decoding, {precision}", reached, rates, target, per_audio_second)
+        )
     memory = {name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
               for name in ("ours", "pipeline")}  # fmt: skip
     rows.append(Row("decoding: peak memory of the process", f"{memory['ours']:,.0f} MB", f"{memory['pipeline']:,.0f} MB",
                     [memory["pipeline"] / memory["ours"]]))  # fmt: skip
     n_characters = sum(map(len, found["ours", "float32"][0].texts))
-    equal = (
-        f"{len(clips) - different} of {len(clips)} equal to the plain loop's in float32, {n_characters:,} characters"
-    )
+    equal = f"{len(clips) - different} of {len(clips)} equal to the plain loop's in float32, {n_characters:,} characters"
     return rows, {"decoded": f"{len(clips)} clips, {audio:.0f} s", "texts": equal}
 
 

@@ -30,13 +30,17 @@ GB_OF_3090 = 24.0
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--base-model", help="a folder; random weights of the real shape if not given")
+    parser.add_argument(
+        "--base-model", help="a folder; random weights of the real shape if not given"
+    )
     arguments = parser.parse_args()
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)
         print(f"{card.name}, {card.total_memory / 1e9:.1f} GB, torch {torch.__version__}")
     elif not arguments.base_model:
-        sys.exit("no GPU here: nothing was measured. (--base-model data/demo/base_model tries the script itself.)")
+        sys.exit(
+            "no GPU here: nothing was measured. (--base-model data/demo/base_model tries the script itself.)"
+        )
     with tempfile.TemporaryDirectory() as folder:
         base = arguments.base_model or random_base(Path(folder) / "base", REAL)
         clips = spoken(Path(folder) / "clips", corpus_durations(64))
@@ -70,10 +74,14 @@ def compare_losses(base: str, clips: list[Utterance]) -> None:
         wanted = job(base, clips, precision)
         model = wanted.recogniser.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         inputs = TrainingClips(clips, wanted.recogniser.tokenizer)
-        batch = Collator(wanted.recogniser.feature_extractor)([inputs[i] for i in range(len(clips))])
+        batch = Collator(wanted.recogniser.feature_extractor)(
+            [inputs[i] for i in range(len(clips))]
+        )
         with torch.inference_mode():
             batch = {name: values.to(model.device) for name, values in batch.items()}
-            found[precision] = clip_losses(model, batch, model.config.pad_token_id, precision).mean().item()
+            found[precision] = (
+                clip_losses(model, batch, model.config.pad_token_id, precision).mean().item()
+            )
     print("loss of one batch: " + ", ".join(f"{name} {loss:.4f}" for name, loss in found.items()))
 
 
@@ -95,7 +103,12 @@ def measure_memory(base: str, clips: list[Utterance], precision: str, checkpoint
     peaks = []
     for batch in (2, 4, 8, 16):
         wanted = job(
-            base, clips[:batch], precision, batch_per_gpu=batch, accumulation=1, gradient_checkpointing=checkpointing
+            base,
+            clips[:batch],
+            precision,
+            batch_per_gpu=batch,
+            accumulation=1,
+            gradient_checkpointing=checkpointing,
         )
         try:
             line = try_longest_batch(dataclasses.replace(wanted))

@@ -30,7 +30,9 @@ def multiplied(root: Path, times: int) -> None:
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 if path.suffix == ".txt":
                     text = path.read_text(encoding="utf-8")
-                    text = text.replace("dialog_", f"dialog_{number:02}").replace("hobby_", f"hobby_{number:02}")
+                    text = text.replace("dialog_", f"dialog_{number:02}").replace(
+                        "hobby_", f"hobby_{number:02}"
+                    )
                     copy.write_text(text, encoding="utf-8")
                 else:
                     copy.write_bytes(path.read_bytes())
@@ -39,9 +41,16 @@ def multiplied(root: Path, times: int) -> None:
 def left_on_disk(*folders: Path) -> int:
     """Bytes in them, without checkpoints and the seven files of the final model, which are one."""
     paths = [
-        path for folder in folders for path in folder.rglob("*") if path.is_file() and path.name not in SEVEN_FILES
+        path
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in SEVEN_FILES
     ]
-    return sum(path.stat().st_size for path in paths if not any("checkpoint-" in part for part in path.parts))
+    return sum(
+        path.stat().st_size
+        for path in paths
+        if not any("checkpoint-" in part for part in path.parts)
+    )
 
 
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:

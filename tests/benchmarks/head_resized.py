@@ -28,9 +28,13 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             demo, head=head, epochs=demo.epochs / share, eval_steps=EVERY[head], save_steps=10_000
         )
         recogniser, _ = expanded_base_model(str(DEMO / "base_model"), recipe)
-        job = Job(recogniser, split.train, split.validation, recipe, batch_plan(recipe, 1), "float32")
+        job = Job(
+            recogniser, split.train, split.validation, recipe, batch_plan(recipe, 1), "float32"
+        )
         run = train(job, folder / head, folder / f"{head}.jsonl", None)
-        curves[head] = [(row["step"], row["eval_cer"]) for row in run.progress.log if "eval_cer" in row]
+        curves[head] = [
+            (row["step"], row["eval_cer"]) for row in run.progress.log if "eval_cer" in row
+        ]
     n_updates, wanted = curves["reinitialise"][-1]
     reached = next((step for step, cer in curves["resize"] if cer <= wanted), None)
     told = (
@@ -40,9 +44,14 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     )
     row = Row(f"head, resized: one that starts anew, until its final validation CER of {wanted:.3f}", told,
               f"{n_updates} updates", [n_updates / reached if reached else 0.0], 4.0)  # fmt: skip
-    shown = {head: curve[-1 :: -(len(curve) // 6)][::-1] for head, curve in curves.items()}  # six points of each
+    shown = {
+        head: curve[-1 :: -(len(curve) // 6)][::-1] for head, curve in curves.items()
+    }  # six points of each
     return [row], {
-        f"validation CER, head {name}": ", ".join(f"{cer:.3f} after {step}" for step, cer in shown[head]) + " updates"
+        f"validation CER, head {name}": ", ".join(
+            f"{cer:.3f} after {step}" for step, cer in shown[head]
+        )
+        + " updates"
         for head, name in (("reinitialise", "anew"), ("resize", "resized"))
     }
 

@@ -48,7 +48,10 @@ def of_blank(lowered: float) -> Callable:
 STARTS = {
     "mean row, mean bias": mean(0.0),
     "mean row, mean bias + 8": mean(8.0),
-    "zero row, least bias - 5": lambda weight, bias, blank: (torch.zeros_like(weight[0]), bias.min() - 5),
+    "zero row, least bias - 5": lambda weight, bias, blank: (
+        torch.zeros_like(weight[0]),
+        bias.min() - 5,
+    ),
     "row of [UNK]": lambda weight, bias, blank: (weight[blank - 1], bias[blank - 1]),
     "row of [PAD], bias - 2": of_blank(2.0),
     "row of [PAD], bias - 4": of_blank(4.0),
@@ -61,9 +64,16 @@ def main() -> None:
         split = demo_split(Path(folder))
         recipe = dataclasses.replace(RECIPES["demo"], final_model="last")
         n_marks = sum(clip.text.count(mark) for clip in split.validation for mark in MARKS)
-        print(f"after {V3_FIRST_EPOCH} updates: mean loss of the last 10, validation CER, marks written of {n_marks}")
-        print(f"{'new rows start as':<28}{'step 0':>9}{'':>8}{'learning rate 1e-4':>30}{'5e-4':>30}")
-        print(f"{'':<28}{'frames':>9}{'lead':>8}" + f"{'loss':>8}{'loss':>7}{'CER':>8}{'marks':>7}" * 2)
+        print(
+            f"after {V3_FIRST_EPOCH} updates: mean loss of the last 10, validation CER, marks written of {n_marks}"
+        )
+        print(
+            f"{'new rows start as':<28}{'step 0':>9}{'':>8}{'learning rate 1e-4':>30}{'5e-4':>30}"
+        )
+        print(
+            f"{'':<28}{'frames':>9}{'lead':>8}"
+            + f"{'loss':>8}{'loss':>7}{'CER':>8}{'marks':>7}" * 2
+        )
         for name, start in STARTS.items():
             compare_start(name, start, split, recipe)
 
@@ -71,18 +81,28 @@ def main() -> None:
 def compare_start(name: str, start: Callable, split, recipe) -> None:
     cells = []
     for rate in (1e-4, 5e-4):
-        v3_like = dataclasses.replace(recipe, learning_rate=rate, epochs=V3_UPDATES / 24)  # 24 updates of 8 clips
+        v3_like = dataclasses.replace(
+            recipe, learning_rate=rate, epochs=V3_UPDATES / 24
+        )  # 24 updates of 8 clips
         recogniser, _ = expanded_base_model(BASE, v3_like)
         with torch.no_grad():
             head, blank = recogniser.model.lm_head, recogniser.tokenizer.pad_token_id
-            weight, bias = start(head.weight[: blank + 1].clone(), head.bias[: blank + 1].clone(), blank)
+            weight, bias = start(
+                head.weight[: blank + 1].clone(), head.bias[: blank + 1].clone(), blank
+            )
             head.weight[blank + 1 :], head.bias[blank + 1 :] = weight, bias
         if not cells:
-            proof = model_checks.step_0(BASE, recogniser, "measured", model_checks.sample(split.validation))
+            proof = model_checks.step_0(
+                BASE, recogniser, "measured", model_checks.sample(split.validation)
+            )
             cells.append(f"{proof.n_frames_of_new_tokens:>9,}{proof.smallest_lead:>8.1f}")
-        job = Job(recogniser, split.train, split.validation, v3_like, batch_plan(v3_like, 1), "float32")
+        job = Job(
+            recogniser, split.train, split.validation, v3_like, batch_plan(v3_like, 1), "float32"
+        )
         model, progress = recogniser.model, Progress()
-        updater = Updater(job, model, new_optimizer(model, v3_like), torch.amp.GradScaler("cpu", enabled=False))
+        updater = Updater(
+            job, model, new_optimizer(model, v3_like), torch.amp.GradScaler("cpu", enabled=False)
+        )
         losses = [
             updater.make(update, progress)["loss"]
             for update in itertools.islice(updates_with_clips(job, 0), V3_FIRST_EPOCH)

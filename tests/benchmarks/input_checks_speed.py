@@ -32,33 +32,49 @@ WRITABLE = frozenset(SYLLABLES + " ")
 def make_clips(folder: Path, n_clips: int, n_distinct: int) -> list[Utterance]:
     rng = np.random.default_rng(0)
     # Over 1 s the rest is gamma of shape 2, as speech has it: many short clips, few long ones.
-    durations = np.minimum(SHORTEST_S + rng.gamma(2, (MEAN_S - SHORTEST_S) / 2, min(n_clips, n_distinct)), LONGEST_S)
+    durations = np.minimum(
+        SHORTEST_S + rng.gamma(2, (MEAN_S - SHORTEST_S) / 2, min(n_clips, n_distinct)), LONGEST_S
+    )
     paths, clips = [], []
     for number, duration in enumerate(durations):
         paths.append(folder / f"{number:06}.wav")
-        samples = (rng.standard_normal(int(duration * SAMPLE_RATE), dtype=np.float32) * 1_600).astype(np.int16)
+        samples = (
+            rng.standard_normal(int(duration * SAMPLE_RATE), dtype=np.float32) * 1_600
+        ).astype(np.int16)
         soundfile.write(paths[-1], samples, SAMPLE_RATE)
     for number in range(n_clips):
         path, duration = folder / f"{number:06}.wav", durations[number % len(durations)]
         if number >= len(durations):
             os.link(paths[number % len(paths)], path)
         text = "".join(rng.choice([*SYLLABLES], round(duration * SYLLABLES_A_SECOND)))
-        clips.append(Utterance(path.stem, str(path), int(duration * SAMPLE_RATE) / SAMPLE_RATE, text))
+        clips.append(
+            Utterance(path.stem, str(path), int(duration * SAMPLE_RATE) / SAMPLE_RATE, text)
+        )
     return clips
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=8_000)
-    parser.add_argument("--distinct", type=int, default=800, help="files of their own; the others are links to them")
-    parser.add_argument("--folder", type=Path, help="where the clips are made for the while; the system's if not given")
+    parser.add_argument(
+        "--distinct", type=int, default=800, help="files of their own; the others are links to them"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where the clips are made for the while; the system's if not given",
+    )
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         clips = make_clips(Path(folder), arguments.clips, arguments.distinct)
         n_train = len(clips) * 8 // 10
         n_rest = (len(clips) - n_train) // 2
-        parts = {"train": clips[:n_train], "validation": clips[n_train:-n_rest], "test": clips[-n_rest:]}
+        parts = {
+            "train": clips[:n_train],
+            "validation": clips[n_train:-n_rest],
+            "test": clips[-n_rest:],
+        }
         started, worked = time.perf_counter(), time.process_time()
         checks = checked_inputs(parts, 20.0, WRITABLE)
         lines = printed_checks(checks, 3)

@@ -32,7 +32,9 @@ os.environ |= {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_PROGRESS_BARS"
 
 from korean_asr.manifest import Utterance  # noqa: E402
 
-SCRIPTS = {int(path.name[0]): str(path) for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")}
+SCRIPTS = {
+    int(path.name[0]): str(path) for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")
+}
 DEMO = REPOSITORY / "data" / "demo"
 SAMPLE_RATE = 16_000
 SHORTEST_S, LONGEST_S, MEAN_S = 1.0, 12.0, 4.4
@@ -73,7 +75,12 @@ class Row:
         return None if self.target is None else self.ratio >= self.target
 
     def record(self) -> dict[str, Any]:
-        numbers = {"ratio": self.ratio, "lowest": min(self.ratios), "highest": max(self.ratios), "is_met": self.is_met}
+        numbers = {
+            "ratio": self.ratio,
+            "lowest": min(self.ratios),
+            "highest": max(self.ratios),
+            "is_met": self.is_met,
+        }
         return asdict(self) | numbers
 
 
@@ -95,12 +102,21 @@ def per_second(values: list[float], unit: str = "s of audio/s") -> str:
     return f"{statistics.median(values):,.1f} {unit}"
 
 
-def of_matrix_rate(what: str, reached: list[float], rates: list[float], target: float | None, cost: float) -> Row:
+def of_matrix_rate(
+    what: str, reached: list[float], rates: list[float], target: float | None, cost: float
+) -> Row:
     """Operations a second that are reached, beside matrix_rate in the same rounds. cost: operations a second of audio."""
-    ours, peer = (per_second([value / 1e9 for value in values], "G/s") for values in (reached, rates))
+    ours, peer = (
+        per_second([value / 1e9 for value in values], "G/s") for values in (reached, rates)
+    )
     note = f"{cost / 1e9:.1f} G operations a second of audio, padding not counted"
     return Row(
-        f"{what}: operations a second, of the product of two matrices", ours, peer, ratios(reached, rates), target, note
+        f"{what}: operations a second, of the product of two matrices",
+        ours,
+        peer,
+        ratios(reached, rates),
+        target,
+        note,
     )
 
 
@@ -112,7 +128,9 @@ def ratios(ours: list[float], peer: list[float]) -> list[float]:
 def corpus_durations(n_clips: int) -> list[float]:
     """Seconds: quantiles of 1 s and a gamma of shape 2 over it, 4.4 s on average as in the corpus, at most 12 s; shuffled."""
     scale = (MEAN_S - SHORTEST_S) / 2
-    durations = [min(LONGEST_S, SHORTEST_S + scale * _gamma_2((i + 0.5) / n_clips)) for i in range(n_clips)]
+    durations = [
+        min(LONGEST_S, SHORTEST_S + scale * _gamma_2((i + 0.5) / n_clips)) for i in range(n_clips)
+    ]
     return np.random.default_rng(0).permutation(durations).tolist()
 
 
@@ -120,7 +138,9 @@ def _gamma_2(share: float) -> float:
     low, high = 0.0, 60.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if 1 - math.exp(-middle) * (1 + middle) < share else (low, middle)
+        low, high = (
+            (middle, high) if 1 - math.exp(-middle) * (1 + middle) < share else (low, middle)
+        )
     return low
 
 
@@ -163,7 +183,9 @@ def _syllable(number: int) -> str:
     return chr(ord("가") + 9 * number)
 
 
-def operations(base: str, durations: list[float], trained: str | None = None, layerdrop: float = 0.0) -> float:
+def operations(
+    base: str, durations: list[float], trained: str | None = None, layerdrop: float = 0.0
+) -> float:
     """Floating-point operations of a model on clips of so many seconds, without padding, as torch counts them.
 
     trained: None for the forward pass; "frozen" or "all" for forward and backward, the convolutional encoder frozen or not: a
@@ -209,7 +231,9 @@ def matrix_rate(device: str, precision: str, number: int) -> float:
     return 2 * size**3 / fastest
 
 
-def in_turn(ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: str) -> dict[Hashable, list[Any]]:
+def in_turn(
+    ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: str
+) -> dict[Hashable, list[Any]]:
     """What each way, (function, *arguments), returns in each round, after one call that does not count (two ways at a time).
 
     Ways take turns, so that a busy machine is busy for all. Each has a process of its own, so that what one tells the C
@@ -276,18 +300,24 @@ def tree_memory_mb(pid: int) -> float:
 
 def _children(pid: int) -> list[int]:
     try:
-        direct = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        direct = [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
     except OSError:
         return []
     return [*direct, *(grandchild for child in direct for grandchild in _children(child))]
 
 
-def run_script(number: int, *arguments: Any, launcher: tuple = (), **environment: str) -> tuple[float, float]:
+def run_script(
+    number: int, *arguments: Any, launcher: tuple = (), **environment: str
+) -> tuple[float, float]:
     """(seconds, peak megabytes of the process tree) of one of the four scripts, start included; ends where it fails."""
     command = [sys.executable, *launcher, SCRIPTS[number], *map(str, arguments)]
     started, peak, done = time.perf_counter(), 0.0, threading.Event()
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **environment})
+        process = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **environment}
+        )
 
         def watch() -> None:
             nonlocal peak
@@ -324,10 +354,18 @@ def machine(device: str, n_threads: int) -> dict[str, Any]:
     import transformers
 
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in info.splitlines() if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in info.splitlines()
+        if line.startswith("model name")
+    ]
     git = ["git", "-C", str(REPOSITORY)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    ).stdout.strip()
+    changed = subprocess.run(
+        [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True
+    ).stdout.strip()
     return {
         "date": date.today().isoformat(),
         "commit": (commit or "unknown") + (" with changes" if changed else ""),
@@ -340,7 +378,9 @@ def machine(device: str, n_threads: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def benchmark(measured: Callable[[argparse.Namespace, Path], tuple[list[Row], dict[str, Any]]], doc: str) -> None:
+def benchmark(
+    measured: Callable[[argparse.Namespace, Path], tuple[list[Row], dict[str, Any]]], doc: str
+) -> None:
     """The command line of a benchmark: runs it in a temporary folder, prints its table, writes its JSON."""
     import torch
     import transformers
@@ -349,7 +389,9 @@ def benchmark(measured: Callable[[argparse.Namespace, Path], tuple[list[Row], di
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="more clips and rounds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, help="how often each way is measured; 3, or 7 with --full")
+    parser.add_argument(
+        "--rounds", type=int, help="how often each way is measured; 3, or 7 with --full"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="where the numbers are written, too")
     arguments = parser.parse_args()
@@ -372,4 +414,6 @@ def benchmark(measured: Callable[[argparse.Namespace, Path], tuple[list[Row], di
     for name, fact in facts.items():
         print(f"{name}: {fact}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        arguments.json.write_text(
+            json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )

@@ -40,7 +40,9 @@ print(json.dumps({"version": transformers.__version__, "pipeline": by_pipeline, 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--model", type=Path, default=REPOSITORY / "demo_output" / "wav2vec2_korean_demo")
+    parser.add_argument(
+        "--model", type=Path, default=REPOSITORY / "demo_output" / "wav2vec2_korean_demo"
+    )
     parser.add_argument("--venv", type=Path, default=REPOSITORY / "demo_output" / "venv_4.57")
     arguments = parser.parse_args()
     from korean_asr.decoding import decoded
@@ -51,13 +53,20 @@ def main() -> None:
     if not split.is_file():
         sys.exit(f"{split} is missing. Run ./run.sh first, or pass --model.")
     clips = read_manifest(split)
-    here = [hypothesis.text for hypothesis in decoded(load_recogniser(str(arguments.model)), clips).hypotheses]
-    there = texts_there(python_of(arguments.venv), arguments.model, [clip.audio_filepath for clip in clips])
+    here = [
+        hypothesis.text
+        for hypothesis in decoded(load_recogniser(str(arguments.model)), clips).hypotheses
+    ]
+    there = texts_there(
+        python_of(arguments.venv), arguments.model, [clip.audio_filepath for clip in clips]
+    )
     print(f"transformers {there['version']}: {len(clips)} clips of {split}")
     different = 0
     for way in ("pipeline", "model"):
         wrong = [
-            (ours, theirs) for ours, theirs in zip(here, there[way], strict=True) if ours != " ".join(theirs.split())
+            (ours, theirs)
+            for ours, theirs in zip(here, there[way], strict=True)
+            if ours != " ".join(theirs.split())
         ]
         print(f"  by {way}: {len(clips) - len(wrong)} of {len(clips)} texts are equal")
         for ours, theirs in wrong[:5]:

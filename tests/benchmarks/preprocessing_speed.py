@@ -64,7 +64,9 @@ def peer_corpus(root: Path, output: Path) -> float:
         for line in path.read_text(encoding="utf-8").splitlines():
             audio, _, text = line.partition(" :: ")
             row = {"audio": audio, "text": PEER_PATTERN.sub(r"\1", text)}
-            (folder / f"{Path(audio).stem}.json").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+            (folder / f"{Path(audio).stem}.json").write_text(
+                json.dumps(row, ensure_ascii=False), encoding="utf-8"
+            )
     return time.perf_counter() - started
 
 
@@ -83,7 +85,8 @@ def make_corpus(root: Path, n_clips: int) -> None:
             os.link(audio / f"{names[0]}.wav", audio / f"{name}.wav")
         place = "/" + str(audio.relative_to(root))
         (labels / f"dialog_{number:04}_scripts.txt").write_text(
-            "".join(f"{place}/{name}.wav :: {next(transcripts)}\n" for name in names), encoding="utf-8"
+            "".join(f"{place}/{name}.wav :: {next(transcripts)}\n" for name in names),
+            encoding="utf-8",
         )
         (labels / f"dialog_{number:04}_metadata.txt").write_text(
             "".join(
@@ -100,7 +103,9 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     for name, lines in (("the demo's labels", demo), ("a line for each rule", examples)):
         slowest = min(cleaned_lines_a_second(lines, side) for side in ("A", "B", "auto"))
         what = f"cleaning, {name}, one core: 100,000 lines/s asked for"
-        rows.append(Row(what, f"{slowest:,.0f} lines/s", "100,000 lines/s", [slowest / 100_000], 1.0))
+        rows.append(
+            Row(what, f"{slowest:,.0f} lines/s", "100,000 lines/s", [slowest / 100_000], 1.0)
+        )
     slowest, peer = cleaned_lines_a_second(demo, "A"), peer_lines_a_second(demo)
     rows.append(
         Row("cleaning, the demo's labels: one regular expression", f"{slowest:,.0f} lines/s", f"{peer:,.0f} lines/s",
@@ -112,7 +117,9 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         make_corpus(corpus, n_clips)
         base = ("--base-model", DEMO / "base_model", "--jobs", n_jobs)
         for number in range(arguments.rounds if n_clips < 1_000_000 else 1):
-            seconds, peak = run_script(1, "--korean", corpus, "--output", folder / "processed", *base)
+            seconds, peak = run_script(
+                1, "--korean", corpus, "--output", folder / "processed", *base
+            )
             mine.append(n_clips / seconds)
             memory[n_clips] = max(peak, memory.get(n_clips, 0))
             if n_clips < 100_000 or number == 0:  # the peer takes most of a minute

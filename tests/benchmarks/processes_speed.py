@@ -14,7 +14,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from measuring import HALF, REAL, Row, benchmark, corpus_durations, per_second, random_base, ratios, spoken
+from measuring import (
+    HALF,
+    REAL,
+    Row,
+    benchmark,
+    corpus_durations,
+    per_second,
+    random_base,
+    ratios,
+    spoken,
+)
 from training_speed import ours, recipe_for
 
 from korean_asr.hardware import is_first, join_processes
@@ -23,7 +33,9 @@ from korean_asr.manifest import read_manifest
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
-def one_process(base: str, manifest: str, device: str, n_updates: int, seed: int, written: str) -> None:
+def one_process(
+    base: str, manifest: str, device: str, n_updates: int, seed: int, written: str
+) -> None:
     """What each process runs. v3's 64 clips an update on 4 GPUs, 16 on 2 processes of a CPU, in two micro-batches each."""
     import torch
 
@@ -42,11 +54,29 @@ def one_process(base: str, manifest: str, device: str, n_updates: int, seed: int
 
 
 def trained(
-    n_processes: int, base: str, manifest: Path, device: str, n_updates: int, seed: int, written: Path
+    n_processes: int,
+    base: str,
+    manifest: Path,
+    device: str,
+    n_updates: int,
+    seed: int,
+    written: Path,
 ) -> float:
     """Seconds of audio a second."""
-    command = [*TORCHRUN, f"--nproc_per_node={n_processes}", __file__, base, manifest, device, n_updates, seed, written]
-    status = subprocess.run(list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+    command = [
+        *TORCHRUN,
+        f"--nproc_per_node={n_processes}",
+        __file__,
+        base,
+        manifest,
+        device,
+        n_updates,
+        seed,
+        written,
+    ]
+    status = subprocess.run(
+        list(map(str, command)), env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ).returncode
     if status:
         sys.exit(f"{n_processes} process(es) of {Path(__file__).name} ended with status {status}")
     return json.loads(written.read_text(encoding="utf-8"))
@@ -58,23 +88,44 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     on_gpu = arguments.device == "cuda"
     many, n_updates = (4, 20) if on_gpu else (2, 12 if arguments.full else 2)
     if on_gpu and torch.cuda.device_count() < many:
-        return [], {"processes": f"not measured: {torch.cuda.device_count()} GPU(s), {many} are wanted"}
+        return [], {
+            "processes": f"not measured: {torch.cuda.device_count()} GPU(s), {many} are wanted"
+        }
     base = random_base(folder / "base", REAL if on_gpu else HALF)
     clips = spoken(folder / "clips", corpus_durations(2_048 if on_gpu else 256))
-    rows = [{"id": c.id, "audio_filepath": c.audio_filepath, "duration": c.duration, "text": c.text} for c in clips]
+    rows = [
+        {"id": c.id, "audio_filepath": c.audio_filepath, "duration": c.duration, "text": c.text}
+        for c in clips
+    ]
     manifest = folder / "korean.jsonl"
     manifest.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     speeds: dict[int, list[float]] = {1: [], many: []}
     for number in range(arguments.rounds):  # other clips in each
         for n_processes, found in speeds.items():
             found.append(
-                trained(n_processes, base, manifest, arguments.device, n_updates, number, folder / "speed.json")
+                trained(
+                    n_processes,
+                    base,
+                    manifest,
+                    arguments.device,
+                    n_updates,
+                    number,
+                    folder / "speed.json",
+                )
             )
-    here = f"fp16: {many} GPUs" if on_gpu else f"float32, micro-batches of 4, one thread each: {many} processes"
+    here = (
+        f"fp16: {many} GPUs"
+        if on_gpu
+        else f"float32, micro-batches of 4, one thread each: {many} processes"
+    )
     what = f"{here} against 1"
     target = None if on_gpu else 1.8
     row = Row(
-        f"training, {what}", per_second(speeds[many]), per_second(speeds[1]), ratios(speeds[many], speeds[1]), target
+        f"training, {what}",
+        per_second(speeds[many]),
+        per_second(speeds[1]),
+        ratios(speeds[many], speeds[1]),
+        target,
     )
     return [row], {}
 

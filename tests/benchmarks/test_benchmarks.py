@@ -26,7 +26,10 @@ def test_the_readme_shows_the_table_that_the_benchmarks_wrote(benchmarks):
 
 def test_a_row_is_met_by_its_median_and_says_so_where_it_is_not(benchmarks):
     _, measuring = benchmarks
-    rows = [measuring.Row("a", "4 s", "2 s", [1.0, 2.0, 9.0], target).record() for target in (2.0, 2.1, None)]
+    rows = [
+        measuring.Row("a", "4 s", "2 s", [1.0, 2.0, 9.0], target).record()
+        for target in (2.0, 2.1, None)
+    ]
     lines = measuring.table(rows).splitlines()[2:]
     assert lines[0] == "| a | 4 s | 2 s | 2.00 (1.00 to 9.00) | 2 | met |"
     assert lines[1].endswith("| 2.1 | **not met** |")
@@ -57,7 +60,8 @@ def test_operations_are_counted_as_by_hand(benchmarks, tmp_path):
     others = frames * (512 * 1_024 + 1_024 * 1_211) + (frames + 1) * 1_024 * 64 * 128
     encoder = 512 * 10 * 3_199 + 512 * 512 * (3 * (1_599 + 799 + 399 + 199) + 2 * (99 + 49))
     forward, frozen, whole = (
-        benchmarks[1].operations(str(tmp_path), [1.0], trained) for trained in (None, "frozen", "all")
+        benchmarks[1].operations(str(tmp_path), [1.0], trained)
+        for trained in (None, "frozen", "all")
     )
     assert forward == pytest.approx(2 * (layers + others + encoder), rel=0.001)
     assert (frozen, whole) == pytest.approx((3 * forward - 4 * encoder, 3 * forward))

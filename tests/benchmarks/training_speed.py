@@ -65,24 +65,42 @@ def recipe_for(device: str, precision: str) -> Recipe:
     """v3's values; an update of 8 clips on a CPU, and v3's 64 on a GPU, 8 at a time."""
     accumulation, workers = (8, 4) if device == "cuda" else (1, 0)
     return dataclasses.replace(
-        RECIPES["v3"], gpus=1, batch_per_gpu=BATCH, accumulation=accumulation, workers=workers, precision=precision
+        RECIPES["v3"],
+        gpus=1,
+        batch_per_gpu=BATCH,
+        accumulation=accumulation,
+        workers=workers,
+        precision=precision,
     )
 
 
-def ours(base: str, clips: list[Utterance], recipe: Recipe, n_updates: int, number: int) -> Measured:
+def ours(
+    base: str, clips: list[Utterance], recipe: Recipe, n_updates: int, number: int
+) -> Measured:
     """The next updates of a run: the first of an epoch, which holds the longest clip, does not count."""
     import torch
 
     from korean_asr.hardware import n_processes
     from korean_asr.model import expanded_base_model
     from korean_asr.training.checkpoints import Progress
-    from korean_asr.training.loop import Job, Updater, network_of, new_optimizer, ready_for_training, updates_with_clips
+    from korean_asr.training.loop import (
+        Job,
+        Updater,
+        network_of,
+        new_optimizer,
+        ready_for_training,
+        updates_with_clips,
+    )
 
     if number < 0:
         recogniser, _ = expanded_base_model(base, recipe)
         ready_for_training(recogniser.model, recipe)
-        job = Job(recogniser, clips, [], recipe, batch_plan(recipe, n_processes()), recipe.precision)
-        scaler = torch.amp.GradScaler(recogniser.model.device.type, enabled=recipe.precision == "fp16")
+        job = Job(
+            recogniser, clips, [], recipe, batch_plan(recipe, n_processes()), recipe.precision
+        )
+        scaler = torch.amp.GradScaler(
+            recogniser.model.device.type, enabled=recipe.precision == "fp16"
+        )
         optimizer = new_optimizer(recogniser.model, recipe)
         kept["updater"] = Updater(job, network_of(recogniser.model), optimizer, scaler)
         kept["updates"], n_updates = updates_with_clips(job, 0), 1
@@ -121,7 +139,9 @@ def theirs(
         inputs = [{"input_values": clip["input_values"]} for clip in clips]
         batch = processor.pad(inputs, padding=True, return_tensors="pt")
         labels = processor.pad(
-            labels=[{"input_ids": clip["labels"]} for clip in clips], padding=True, return_tensors="pt"
+            labels=[{"input_ids": clip["labels"]} for clip in clips],
+            padding=True,
+            return_tensors="pt",
         )
         batch["labels"] = labels["input_ids"].masked_fill(labels.attention_mask.ne(1), -100)
         if way == "seeds":
@@ -147,14 +167,18 @@ def theirs(
         **grouped_by_length(way == "grouped"),
     )  # fmt: skip
     clock = Clock()
-    trainer = transformers.Trainer(kept["model"], arguments, collate, kept["clips"], callbacks=[clock])
+    trainer = transformers.Trainer(
+        kept["model"], arguments, collate, kept["clips"], callbacks=[clock]
+    )
     trainer.remove_callback(transformers.PrinterCallback)
     trainer.train()
     if number < 0:
         return None
     counted = lengths[: recipe.accumulation * n_updates]  # one more may be read ahead
     audio, padded = sum(map(sum, counted)), sum(len(batch) * max(batch) for batch in counted)
-    return Measured(audio / SAMPLE_RATE / (clock.last - clock.first), 1 - audio / padded, peak_memory_mb(device))
+    return Measured(
+        audio / SAMPLE_RATE / (clock.last - clock.first), 1 - audio / padded, peak_memory_mb(device)
+    )
 
 
 def grouped_by_length(wanted: bool) -> dict[str, Any]:
@@ -194,9 +218,15 @@ def input_values(rows: Path, processor) -> Any:
     def prepared(row: dict[str, Any]) -> dict[str, Any]:
         waveform, _ = soundfile.read(row["path"], dtype="float32")
         values = processor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
-        return {"input_values": values, "labels": processor.tokenizer(row["text"]).input_ids, "length": len(values)}
+        return {
+            "input_values": values,
+            "labels": processor.tokenizer(row["text"]).input_ids,
+            "length": len(values),
+        }
 
-    data = datasets.load_dataset("json", data_files=str(rows), split="train", cache_dir=str(rows.parent / "cache"))
+    data = datasets.load_dataset(
+        "json", data_files=str(rows), split="train", cache_dir=str(rows.parent / "cache")
+    )
     return data.map(prepared, remove_columns=data.column_names)
 
 
@@ -219,26 +249,57 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     durations = corpus_durations(N_CLIPS[device])
     clips = spoken(folder / "clips", durations)
     rows = folder / "rows.json"
-    rows.write_text("\n".join(json.dumps({"path": c.audio_filepath, "text": c.text}) for c in clips), encoding="utf-8")
+    rows.write_text(
+        "\n".join(json.dumps({"path": c.audio_filepath, "text": c.text}) for c in clips),
+        encoding="utf-8",
+    )
     # A way is given about as long as the others, so that few updates of the slow ones are enough.
     n_ours, n_frozen, n_seeds = (12, 6, 4) if arguments.full or on_gpu else (4, 3, 2)
-    precisions = ["float32", *(["fp16"] if on_gpu else []), *(["bf16"] if has_bf16(torch.device(device)) else [])]
+    precisions = [
+        "float32",
+        *(["fp16"] if on_gpu else []),
+        *(["bf16"] if has_bf16(torch.device(device)) else []),
+    ]
     ways = {}
     for precision in precisions:
         ways["ours", precision] = (ours, base, clips, recipe_for(device, precision), n_ours)
         ways["frozen", precision] = (theirs, base, rows, "frozen", device, precision, n_frozen)
         ways["matrix", precision] = (matrix_rate, device, precision)
     ways["seeds", "float32"] = (theirs, base, rows, "seeds", device, "float32", n_seeds)
-    ways["grouped", precisions[-1]] = (theirs, base, rows, "grouped", device, precisions[-1], n_frozen)
+    ways["grouped", precisions[-1]] = (
+        theirs,
+        base,
+        rows,
+        "grouped",
+        device,
+        precisions[-1],
+        n_frozen,
+    )
     found = in_turn(ways, arguments.rounds, arguments.threads, device)
 
-    speed = {way: [m.audio_per_second for m in rounds] for way, rounds in found.items() if way[0] != "matrix"}
-    best = max(precisions, key=lambda precision: sorted(speed["ours", precision])[arguments.rounds // 2])
-    their_best = max(precisions, key=lambda precision: sorted(speed["frozen", precision])[arguments.rounds // 2])
-    per_audio_second = operations(base, durations[:64], "frozen", RECIPES["v3"].layerdrop) / sum(durations[:64])
-    goal = {"same": 2.0, "best": None, "seeds": None} if on_gpu else {"same": 2.2, "best": 4.0, "seeds": 12.0}
+    speed = {
+        way: [m.audio_per_second for m in rounds]
+        for way, rounds in found.items()
+        if way[0] != "matrix"
+    }
+    best = max(
+        precisions, key=lambda precision: sorted(speed["ours", precision])[arguments.rounds // 2]
+    )
+    their_best = max(
+        precisions, key=lambda precision: sorted(speed["frozen", precision])[arguments.rounds // 2]
+    )
+    per_audio_second = operations(base, durations[:64], "frozen", RECIPES["v3"].layerdrop) / sum(
+        durations[:64]
+    )
+    goal = (
+        {"same": 2.0, "best": None, "seeds": None}
+        if on_gpu
+        else {"same": 2.2, "best": 4.0, "seeds": 12.0}
+    )
 
-    def row(what: str, mine: str, peer: tuple[str, str], target: float | None, note: str = "") -> Row:
+    def row(
+        what: str, mine: str, peer: tuple[str, str], target: float | None, note: str = ""
+    ) -> Row:
         mine, peer = speed["ours", mine], speed[peer]
         return Row(what, per_second(mine), per_second(peer), ratios(mine, peer), target, note)
 
@@ -263,16 +324,22 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         rates = found["matrix", precision]
         reached = [s * per_audio_second for s in speed["ours", precision]]
         target = 0.4 if on_gpu and precision != "float32" else None
-        made.append(of_matrix_rate(f"training, {precision}", reached, rates, target, per_audio_second))
+        made.append(
+            of_matrix_rate(f"training, {precision}", reached, rates, target, per_audio_second)
+        )
     for precision in precisions:
-        mine, theirs_mb = (max(m.memory_mb for m in found[who, precision]) for who in ("ours", "frozen"))
+        mine, theirs_mb = (
+            max(m.memory_mb for m in found[who, precision]) for who in ("ours", "frozen")
+        )
         made.append(
             Row(f"training, {precision}: peak memory", f"{mine:,.0f} MB", f"{theirs_mb:,.0f} MB", [theirs_mb / mine],
                 note="ours began with the longest clips, as every run does")
         )  # fmt: skip
     audio = sum(os.path.getsize(clip.audio_filepath) for clip in clips)
     cache = sum(path.stat().st_size for path in (folder / "cache").rglob("*.arrow"))
-    real = operations(random_shape(folder, REAL), [MEAN_S], "frozen", RECIPES["v3"].layerdrop) / MEAN_S
+    real = (
+        operations(random_shape(folder, REAL), [MEAN_S], "frozen", RECIPES["v3"].layerdrop) / MEAN_S
+    )
     rate = sorted(s * per_audio_second for s in speed["ours", best])[arguments.rounds // 2]
     facts = {
         "padding": {

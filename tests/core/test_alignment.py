@@ -65,7 +65,9 @@ def test_of_all_cheapest_alignments_it_is_the_first_in_the_order_of_the_rule(ref
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.text(alphabet="가나다라 .", max_size=40), st.text(alphabet="가나다라 .", max_size=40))
 def test_every_distance_is_rapidfuzzs_and_every_place_comes_once(reference, hypothesis):
-    assert edit_distances(reference, hypothesis)[-1, -1] == Levenshtein.distance(reference, hypothesis)
+    assert edit_distances(reference, hypothesis)[-1, -1] == Levenshtein.distance(
+        reference, hypothesis
+    )
     pairs = aligned(reference, hypothesis)
     assert cost(pairs, reference, hypothesis) == Levenshtein.distance(reference, hypothesis)
     assert [i for i, _ in pairs if i is not None] == list(range(len(reference)))

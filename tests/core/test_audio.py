@@ -19,7 +19,9 @@ from korean_asr.audio import (
 
 
 def tone(n_samples, frequency=440, sample_rate=16_000):
-    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(n_samples) / sample_rate)).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * frequency * np.arange(n_samples) / sample_rate)).astype(
+        np.float32
+    )
 
 
 def wav(path, n_samples=16_000, **options):
@@ -58,12 +60,16 @@ def test_the_header_tells_what_decoding_finds(tmp_path, name, sample_rate, chann
     assert len(read_waveform(tmp_path / name)) == pytest.approx(info.duration * 16_000, abs=1)
 
 
-@pytest.mark.parametrize(("subtype", "error"), [("PCM_16", 1e-4), ("FLOAT", 1e-7), ("IMA_ADPCM", 0.05), ("ULAW", 0.03)])
+@pytest.mark.parametrize(
+    ("subtype", "error"), [("PCM_16", 1e-4), ("FLOAT", 1e-7), ("IMA_ADPCM", 0.05), ("ULAW", 0.03)]
+)
 def test_a_waveform_is_what_was_written(tmp_path, subtype, error):
     path = wav(tmp_path / "a.wav", subtype=subtype)
     waveform = read_waveform(path)
     assert waveform.dtype == np.float32 and waveform.ndim == 1 and waveform.flags.c_contiguous
-    assert np.abs(waveform[200:16_000] - tone(16_000)[200:]).max() < error  # ADPCM has to find its step first
+    assert (
+        np.abs(waveform[200:16_000] - tone(16_000)[200:]).max() < error
+    )  # ADPCM has to find its step first
 
 
 def test_flac_and_wav_of_the_same_samples_are_the_same_waveform(tmp_path):
@@ -143,7 +149,12 @@ def test_a_streamed_header_that_knows_no_size_is_read_to_the_end(tmp_path, size)
         ("a.flac", b"", "audio empty", "audio unreadable"),
         ("a.pcm", b"", "audio empty", "audio empty"),
         ("a.pcm", b"\x01", "audio empty", "audio empty"),
-        ("a.wav", b"No such file. Ask the administrator.\n" * 30, "audio unreadable", "audio unreadable"),
+        (
+            "a.wav",
+            b"No such file. Ask the administrator.\n" * 30,
+            "audio unreadable",
+            "audio unreadable",
+        ),
         ("a.flac", b"<html>404</html>" * 100, "audio unreadable", "audio unreadable"),
         ("a.wav", b"RIFF", "audio unreadable", "audio unreadable"),
         ("a.wav", b"\x00" * 4_000, "audio unreadable", "audio unreadable"),
@@ -158,17 +169,29 @@ def test_a_file_that_is_no_audio_gives_its_reason(tmp_path, name, content, of_in
 
 def test_a_header_without_a_sample_is_empty(tmp_path):
     wav(tmp_path / "a.wav", n_samples=0)
-    assert reason(audio_info, tmp_path / "a.wav") == reason(read_waveform, tmp_path / "a.wav") == "audio empty"
+    assert (
+        reason(audio_info, tmp_path / "a.wav")
+        == reason(read_waveform, tmp_path / "a.wav")
+        == "audio empty"
+    )
 
 
 def test_a_folder_named_like_a_clip_is_unreadable(tmp_path):
     (tmp_path / "x.wav").mkdir()
-    assert reason(audio_info, tmp_path / "x.wav") == reason(read_waveform, tmp_path / "x.wav") == "audio unreadable"
+    assert (
+        reason(audio_info, tmp_path / "x.wav")
+        == reason(read_waveform, tmp_path / "x.wav")
+        == "audio unreadable"
+    )
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.pcm", "a.flac", "no/such/folder/a.wav"])
 def test_a_file_that_is_not_there_is_missing(tmp_path, name):
-    assert reason(audio_info, tmp_path / name) == reason(read_waveform, tmp_path / name) == "audio missing"
+    assert (
+        reason(audio_info, tmp_path / name)
+        == reason(read_waveform, tmp_path / name)
+        == "audio missing"
+    )
 
 
 def test_400_samples_make_the_first_frame_and_399_none(tmp_path):
@@ -217,12 +240,22 @@ def test_headers_read_here_tell_what_libsndfile_finds(
     tmp_path_factory, subtype, channels, sample_rate, n_samples, before, after
 ):
     path = tmp_path_factory.getbasetemp() / "plain.wav"
-    soundfile.write(path, np.stack([tone(n_samples)] * channels, axis=1), sample_rate, subtype=subtype, format="WAV")
+    soundfile.write(
+        path,
+        np.stack([tone(n_samples)] * channels, axis=1),
+        sample_rate,
+        subtype=subtype,
+        format="WAV",
+    )
     content = path.read_bytes()
-    chunks = b"".join(b"LIST" + struct.pack("<I", len(c)) + c + b"\0" * (len(c) % 2) for c in before)
+    chunks = b"".join(
+        b"LIST" + struct.pack("<I", len(c)) + c + b"\0" * (len(c) % 2) for c in before
+    )
     path.write_bytes(content[:12] + chunks + content[12:] + after)
     with soundfile.SoundFile(path) as file:
-        assert audio_info(path) == AudioInfo(file.frames / file.samplerate, file.samplerate, file.channels)
+        assert audio_info(path) == AudioInfo(
+            file.frames / file.samplerate, file.samplerate, file.channels
+        )
 
 
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)
@@ -243,7 +276,9 @@ def test_a_wav_of_speech_without_a_header_is_read_as_its_samples(tmp_path):
     samples = (tone(16_000) * 8_000).astype("<i2")
     (tmp_path / "a.wav").write_bytes(samples.tobytes() + b"\x01")
     assert audio_info(tmp_path / "a.wav") == AudioInfo(1.0, 16_000, 1, headerless=True)
-    assert read_waveform(tmp_path / "a.wav").tolist() == (samples / 32_768).astype(np.float32).tolist()
+    assert (
+        read_waveform(tmp_path / "a.wav").tolist() == (samples / 32_768).astype(np.float32).tolist()
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,7 +295,11 @@ def test_a_wav_of_speech_without_a_header_is_read_as_its_samples(tmp_path):
 )
 def test_other_bytes_are_not_taken_for_samples(tmp_path, content):
     (tmp_path / "a.wav").write_bytes(content)
-    assert reason(audio_info, tmp_path / "a.wav") == reason(read_waveform, tmp_path / "a.wav") == "audio unreadable"
+    assert (
+        reason(audio_info, tmp_path / "a.wav")
+        == reason(read_waveform, tmp_path / "a.wav")
+        == "audio unreadable"
+    )
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC"])
@@ -273,7 +312,11 @@ def test_a_file_named_pcm_that_has_a_header_is_read_by_it(tmp_path, kind):
 def test_a_device_and_a_pipe_are_no_audio_and_are_not_waited_for(tmp_path):
     (tmp_path / "a.wav").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "b.wav")
-    assert reason(audio_info, tmp_path / "a.wav") == reason(audio_info, tmp_path / "b.wav") == "audio unreadable"
+    assert (
+        reason(audio_info, tmp_path / "a.wav")
+        == reason(audio_info, tmp_path / "b.wav")
+        == "audio unreadable"
+    )
 
 
 def test_frames_are_counted_as_wav2vec2_does():

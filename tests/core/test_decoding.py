@@ -12,7 +12,15 @@ from korean_asr.audio import n_frames, read_waveform
 from korean_asr.decoding import Hypothesis, collapse_ctc, confidence, decoded
 from korean_asr.errors import UsageError
 from korean_asr.hardware import has_bf16
-from korean_asr.inference import CONTEXT_FRAMES, FRAME_SAMPLES, WINDOW_FRAMES, Frames, Passes, Piece, pieces
+from korean_asr.inference import (
+    CONTEXT_FRAMES,
+    FRAME_SAMPLES,
+    WINDOW_FRAMES,
+    Frames,
+    Passes,
+    Piece,
+    pieces,
+)
 from korean_asr.manifest import REPOSITORY, Utterance
 from korean_asr.metrics import corpus_counts, utterance_counts
 from korean_asr.model import expanded_base_model, load_recogniser
@@ -61,10 +69,17 @@ def plain_text(recogniser, waveform: np.ndarray) -> str:
     return " ".join("".join(written).replace("[UNK]", "⁇").replace("|", " ").split())
 
 
-def written(folder, name: str, samples: np.ndarray, duration: float | None = None, subtype: str = "FLOAT") -> Utterance:
+def written(
+    folder, name: str, samples: np.ndarray, duration: float | None = None, subtype: str = "FLOAT"
+) -> Utterance:
     """A WAV file of these samples as an utterance, of the duration that a manifest may claim."""
     soundfile.write(folder / f"{name}.wav", samples, 16_000, subtype=subtype)
-    return Utterance(name, str(folder / f"{name}.wav"), len(samples) / 16_000 if duration is None else duration, "가")
+    return Utterance(
+        name,
+        str(folder / f"{name}.wav"),
+        len(samples) / 16_000 if duration is None else duration,
+        "가",
+    )
 
 
 def test_each_clip_gives_the_same_text_alone_and_in_a_batch(recogniser, utterances):
@@ -80,7 +95,9 @@ def test_hypotheses_come_in_the_order_of_the_utterances(recogniser, utterances):
 
 
 def test_text_equals_a_plain_loop_over_the_clips(recogniser, utterances):
-    for utterance, hypothesis in zip(utterances, decoded(recogniser, utterances).hypotheses, strict=True):
+    for utterance, hypothesis in zip(
+        utterances, decoded(recogniser, utterances).hypotheses, strict=True
+    ):
         assert hypothesis.text == plain_text(recogniser, read_waveform(utterance.audio_filepath))
         assert hypothesis.problem is None
 
@@ -96,7 +113,9 @@ def test_a_clip_that_cannot_be_read_is_empty_and_says_why(recogniser, utterances
     hypotheses = decoded(recogniser, clips).hypotheses
     assert hypotheses[1] == Hypothesis("", "audio missing")
     assert hypotheses[2] == Hypothesis("", "audio unreadable")
-    assert texts([hypotheses[0], hypotheses[3]]) == texts(decoded(recogniser, utterances[:2]).hypotheses)
+    assert texts([hypotheses[0], hypotheses[3]]) == texts(
+        decoded(recogniser, utterances[:2]).hypotheses
+    )
 
 
 def test_no_clip_at_all_gives_no_hypothesis(recogniser):
@@ -112,7 +131,9 @@ def test_decoding_leaves_a_model_in_training_as_it_was(recogniser, utterances):
 
 def test_the_expanded_model_writes_what_the_base_model_wrote(tiny_base, recogniser, utterances):
     expanded, _ = expanded_base_model(str(tiny_base), RECIPES["v3"])
-    assert texts(decoded(expanded, utterances).hypotheses) == texts(decoded(recogniser, utterances).hypotheses)
+    assert texts(decoded(expanded, utterances).hypotheses) == texts(
+        decoded(recogniser, utterances).hypotheses
+    )
 
 
 def test_seconds_batches_and_padding_are_counted(recogniser, tmp_path):
@@ -127,7 +148,9 @@ def test_seconds_batches_and_padding_are_counted(recogniser, tmp_path):
     assert result.precision == "float32"
 
 
-def test_threads_change_neither_text_nor_order_nor_the_callers_number_of_threads(recogniser, utterances):
+def test_threads_change_neither_text_nor_order_nor_the_callers_number_of_threads(
+    recogniser, utterances
+):
     before = torch.get_num_threads()
     try:
         made = {}
@@ -150,15 +173,22 @@ def test_confidence_is_the_mean_over_labels_of_their_likeliest_frame():
 
 
 def test_confidence_is_the_softmax_of_the_frames_that_wrote(recogniser, utterances):
-    for utterance, hypothesis in zip(utterances, decoded(recogniser, utterances).hypotheses, strict=True):
+    for utterance, hypothesis in zip(
+        utterances, decoded(recogniser, utterances).hypotheses, strict=True
+    ):
         waveform = read_waveform(utterance.audio_filepath)
         waveform = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
         with torch.inference_mode():
-            best, labels = recogniser.model(torch.from_numpy(waveform)[None]).logits[0].softmax(-1).max(-1)
+            best, labels = (
+                recogniser.model(torch.from_numpy(waveform)[None]).logits[0].softmax(-1).max(-1)
+            )
         runs = [
-            (label, [p for _, p in run]) for label, run in groupby(zip(labels, best, strict=True), lambda x: int(x[0]))
+            (label, [p for _, p in run])
+            for label, run in groupby(zip(labels, best, strict=True), lambda x: int(x[0]))
         ]
-        highest = [max(run) for label, run in runs if label not in (recogniser.model.config.pad_token_id,)]
+        highest = [
+            max(run) for label, run in runs if label not in (recogniser.model.config.pad_token_id,)
+        ]
         assert hypothesis.confidence == pytest.approx(float(sum(highest) / len(highest)), abs=1e-5)
 
 
@@ -174,7 +204,9 @@ def one_thread():
 class Short:
     """Gives a model memory for so many samples of padded audio, and notes the shapes (B, T) that it was asked for."""
 
-    def __init__(self, model, n_samples: float = float("inf"), error: RuntimeError | None = None) -> None:
+    def __init__(
+        self, model, n_samples: float = float("inf"), error: RuntimeError | None = None
+    ) -> None:
         self.n_samples, self.error, self.asked = n_samples, error, []
         model.register_forward_pre_hook(self.hear, with_kwargs=True)
 
@@ -186,7 +218,10 @@ class Short:
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: not enough memory: you tried")],
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried"),
+    ],
 )
 def test_a_batch_that_does_not_fit_is_halved_and_the_next_ones_are_smaller_at_once(
     recogniser, tmp_path, one_thread, error
@@ -251,7 +286,9 @@ def test_bad_clips_are_told_apart_and_disturb_no_neighbour(recogniser, utterance
     assert texts(hypotheses[:6] + hypotheses[10:]) == expected
 
 
-@pytest.mark.parametrize("n_samples", [960_001, 1_600_000, 1_600_079, 1_600_080, 6_400_399, 6_400_400, 6_720_400])
+@pytest.mark.parametrize(
+    "n_samples", [960_001, 1_600_000, 1_600_079, 1_600_080, 6_400_399, 6_400_400, 6_720_400]
+)
 def test_windows_of_a_long_clip_keep_exactly_its_frames(n_samples):
     waveform = np.arange(n_samples, dtype=np.float32)
     windows = pieces(waveform)
@@ -260,18 +297,28 @@ def test_windows_of_a_long_clip_keep_exactly_its_frames(n_samples):
     frame = 0
     for window in windows:
         n_heard = n_frames(len(window.waveform))
-        assert 0 <= window.kept.start < window.kept.stop <= n_heard <= WINDOW_FRAMES + 2 * CONTEXT_FRAMES
+        assert (
+            0
+            <= window.kept.start
+            < window.kept.stop
+            <= n_heard
+            <= WINDOW_FRAMES + 2 * CONTEXT_FRAMES
+        )
         # The first kept frame begins where it begins in the whole clip.
         assert window.waveform[window.kept.start * FRAME_SAMPLES] == frame * FRAME_SAMPLES
         frame += window.kept.stop - window.kept.start
-        assert window.kept.start == min(CONTEXT_FRAMES, frame - (window.kept.stop - window.kept.start))
+        assert window.kept.start == min(
+            CONTEXT_FRAMES, frame - (window.kept.stop - window.kept.start)
+        )
         assert n_heard - window.kept.stop == min(CONTEXT_FRAMES, n_frames(n_samples) - frame)
 
 
 def test_windows_of_a_model_that_hears_no_further_than_their_context_write_what_the_whole_writes(
     recogniser, tmp_path, monkeypatch
 ):
-    recogniser.model.wav2vec2.encoder.layers = torch.nn.ModuleList()  # no attention: convolutions alone, 16 frames wide
+    recogniser.model.wav2vec2.encoder.layers = (
+        torch.nn.ModuleList()
+    )  # no attention: convolutions alone, 16 frames wide
     clip = written(tmp_path, "long", noise(1_234_567, 3))
     in_windows = decoded(recogniser, [clip])
     monkeypatch.setattr("korean_asr.inference.MAX_WHOLE_S", 1_000)
@@ -284,11 +331,15 @@ def test_windows_of_a_model_that_hears_no_further_than_their_context_write_what_
 
 def test_a_clip_of_a_minute_is_one_piece():
     waveform = np.zeros(960_000, np.float32)
-    assert [(len(piece.waveform), piece.kept) for piece in pieces(waveform)] == [(960_000, slice(0, 2_999))]
+    assert [(len(piece.waveform), piece.kept) for piece in pieces(waveform)] == [
+        (960_000, slice(0, 2_999))
+    ]
 
 
 @pytest.mark.parametrize("claimed", [0.0, 0.1, 500.0])
-def test_the_samples_decide_about_windows_and_batches_whatever_the_manifest_claims(recogniser, tmp_path, claimed):
+def test_the_samples_decide_about_windows_and_batches_whatever_the_manifest_claims(
+    recogniser, tmp_path, claimed
+):
     lengths = [16_000, 1_100_000, 8_000, 24_000]
     honest = [written(tmp_path, f"clip_{n}", noise(n, n)) for n in lengths]
     claims = [dataclasses.replace(clip, duration=claimed) for clip in honest]
@@ -338,12 +389,18 @@ def test_the_text_of_speech_depends_neither_on_batches_nor_on_order(demo, speech
     assert sum(map(len, alone)) > 300
     by_length = sorted(range(len(speech)), key=lambda place: speech[place].duration)
     for order in (range(len(speech)), by_length, by_length[::-1]):
-        for settings in ({"max_batch_clips": 16, "max_batch_seconds": 1e9}, {"max_batch_seconds": 7.0}, {}):
+        for settings in (
+            {"max_batch_clips": 16, "max_batch_seconds": 1e9},
+            {"max_batch_seconds": 7.0},
+            {},
+        ):
             result = decoded(demo, [speech[place] for place in order], **settings)
             assert texts(result.hypotheses) == [alone[place] for place in order]
 
 
-def test_a_long_clip_in_windows_writes_its_speech_as_well_as_whole(demo, speech, tmp_path, monkeypatch):
+def test_a_long_clip_in_windows_writes_its_speech_as_well_as_whole(
+    demo, speech, tmp_path, monkeypatch
+):
     """75 s of clips with pauses of 0.3 s; the cuts fall into words.
 
     The model was trained on clips of a few seconds. What it writes of 75 s at once differs from what it writes of the clips
@@ -360,9 +417,14 @@ def test_a_long_clip_in_windows_writes_its_speech_as_well_as_whole(demo, speech,
     monkeypatch.setattr("korean_asr.inference.MAX_WHOLE_S", 1_000)
     whole = decoded(demo, [long_clip])
     assert whole.n_batches == 1 < in_windows.n_batches
-    rates = [utterance_counts(one_by_one, made.hypotheses[0].text)["cer"].rate for made in (in_windows, whole)]
+    rates = [
+        utterance_counts(one_by_one, made.hypotheses[0].text)["cer"].rate
+        for made in (in_windows, whole)
+    ]
     assert rates[0] < rates[1] + 0.02 < 0.15
-    assert utterance_counts(whole.hypotheses[0].text, in_windows.hypotheses[0].text)["cer"].rate < 0.1
+    assert (
+        utterance_counts(whole.hypotheses[0].text, in_windows.hypotheses[0].text)["cer"].rate < 0.1
+    )
 
 
 @pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this CPU has no bf16")

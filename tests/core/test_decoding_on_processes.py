@@ -46,8 +46,14 @@ def clips(tmp_path_factory):
     """22 clips of speech and one that is not there: 23, which neither 2 nor 4 divides."""
     paths = sorted((DEMO / "korean").rglob("*.flac"))
     paths = paths[:: len(paths) // 22][:22]
-    speech = [Utterance(path.stem, str(path), soundfile.info(path).duration, "가") for path in paths]
-    return [*speech[:5], Utterance("gone", str(tmp_path_factory.mktemp("clips") / "gone.flac"), 2.0, "가"), *speech[5:]]
+    speech = [
+        Utterance(path.stem, str(path), soundfile.info(path).duration, "가") for path in paths
+    ]
+    return [
+        *speech[:5],
+        Utterance("gone", str(tmp_path_factory.mktemp("clips") / "gone.flac"), 2.0, "가"),
+        *speech[5:],
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +62,45 @@ def by_one(clips):
 
 
 @pytest.mark.parametrize("n_processes", [1, 2, 4])
-def test_so_many_processes_write_the_same_text_and_read_each_clip_once(clips, by_one, n_processes, tmp_path):
+def test_so_many_processes_write_the_same_text_and_read_each_clip_once(
+    clips, by_one, n_processes, tmp_path
+):
     (tmp_path / "program.py").write_text(EACH_PROCESS, encoding="utf-8")
-    rows = [{key: getattr(clip, key) for key in ("id", "audio_filepath", "duration", "text")} for clip in clips]
+    rows = [
+        {key: getattr(clip, key) for key in ("id", "audio_filepath", "duration", "text")}
+        for clip in clips
+    ]
     (tmp_path / "clips.json").write_text(json.dumps(rows), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n_processes}"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc_per_node={n_processes}",
+    ]
     result = subprocess.run(
         [*torchrun, tmp_path / "program.py", tmp_path / "clips.json", tmp_path],
         cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    shares = [json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(n_processes)]
-    assert Counter(path for share in shares for path in share["read"]) == Counter(clip.audio_filepath for clip in clips)
+    shares = [
+        json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8"))
+        for rank in range(n_processes)
+    ]
+    assert Counter(path for share in shares for path in share["read"]) == Counter(
+        clip.audio_filepath for clip in clips
+    )
     counts = [len(share["read"]) for share in shares]
     assert max(counts) - min(counts) <= 1
     for share in shares:  # every process has the whole
         hypotheses = [Hypothesis(**hypothesis) for hypothesis in share["hypotheses"]]
-        assert [(h.text, h.problem) for h in hypotheses] == [(h.text, h.problem) for h in by_one.hypotheses]
+        assert [(h.text, h.problem) for h in hypotheses] == [
+            (h.text, h.problem) for h in by_one.hypotheses
+        ]
         assert share["audio_seconds"] == pytest.approx(by_one.audio_seconds)
         assert share["padded_seconds"] >= share["audio_seconds"]
-        assert (share["n_batches"], share["seconds"]) == (shares[0]["n_batches"], shares[0]["seconds"])
+        assert (share["n_batches"], share["seconds"]) == (
+            shares[0]["n_batches"],
+            shares[0]["seconds"],
+        )
     assert hypotheses[5].problem == "audio missing"

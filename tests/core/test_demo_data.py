@@ -44,7 +44,12 @@ def test_at_least_twelve_voices_and_four_first_languages_speak(korean, foreign):
     metadata = [line.split(" | ") for path in (DEMO / "korean").rglob("*_metadata.txt")
                 for line in path.read_text(encoding="utf-8").splitlines()]  # fmt: skip
     assert len({fields[1] for fields in metadata}) == 14
-    assert {clip.facts["first_language"] for clip in foreign} == {"영어", "베트남어", "중국어", "일본어"}
+    assert {clip.facts["first_language"] for clip in foreign} == {
+        "영어",
+        "베트남어",
+        "중국어",
+        "일본어",
+    }
     assert len({clip.facts["speaker"] for clip in foreign}) == 12
 
 
@@ -60,7 +65,8 @@ def test_labels_carry_what_real_ones_carry(korean, foreign):
 
 def test_no_sentence_of_the_corpus_was_written_for_the_training_of_the_base_model(korean, foreign):
     trained = {
-        sentence_key(line) for line in (DEMO / "training_sentences.txt").read_text(encoding="utf-8").splitlines()
+        sentence_key(line)
+        for line in (DEMO / "training_sentences.txt").read_text(encoding="utf-8").splitlines()
     }
     spoken = {
         sentence_key(line.split("\t")[-1])

@@ -17,7 +17,10 @@ def raising(error):
 
 
 def in_a_process(code, *arguments, **options):
-    code = "import sys; sys.path.insert(0, 'model_tuning'); from korean_asr.errors import exit_status\n" + code
+    code = (
+        "import sys; sys.path.insert(0, 'model_tuning'); from korean_asr.errors import exit_status\n"
+        + code
+    )
     return subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=REPOSITORY,
@@ -40,13 +43,41 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
         (DataError("korean.jsonl is missing."), 1, "korean.jsonl is missing."),
         (UsageError("3 processes"), 2, "wrong usage: 3 processes"),
         (KeyboardInterrupt(), 130, "interrupted"),
-        (OSError(errno.ENOSPC, "No space left on device", "out.jsonl"), 1, "the disk is full while writing out.jsonl"),
-        (OSError(errno.EDQUOT, "Disk quota exceeded", "out.jsonl"), 1, "the disk is full while writing out.jsonl"),
-        (PermissionError(errno.EACCES, "Permission denied", "data"), 1, "data cannot be used: Permission denied."),
-        (OSError(errno.EROFS, "Read-only file system", "data"), 1, "data cannot be used: Read-only file system."),
-        (FileExistsError(errno.EEXIST, "File exists", "data"), 1, "data cannot be used: File exists."),
-        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"), 1, "a/b cannot be used: Not a directory."),
-        (IsADirectoryError(errno.EISDIR, "Is a directory", "x"), 1, "x cannot be used: Is a directory."),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
+            1,
+            "the disk is full while writing out.jsonl",
+        ),
+        (
+            OSError(errno.EDQUOT, "Disk quota exceeded", "out.jsonl"),
+            1,
+            "the disk is full while writing out.jsonl",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "data"),
+            1,
+            "data cannot be used: Permission denied.",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "data"),
+            1,
+            "data cannot be used: Read-only file system.",
+        ),
+        (
+            FileExistsError(errno.EEXIST, "File exists", "data"),
+            1,
+            "data cannot be used: File exists.",
+        ),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/b"),
+            1,
+            "a/b cannot be used: Not a directory.",
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, "Is a directory", "x"),
+            1,
+            "x cannot be used: Is a directory.",
+        ),
     ],
 )
 def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, told, capsys):
@@ -57,7 +88,9 @@ def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, told, cap
     assert printed.err.count("\n") == 1 and printed.err.endswith("\n")
 
 
-@pytest.mark.parametrize("error", [ValueError("ours"), KeyError("ours"), FileNotFoundError(errno.ENOENT, "No", "x")])
+@pytest.mark.parametrize(
+    "error", [ValueError("ours"), KeyError("ours"), FileNotFoundError(errno.ENOENT, "No", "x")]
+)
 def test_a_fault_of_ours_keeps_its_traceback(error):
     with pytest.raises(type(error)):
         exit_status(raising(error))
@@ -74,7 +107,12 @@ def test_wrong_usage_of_argparse_keeps_its_own_status():
         (OSError(errno.ENOSPC, ""), True),
         (OSError(errno.EFBIG, ""), True),
         (OSError(errno.EIO, "Input/output error"), False),
-        (RuntimeError("[enforce fail] PytorchStreamWriter failed writing file data/3: file write failed"), True),
+        (
+            RuntimeError(
+                "[enforce fail] PytorchStreamWriter failed writing file data/3: file write failed"
+            ),
+            True,
+        ),
         (RuntimeError('Error { code: 28, message: "No space left on device" }'), True),
         (Exception("I/O error: No space left on device (os error 28)"), True),
         (RuntimeError("CUDA out of memory"), False),
@@ -107,13 +145,19 @@ sys.exit(exit_status(lambda: write_json_lines(Path(sys.argv[1]), [{"text": "x" *
     process = in_a_process(code, str(path))
     _, told = process.communicate()
     assert process.returncode == 1
-    assert told.startswith(f"ERROR · 오류: the disk is full while writing {path}.") and told.count("\n") == 1
-    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [("out.jsonl", "old")]
+    assert (
+        told.startswith(f"ERROR · 오류: the disk is full while writing {path}.")
+        and told.count("\n") == 1
+    )
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [
+        ("out.jsonl", "old")
+    ]
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():
     process = in_a_process(
-        "sys.exit(exit_status(lambda: [print('밥', flush=True) for _ in range(100_000)]))", env={"PYTHONUTF8": "1"}
+        "sys.exit(exit_status(lambda: [print('밥', flush=True) for _ in range(100_000)]))",
+        env={"PYTHONUTF8": "1"},
     )
     process.stdout.readline()
     process.stdout.close()
@@ -134,7 +178,9 @@ def test_one_of_several_processes_tells_a_fault_of_the_inputs(monkeypatch, capsy
 
 def test_every_process_speaks_once_they_work_apart(monkeypatch, capsys):
     monkeypatch.setitem(
-        sys.modules, "torch.distributed", types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True)
+        sys.modules,
+        "torch.distributed",
+        types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True),
     )
     monkeypatch.setenv("RANK", "1")
     assert exit_status(raising(DataError("clip gone"))) == 1

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korean_asr import files
-from korean_asr.files import SortedLines, file_checksum, refuse_unusable_place, whole_file, write_json, write_json_lines
+from korean_asr.files import (
+    SortedLines,
+    file_checksum,
+    refuse_unusable_place,
+    whole_file,
+    write_json,
+    write_json_lines,
+)
 
 
 def test_a_block_that_raises_leaves_the_old_content_and_no_part(tmp_path):
@@ -89,12 +96,19 @@ def test_a_name_of_undecodable_bytes_is_written_and_read_back(tmp_path):
 
 def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
-    assert file_checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        file_checksum(tmp_path / "abc")
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 @settings(derandomize=True, max_examples=60, deadline=None, database=None)
-@given(st.lists(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=9), max_size=9))
-def test_lines_that_memory_does_not_hold_come_back_in_the_order_of_their_keys(tmp_path_factory, parts):
+@given(
+    st.lists(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=9), max_size=9)
+)
+def test_lines_that_memory_does_not_hold_come_back_in_the_order_of_their_keys(
+    tmp_path_factory, parts
+):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "RUN_LINES", 10)
         patch.setattr(files, "RUN_CHARACTERS", 20)

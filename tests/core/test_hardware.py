@@ -27,7 +27,9 @@ def test_bf16_is_refused_exactly_where_the_cpu_lacks_it(monkeypatch):
     assert has_bf16(CPU) in (True, False)
 
 
-@pytest.mark.parametrize(("precision", "made"), [("float32", torch.float32), ("bf16", torch.bfloat16)])
+@pytest.mark.parametrize(
+    ("precision", "made"), [("float32", torch.float32), ("bf16", torch.bfloat16)]
+)
 def test_a_layer_computes_in_the_precision_and_keeps_its_weights(precision, made):
     layer = torch.nn.Linear(4, 4)
     with in_precision(CPU, precision):

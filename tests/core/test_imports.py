@@ -15,7 +15,16 @@ FILES = sorted(ROOT.rglob("*.py"))
 SCRIPTS = [path for path in FILES if re.match(r"\d\. ", path.name)]
 STAGES = ("preprocessing", "training", "evaluation")
 # Neither torch nor transformers may come with these: script 1 starts at once, and tests of text rules too.
-LIGHT = {"transcripts", "transcript_patterns", "manifest", "audio", "vocabulary", "metrics", "recipe", "overlap"}
+LIGHT = {
+    "transcripts",
+    "transcript_patterns",
+    "manifest",
+    "audio",
+    "vocabulary",
+    "metrics",
+    "recipe",
+    "overlap",
+}
 LIGHT |= {"messages", "files", "errors", "model_folder"}
 HEAVY = {"torch", "transformers", "datasets", "librosa", "matplotlib", "pandas"}
 IMPORT_EACH = f"""
@@ -84,12 +93,16 @@ def test_a_file_imports_only_from_the_layers_below(name):
 @pytest.mark.parametrize("name", PACKAGE)
 def test_every_import_of_the_package_is_absolute(name):
     tree = ast.parse(MODULES[name].read_text(encoding="utf-8"))
-    assert [node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level] == []
+    assert [
+        node.lineno for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level
+    ] == []
 
 
 def test_no_two_modules_import_each_other_by_any_way_round():
     # Raises CycleError, which names the circle.
-    order = TopologicalSorter({name: imported(path) for name, path in MODULES.items()}).static_order()
+    order = TopologicalSorter(
+        {name: imported(path) for name, path in MODULES.items()}
+    ).static_order()
     assert {*order} == MODULES.keys()
 
 
@@ -99,7 +112,9 @@ def run(code, modules):
 
 
 def test_what_needs_no_model_loads_neither_torch_nor_another_heavy_package():
-    light = [name for name in PACKAGE if name.rpartition(".")[2] in LIGHT and layer(name) == "shared"]
+    light = [
+        name for name in PACKAGE if name.rpartition(".")[2] in LIGHT and layer(name) == "shared"
+    ]
     light += [name for name in PACKAGE if layer(name) == "preprocessing"] + ["recipes"]
     result = run(IMPORT_EACH, light)  # one process: the first that loads one is named
     assert (result.returncode, result.stderr) == (0, "")
@@ -114,6 +129,8 @@ def test_there_are_four_numbered_scripts():
     assert [script.name[:2] for script in SCRIPTS] == ["1.", "2.", "3.", "4."]
 
 
-@pytest.mark.parametrize("word", ["utils", "common", "helpers", "datasets", "evaluate", "tokenizers"])
+@pytest.mark.parametrize(
+    "word", ["utils", "common", "helpers", "datasets", "evaluate", "tokenizers"]
+)
 def test_no_module_is_named_for_nothing_or_for_a_library(word):
     assert word not in {name.rpartition(".")[2] for name in MODULES}

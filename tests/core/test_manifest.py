@@ -20,10 +20,12 @@ from korean_asr.metrics import normalised
 
 CLIP = {"audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥."}
 
-texts = st.text(st.characters(codec="utf-8"), max_size=20).map(lambda text: unicodedata.normalize("NFC", text))
-names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=12).filter(
-    lambda name: name not in (".", "..")
+texts = st.text(st.characters(codec="utf-8"), max_size=20).map(
+    lambda text: unicodedata.normalize("NFC", text)
 )
+names = st.text(
+    st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=12
+).filter(lambda name: name not in (".", ".."))
 utterances = st.builds(
     Utterance,
     id=texts.filter(bool),
@@ -35,11 +37,18 @@ utterances = st.builds(
 
 
 def written(path, *rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+    )
     return path
 
 
-@settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True,
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(clips=st.lists(utterances, min_size=1, max_size=4, unique_by=lambda clip: clip.id))
 def test_what_is_written_is_read_back(tmp_path, clips):
     write_manifest(tmp_path / "korean.jsonl", clips)
@@ -65,7 +74,9 @@ def test_the_keys_are_those_of_nemo_then_what_the_corpus_knows():
         ("/elsewhere", "/elsewhere/a.wav", "/elsewhere/a.wav"),
     ],
 )
-def test_audio_is_relative_only_where_it_shares_the_repository_with_the_manifest(folder, audio, wanted, tmp_path):
+def test_audio_is_relative_only_where_it_shares_the_repository_with_the_manifest(
+    folder, audio, wanted, tmp_path
+):
     clip = Utterance("a", str(audio), 1.5, "밥.")
     (row,) = manifest_rows([clip], tmp_path.joinpath(folder))
     assert row["audio_filepath"] == wanted
@@ -73,24 +84,39 @@ def test_audio_is_relative_only_where_it_shares_the_repository_with_the_manifest
 
 def test_a_clone_may_move_with_its_audio(tmp_path, monkeypatch):
     monkeypatch.setattr("korean_asr.manifest.REPOSITORY", tmp_path)
-    write_manifest(tmp_path / "here/data/korean.jsonl", [Utterance("a", f"{tmp_path}/here/raw/a.wav", 1.5, "밥.")])
+    write_manifest(
+        tmp_path / "here/data/korean.jsonl",
+        [Utterance("a", f"{tmp_path}/here/raw/a.wav", 1.5, "밥.")],
+    )
     (tmp_path / "here").rename(tmp_path / "there")
     (clip,) = read_manifest(tmp_path / "there/data/korean.jsonl")
     assert clip.audio_filepath == f"{tmp_path}/there/raw/a.wav"
 
 
 def test_a_nemo_line_is_named_by_its_audio_and_its_other_keys_are_dropped(tmp_path):
-    row = {"audio_filepath": "/raw/KsponSpeech_01.pcm", "duration": 2, "text": "밥.", "offset": 0, "lang": "ko"}
+    row = {
+        "audio_filepath": "/raw/KsponSpeech_01.pcm",
+        "duration": 2,
+        "text": "밥.",
+        "offset": 0,
+        "lang": "ko",
+    }
     path = written(tmp_path / "nemo.json", row)
-    assert read_manifest(path) == [Utterance("KsponSpeech_01", "/raw/KsponSpeech_01.pcm", 2.0, "밥.")]
+    assert read_manifest(path) == [
+        Utterance("KsponSpeech_01", "/raw/KsponSpeech_01.pcm", 2.0, "밥.")
+    ]
 
 
-@pytest.mark.parametrize(("given_id", "wanted"), [(None, "a"), ("", "a"), (0, "0"), (17, "17"), ("b", "b")])
+@pytest.mark.parametrize(
+    ("given_id", "wanted"), [(None, "a"), ("", "a"), (0, "0"), (17, "17"), ("b", "b")]
+)
 def test_an_id_of_any_type_is_kept_as_text(tmp_path, given_id, wanted):
     assert read_manifest(written(tmp_path / "m.jsonl", {**CLIP, "id": given_id}))[0].id == wanted
 
 
-def test_relative_audio_starts_at_the_folder_of_the_manifest_wherever_the_script_runs(tmp_path, monkeypatch):
+def test_relative_audio_starts_at_the_folder_of_the_manifest_wherever_the_script_runs(
+    tmp_path, monkeypatch
+):
     (tmp_path / "data").mkdir()
     written(tmp_path / "data/m.jsonl", {**CLIP, "audio_filepath": "../raw/a.wav"})
     monkeypatch.chdir(tmp_path / "data")
@@ -100,7 +126,9 @@ def test_relative_audio_starts_at_the_folder_of_the_manifest_wherever_the_script
 def test_bom_crlf_and_blank_lines_are_no_part_of_a_clip(tmp_path):
     line = json.dumps(CLIP, ensure_ascii=False)
     (tmp_path / "m.jsonl").write_bytes(f"\ufeff{line}\r\n\r\n{line}\r\n\n".encode())
-    assert read_manifest(tmp_path / "m.jsonl") == [Utterance("/raw/a", "/raw/a.wav", 1.5, "밥.")] * 2
+    assert (
+        read_manifest(tmp_path / "m.jsonl") == [Utterance("/raw/a", "/raw/a.wav", 1.5, "밥.")] * 2
+    )
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
@@ -148,7 +176,10 @@ def test_a_damaged_line_is_named_by_file_and_line(tmp_path, line):
 
 
 def test_a_missing_manifest_says_which_script_writes_it(tmp_path):
-    with pytest.raises(DataError, match=r"korean\.jsonl is missing\. Run 'model_tuning/1\. script_preprocessing\.py'"):
+    with pytest.raises(
+        DataError,
+        match=r"korean\.jsonl is missing\. Run 'model_tuning/1\. script_preprocessing\.py'",
+    ):
         read_manifest(tmp_path / "korean.jsonl")
     with pytest.raises(DataError, match="is missing"):
         read_manifest(tmp_path)  # a folder
@@ -163,7 +194,9 @@ def test_a_manifest_without_a_clip_is_refused(tmp_path, content):
 
 def test_bytes_that_are_not_utf_8_are_named(tmp_path):
     (tmp_path / "m.jsonl").write_bytes(b'{"text": "' + "밥".encode("cp949"))
-    with pytest.raises(DataError, match=r"m\.jsonl is not a manifest: its bytes are not UTF-8 \(byte 10\)"):
+    with pytest.raises(
+        DataError, match=r"m\.jsonl is not a manifest: its bytes are not UTF-8 \(byte 10\)"
+    ):
         read_manifest(tmp_path / "m.jsonl")
 
 

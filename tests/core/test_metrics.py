@@ -55,7 +55,10 @@ def test_each_score_counts_what_its_name_says(name, reference, hypothesis, error
 
 
 # What a recogniser or a label may hold: syllables, conjoining jamo (NFD), emoji with modifiers, marks, other spaces.
-TEXT = st.text(alphabet="가나다라밥먹었어요네ㅋ .,?!⁇a1é\u3000\t\u1112\u1161\u11ab\u0301👍🏽\u200d", max_size=24)
+TEXT = st.text(
+    alphabet="가나다라밥먹었어요네ㅋ .,?!⁇a1é\u3000\t\u1112\u1161\u11ab\u0301👍🏽\u200d",
+    max_size=24,
+)
 
 
 def scored_as_by_jiwer(reference, hypothesis):
@@ -86,8 +89,12 @@ def test_cer_and_wer_equal_jiwer_to_the_last_bit_on_10_000_pairs(reference, hypo
     scored_as_by_jiwer(reference, hypothesis)
 
 
-@pytest.mark.parametrize("reference", ["", "밥 먹었어?", "👍🏽", unicodedata.normalize("NFD", "한국 사람")])
-@pytest.mark.parametrize("hypothesis", ["", "법 먹어", "👍", unicodedata.normalize("NFD", "한국사람")])
+@pytest.mark.parametrize(
+    "reference", ["", "밥 먹었어?", "👍🏽", unicodedata.normalize("NFD", "한국 사람")]
+)
+@pytest.mark.parametrize(
+    "hypothesis", ["", "법 먹어", "👍", unicodedata.normalize("NFD", "한국사람")]
+)
 def test_empty_texts_emoji_and_nfd_are_scored_as_by_jiwer(reference, hypothesis):
     scored_as_by_jiwer(reference, hypothesis)
 
@@ -95,7 +102,9 @@ def test_empty_texts_emoji_and_nfd_are_scored_as_by_jiwer(reference, hypothesis)
 def test_a_corpus_rate_is_summed_before_it_is_divided():
     references, hypotheses = ["가나다라 마", "네", "밥 먹었어?"], ["가나다 마", "아니요", "밥 먹어"]
     pairs = zip(references, hypotheses, strict=True)
-    totals = corpus_counts([utterance_counts(reference, hypothesis) for reference, hypothesis in pairs])
+    totals = corpus_counts(
+        [utterance_counts(reference, hypothesis) for reference, hypothesis in pairs]
+    )
     assert totals["cer"].rate == jiwer.cer(references, hypotheses)
     assert totals["wer"].rate == jiwer.wer(references, hypotheses)
 
@@ -111,7 +120,14 @@ def test_words_are_compared_whole_whatever_characters_they_share():
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("아, 네.", "아 네"), ("밥 , 먹어", "밥 먹어"), ("⁇ 시", "시"), ("(가)", "가"), ("30%", "30"), ("3+4", "3+4")],
+    [
+        ("아, 네.", "아 네"),
+        ("밥 , 먹어", "밥 먹어"),
+        ("⁇ 시", "시"),
+        ("(가)", "가"),
+        ("30%", "30"),
+        ("3+4", "3+4"),
+    ],
 )
 def test_punctuation_is_unicode_category_p_and_space_is_tidied_behind_it(text, wanted):
     assert without_punctuation(text) == wanted
@@ -139,7 +155,9 @@ def test_an_empty_reference_costs_one_for_each_inserted_character():
         ("나 나", "나", "나"),
     ],
 )
-def test_the_hypothesis_takes_the_references_spacing_where_letters_are_equal(reference, hypothesis, wanted):
+def test_the_hypothesis_takes_the_references_spacing_where_letters_are_equal(
+    reference, hypothesis, wanted
+):
     assert respaced(reference, hypothesis) == wanted
 
 
@@ -175,7 +193,11 @@ def test_marks_are_found_where_they_stand():
     assert counts == {
         ".": HitCounts(1, 1, 2), ",": HitCounts(0, 1, 0), "?": HitCounts(0, 1, 0), "!": HitCounts(0, 0, 0),
     }  # fmt: skip
-    assert (counts["."].precision, counts["."].recall, counts["."].rate) == (0.5, 1.0, pytest.approx(2 / 3))
+    assert (counts["."].precision, counts["."].recall, counts["."].rate) == (
+        0.5,
+        1.0,
+        pytest.approx(2 / 3),
+    )
     assert (counts[","].precision, counts[","].recall, counts[","].rate) == (None, 0.0, 0.0)
     assert (counts["!"].precision, counts["!"].recall, counts["!"].rate) == (None, None, None)
 
@@ -198,9 +220,13 @@ def test_a_mark_in_another_place_is_no_hit():
         ("", "", (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)),
     ],
 )
-def test_jamo_are_counted_by_their_place_in_the_syllable(reference, hypothesis, total, onset, nucleus, coda):
+def test_jamo_are_counted_by_their_place_in_the_syllable(
+    reference, hypothesis, total, onset, nucleus, coda
+):
     wanted = {"jamo": total, "onset": onset, "nucleus": nucleus, "coda": coda}
-    assert jamo_counts(reference, hypothesis) == {name: EditCounts(*numbers) for name, numbers in wanted.items()}
+    assert jamo_counts(reference, hypothesis) == {
+        name: EditCounts(*numbers) for name, numbers in wanted.items()
+    }
 
 
 def test_onset_and_coda_of_one_letter_are_two_jamo():
@@ -219,10 +245,19 @@ def test_onset_and_coda_of_one_letter_are_two_jamo():
 @given(KOREAN, KOREAN)
 def test_the_panel_of_one_clip_agrees_with_itself(reference, hypothesis):
     counts = panel_counts(reference, hypothesis)
-    assert {name: counts[name] for name in utterance_counts("", "")} == utterance_counts(reference, hypothesis)
-    assert counts["swer"].errors <= counts["wer_no_punctuation"].errors + counts["spacing"].hypothesis
-    letters = "".join(without_punctuation(reference).split()), "".join(without_punctuation(hypothesis).split())
-    assert "".join(there for there, _ in aligned_jamo(*letters)) == unicodedata.normalize("NFD", letters[0])
+    assert {name: counts[name] for name in utterance_counts("", "")} == utterance_counts(
+        reference, hypothesis
+    )
+    assert (
+        counts["swer"].errors <= counts["wer_no_punctuation"].errors + counts["spacing"].hypothesis
+    )
+    letters = (
+        "".join(without_punctuation(reference).split()),
+        "".join(without_punctuation(hypothesis).split()),
+    )
+    assert "".join(there for there, _ in aligned_jamo(*letters)) == unicodedata.normalize(
+        "NFD", letters[0]
+    )
     jamo = jiwer.process_characters(*([unicodedata.normalize("NFD", text)] for text in letters))
     assert counts["jamo"].errors == jamo.substitutions + jamo.deletions + jamo.insertions
     same = panel_counts(reference, reference)

@@ -10,7 +10,13 @@ from conftest import TOKENS, noise
 
 from korean_asr.errors import DataError
 from korean_asr.inference import model_inputs
-from korean_asr.model import SEVEN_FILES, Wav2Vec2ForCTC, expanded_base_model, load_recogniser, save_recogniser
+from korean_asr.model import (
+    SEVEN_FILES,
+    Wav2Vec2ForCTC,
+    expanded_base_model,
+    load_recogniser,
+    save_recogniser,
+)
 from korean_asr.model_folder import model_folder, public_name, vocabulary_folder
 from recipes import RECIPES
 
@@ -28,7 +34,9 @@ def inputs(expanded):
 def test_resizing_keeps_every_trained_row_and_bias_bit_equal(tiny_base, expanded):
     base = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base)
     head = expanded.model.lm_head
-    assert head.out_features == len(expanded.tokenizer) == len(TOKENS) + 2 + 4  # <s> and </s> lie outside the old head
+    assert (
+        head.out_features == len(expanded.tokenizer) == len(TOKENS) + 2 + 4
+    )  # <s> and </s> lie outside the old head
     assert torch.equal(head.weight[: len(TOKENS)], base.lm_head.weight)
     assert torch.equal(head.bias[: len(TOKENS)], base.lm_head.bias)
     assert expanded.model.config.vocab_size == len(expanded.tokenizer)
@@ -65,13 +73,21 @@ def test_the_parent_class_cannot_resize_at_all(tiny_base):
 
 
 def test_recipe_v3_freezes_the_convolutional_encoder_and_nothing_else(expanded):
-    frozen = {name.split(".")[1] for name, values in expanded.model.named_parameters() if not values.requires_grad}
+    frozen = {
+        name.split(".")[1]
+        for name, values in expanded.model.named_parameters()
+        if not values.requires_grad
+    }
     assert frozen == {"feature_extractor"}
 
 
 def test_recipe_values_reach_the_model(expanded):
     config = expanded.model.config
-    assert (config.attention_dropout, config.hidden_dropout, config.feat_proj_dropout) == (0.05, 0.05, 0.0)
+    assert (config.attention_dropout, config.hidden_dropout, config.feat_proj_dropout) == (
+        0.05,
+        0.05,
+        0.0,
+    )
     assert (config.layerdrop, config.mask_time_prob) == (0.05, 0.04)
     assert (config.ctc_loss_reduction, config.ctc_zero_infinity) == ("mean", True)
 
@@ -97,14 +113,24 @@ def test_v1_starts_its_whole_head_anew_and_adds_no_token(tiny_base):
         ("v1", 2, ["쀍", "%", ".", "3"]),  # equals by code point
     ],
 )
-def test_characters_seen_often_enough_in_training_become_tokens_most_frequent_first(tiny_base, recipe, at_least, added):
-    texts = ["쀍 쀍 3%.", "가나다 3 % 쀍.", "뷁 가 나"]  # 쀍 three times; %, 3 and the full stop twice; 뷁 once
+def test_characters_seen_often_enough_in_training_become_tokens_most_frequent_first(
+    tiny_base, recipe, at_least, added
+):
+    texts = [
+        "쀍 쀍 3%.",
+        "가나다 3 % 쀍.",
+        "뷁 가 나",
+    ]  # 쀍 three times; %, 3 and the full stop twice; 뷁 once
     recipe = dataclasses.replace(RECIPES[recipe], extra_tokens=at_least)
     recogniser, found = expanded_base_model(str(tiny_base), recipe, texts)
     assert found == added
     size = len(TOKENS) + 2
     assert recogniser.tokenizer.convert_tokens_to_ids(found) == list(range(size, size + len(found)))
-    assert recogniser.model.lm_head.out_features == recogniser.model.config.vocab_size == size + len(found)
+    assert (
+        recogniser.model.lm_head.out_features
+        == recogniser.model.config.vocab_size
+        == size + len(found)
+    )
 
 
 def test_extra_tokens_get_rows_like_the_others_and_are_saved(tiny_base, tmp_path):
@@ -115,23 +141,31 @@ def test_extra_tokens_get_rows_like_the_others_and_are_saved(tiny_base, tmp_path
     assert torch.equal(head.weight[: len(TOKENS)], base.lm_head.weight)
     assert torch.allclose(head.weight[len(TOKENS) :], base.lm_head.weight.mean(0), atol=1e-6)
     save_recogniser(recogniser, tmp_path)
-    assert {"쀍", "3", "0", "%"} < json.loads((tmp_path / "added_tokens.json").read_text(encoding="utf-8")).keys()
+    assert {"쀍", "3", "0", "%"} < json.loads(
+        (tmp_path / "added_tokens.json").read_text(encoding="utf-8")
+    ).keys()
     assert load_recogniser(str(tmp_path)).tokenizer.get_vocab() == recogniser.tokenizer.get_vocab()
 
 
 def test_a_reinitialised_head_is_the_same_on_every_run(tiny_base):
-    one, other = (expanded_base_model(str(tiny_base), RECIPES["v1"])[0].model.lm_head.weight for _ in range(2))
+    one, other = (
+        expanded_base_model(str(tiny_base), RECIPES["v1"])[0].model.lm_head.weight for _ in range(2)
+    )
     assert torch.equal(one, other)
 
 
-def test_an_embedding_of_masked_frames_that_the_base_lacks_is_the_same_on_every_run(tiny_base, tmp_path):
+def test_an_embedding_of_masked_frames_that_the_base_lacks_is_the_same_on_every_run(
+    tiny_base, tmp_path
+):
     copy = shutil.copytree(tiny_base, tmp_path / "unmasked")
     model = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base, mask_time_prob=0.0)
     assert not hasattr(model.wav2vec2, "masked_spec_embed")
     model.save_pretrained(copy)
     one, other = (expanded_base_model(str(copy), RECIPES["v3"])[0].model.wav2vec2 for _ in range(2))
     assert torch.equal(one.masked_spec_embed, other.masked_spec_embed)
-    assert 0 <= one.masked_spec_embed.min() < one.masked_spec_embed.max() <= 1  # drawn, not whatever memory held
+    assert (
+        0 <= one.masked_spec_embed.min() < one.masked_spec_embed.max() <= 1
+    )  # drawn, not whatever memory held
 
 
 def test_the_base_is_loaded_in_float32_whatever_it_was_saved_in(tiny_base, tmp_path):
@@ -140,7 +174,9 @@ def test_the_base_is_loaded_in_float32_whatever_it_was_saved_in(tiny_base, tmp_p
     assert load_recogniser(str(folder)).model.dtype == torch.float32
 
 
-def test_the_saved_folder_holds_the_seven_files_and_gives_the_same_logits(expanded, inputs, tmp_path):
+def test_the_saved_folder_holds_the_seven_files_and_gives_the_same_logits(
+    expanded, inputs, tmp_path
+):
     save_recogniser(expanded, tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == set(SEVEN_FILES)
     loaded = load_recogniser(str(tmp_path / "model"))
@@ -163,7 +199,9 @@ def _without(folder, tmp_path, name):
     return copy
 
 
-@pytest.mark.parametrize("name", ["config.json", "vocab.json", "preprocessor_config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["config.json", "vocab.json", "preprocessor_config.json", "model.safetensors"]
+)
 def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tiny_base, tmp_path, name):
     with pytest.raises(DataError, match=name):
         load_recogniser(str(_without(tiny_base, tmp_path, name)))
@@ -231,13 +269,17 @@ def test_what_cannot_be_a_hub_name_is_taken_for_a_folder(name):
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_base_model_in_the_cache_is_used_only_if_it_is_whole(tiny_base, tmp_path, monkeypatch, whole):
+def test_a_base_model_in_the_cache_is_used_only_if_it_is_whole(
+    tiny_base, tmp_path, monkeypatch, whole
+):
     snapshot = tmp_path / "models--somebody--base" / "snapshots" / "abc"
     shutil.copytree(tiny_base, snapshot)
     (tmp_path / "models--somebody--base" / "refs").mkdir()
     (tmp_path / "models--somebody--base" / "refs" / "main").write_text("abc")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub._snapshot_download.HF_HUB_CACHE", str(tmp_path), raising=False)
+    monkeypatch.setattr(
+        "huggingface_hub._snapshot_download.HF_HUB_CACHE", str(tmp_path), raising=False
+    )
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     if whole:
         assert model_folder("somebody/base") == snapshot
@@ -264,8 +306,12 @@ def hub(tiny_base, tmp_path, monkeypatch):
 
     siblings = [SimpleNamespace(rfilename=path.name) for path in tiny_base.iterdir()]
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_: SimpleNamespace(siblings=siblings))
-    monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.model_info", lambda *_: SimpleNamespace(siblings=siblings)
+    )
+    monkeypatch.setattr(
+        "urllib.request.urlopen", lambda *_, **__: SimpleNamespace(close=lambda: None)
+    )
     return SimpleNamespace(snapshot=snapshot, asked=asked)
 
 
@@ -279,7 +325,9 @@ def test_a_vocabulary_fetches_the_small_files_alone_and_a_model_the_rest_later(h
     assert hub.asked[3:] == ["the cache", ["*.json", "model.safetensors"]]
 
 
-@pytest.mark.parametrize(("folder", "told"), [(vocabulary_folder, "vocab.json"), (model_folder, "config.json")])
+@pytest.mark.parametrize(
+    ("folder", "told"), [(vocabulary_folder, "vocab.json"), (model_folder, "config.json")]
+)
 def test_a_hub_model_that_lacks_a_file_is_refused_by_its_name(hub, folder, told, monkeypatch):
     hub.snapshot.mkdir()
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(hub.snapshot))
@@ -295,6 +343,8 @@ def test_a_name_that_the_hub_does_not_know_is_told_in_one_line(hub, folder, monk
         raise HfHubHTTPError("404", response=SimpleNamespace(headers={}, request=None))
 
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", no_such_model)
-    with pytest.raises(DataError, match="the model hub has no public model 'somebody/bass'") as failure:
+    with pytest.raises(
+        DataError, match="the model hub has no public model 'somebody/bass'"
+    ) as failure:
         folder("somebody/bass")
     assert "\n" not in str(failure.value) and "--base-model bass" in str(failure.value)

@@ -4,12 +4,23 @@ import shutil
 import pytest
 
 from korean_asr.errors import DataError
-from korean_asr.model_folder import base_of, default_manifest, owner, recipe_of, results_folder, weights_checksum
+from korean_asr.model_folder import (
+    base_of,
+    default_manifest,
+    owner,
+    recipe_of,
+    results_folder,
+    weights_checksum,
+)
 
 
 def made_from(folder, tiny_base, source, sha256):
     folder.mkdir()
-    record = {"recipe": {"name": "demo"}, "base_model": {"name": "b", "sha256": sha256}, "base_model_source": source}
+    record = {
+        "recipe": {"name": "demo"},
+        "base_model": {"name": "b", "sha256": sha256},
+        "base_model_source": source,
+    }
     (folder / "experiment.json").write_text(json.dumps(record), encoding="utf-8")
     return str(folder)
 

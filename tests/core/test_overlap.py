@@ -11,7 +11,11 @@ from korean_asr.overlap import printed_earlier, refuse_seen, seen_in_training, t
 
 @pytest.fixture
 def model(tmp_path, utterances):
-    for name, part in (("train", utterances[:8]), ("validation", utterances[8:9]), ("test", utterances[9:])):
+    for name, part in (
+        ("train", utterances[:8]),
+        ("validation", utterances[8:9]),
+        ("test", utterances[9:]),
+    ):
         write_manifest(tmp_path / "model" / "split" / f"{name}.jsonl", part)
     return str(tmp_path / "model")
 
@@ -32,19 +36,26 @@ def test_clips_of_the_test_split_were_not_seen(model, utterances):
 def test_a_clip_of_the_training_split_is_refused_by_id(model, utterances):
     changed = dataclasses.replace(utterances[7], audio_filepath=utterances[9].audio_filepath)
     line = told(model, [*utterances[9:], changed])
-    assert "1 of 4 clips are in the training data of" in line and "(1 by id); the first: clip_07" in line
+    assert (
+        "1 of 4 clips are in the training data of" in line
+        and "(1 by id); the first: clip_07" in line
+    )
     assert "--allow-overlap" in line
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".pcm"])
-def test_a_copy_under_another_name_or_in_another_container_is_refused(model, utterances, tmp_path, suffix):
+def test_a_copy_under_another_name_or_in_another_container_is_refused(
+    model, utterances, tmp_path, suffix
+):
     copy = tmp_path / f"another{suffix}"
     samples, rate = soundfile.read(utterances[3].audio_filepath, dtype="int16")
     if suffix == ".pcm":
         samples.tofile(copy)
     else:
         soundfile.write(copy, samples, rate)
-    clip = dataclasses.replace(utterances[3], id="another", audio_filepath=str(copy), text="다른 말", duration=9.9)
+    clip = dataclasses.replace(
+        utterances[3], id="another", audio_filepath=str(copy), text="다른 말", duration=9.9
+    )
     assert "(1 by audio); the first: another" in told(model, [clip])
 
 
@@ -53,32 +64,43 @@ def test_a_copy_is_known_by_the_checksum_where_training_audio_is_gone(model, utt
 
     kept = shutil.copy(utterances[3].audio_filepath, tmp_path / "kept.wav")
     trained = [
-        dataclasses.replace(clip, audio_filepath="/nowhere/a.wav", audio_sha256=sound_checksum(clip.audio_filepath))
+        dataclasses.replace(
+            clip, audio_filepath="/nowhere/a.wav", audio_sha256=sound_checksum(clip.audio_filepath)
+        )
         for clip in utterances[:8]
     ]
     write_manifest(tmp_path / "model" / "split" / "train.jsonl", trained)
-    assert "1 by audio" in told(model, [dataclasses.replace(utterances[3], id="x", audio_filepath=kept)])
+    assert "1 by audio" in told(
+        model, [dataclasses.replace(utterances[3], id="x", audio_filepath=kept)]
+    )
 
 
 def test_a_checksum_in_the_manifest_to_be_scored_is_not_believed(model, utterances, tmp_path):
     from korean_asr.audio import sound_checksum
 
-    forged = dataclasses.replace(utterances[9], audio_sha256=sound_checksum(utterances[3].audio_filepath))
+    forged = dataclasses.replace(
+        utterances[9], audio_sha256=sound_checksum(utterances[3].audio_filepath)
+    )
     assert seen_in_training(model, [forged]).counts["audio"] == 0
 
 
-def test_audio_is_unknown_where_training_audio_is_gone_and_has_no_checksum(model, utterances, tmp_path):
+def test_audio_is_unknown_where_training_audio_is_gone_and_has_no_checksum(
+    model, utterances, tmp_path
+):
     gone = [dataclasses.replace(clip, audio_filepath="/nowhere/a.wav") for clip in utterances[:8]]
     write_manifest(tmp_path / "model" / "split" / "train.jsonl", gone)
     assert seen_in_training(model, utterances[9:]).counts["audio"] is None
 
 
 def test_a_repeated_sentence_is_told_and_a_speaker_only_where_known(model, utterances, tmp_path):
-    said_again = dataclasses.replace(utterances[9], id="other", text="가나다라")  # the same but for space and mark
+    said_again = dataclasses.replace(
+        utterances[9], id="other", text="가나다라"
+    )  # the same but for space and mark
     seen = seen_in_training(model, [utterances[10], said_again])
     assert seen.places == {"id": [], "audio": [], "sentence": [1], "speaker": None}
     write_manifest(
-        tmp_path / "model" / "split" / "train.jsonl", [dataclasses.replace(u, speaker="김") for u in utterances[:8]]
+        tmp_path / "model" / "split" / "train.jsonl",
+        [dataclasses.replace(u, speaker="김") for u in utterances[:8]],
     )
     by_kim = dataclasses.replace(utterances[10], speaker="김")
     seen = seen_in_training(model, [utterances[9], by_kim])

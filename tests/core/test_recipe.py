@@ -43,9 +43,15 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize(("key", "early", "late"), [(key, *values) for key, values in TABLE.items()])
+@pytest.mark.parametrize(
+    ("key", "early", "late"), [(key, *values) for key, values in TABLE.items()]
+)
 def test_a_recipe_holds_the_value_of_the_table(key, early, late):
-    assert [getattr(chosen_recipe(RECIPES, name, {}), key) for name in ("v1", "v2", "v3")] == [early, early, late]
+    assert [getattr(chosen_recipe(RECIPES, name, {}), key) for name in ("v1", "v2", "v3")] == [
+        early,
+        early,
+        late,
+    ]
 
 
 def test_the_table_names_every_value_of_a_recipe():
@@ -82,7 +88,10 @@ def test_every_recipe_stands_up_to_its_own_checks(name):
         (["--learning-rate", "2e-4"], {"learning_rate": "2e-4"}),
         (["--learning-rate=2e-4"], {"learning_rate": "2e-4"}),
         (["--learning_rate=2e-4"], {"learning_rate": "2e-4"}),
-        (["--epochs", "3", "--precision=bf16", "--seed", "1"], {"epochs": "3", "precision": "bf16", "seed": "1"}),
+        (
+            ["--epochs", "3", "--precision=bf16", "--seed", "1"],
+            {"epochs": "3", "precision": "bf16", "seed": "1"},
+        ),
         (["--epochs", "3", "--epochs=4"], {"epochs": "4"}),
         (["--added-tokens="], {"added_tokens": ""}),
         (["--added-tokens", ".,?!="], {"added_tokens": ".,?!="}),
@@ -94,13 +103,17 @@ def test_options_are_read_in_either_form(options, wanted):
 
 
 def test_a_misspelt_option_of_the_script_is_told_its_own_name():
-    with pytest.raises(UsageError, match="no option or recipe value '--chekpoints'. Did you mean '--checkpoints'?"):
+    with pytest.raises(
+        UsageError, match="no option or recipe value '--chekpoints'. Did you mean '--checkpoints'?"
+    ):
         overrides(["--chekpoints", "x"], ("checkpoints", "base_model"))
     with pytest.raises(UsageError, match="Did you mean '--base-model'?"):
         overrides(["--basemodel", "x"], ("checkpoints", "base_model"))
 
 
-@pytest.mark.parametrize(("key", "text"), [("epochs", "1e308"), ("batch_per_gpu", "9" * 20), ("workers", "5000")])
+@pytest.mark.parametrize(
+    ("key", "text"), [("epochs", "1e308"), ("batch_per_gpu", "9" * 20), ("workers", "5000")]
+)
 def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, text):
     with pytest.raises(UsageError, match="it must be at most"):
         chosen_recipe(RECIPES, "v3", {key: text})
@@ -109,8 +122,14 @@ def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--learnin-rate", "1"], "no option or recipe value '--learnin-rate'. Did you mean '--learning-rate'?"),
-        (["--eval-step=1"], "no option or recipe value '--eval-step'. Did you mean '--eval-steps'?"),
+        (
+            ["--learnin-rate", "1"],
+            "no option or recipe value '--learnin-rate'. Did you mean '--learning-rate'?",
+        ),
+        (
+            ["--eval-step=1"],
+            "no option or recipe value '--eval-step'. Did you mean '--eval-steps'?",
+        ),
         (["--name", "v4"], "no option or recipe value '--name'. Did you mean '--final-model'?"),
         (["--zzz"], "no option or recipe value '--zzz'."),
         (["--"], "no option or recipe value '--'."),
@@ -118,7 +137,10 @@ def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, 
         (["--epochs", "3", "4"], "'4' belongs to no option."),
         (["--epochs"], "--epochs wants a value."),
         (["--precision", "--epochs", "3"], "--precision wants a value."),
-        (["--precison=bf16"], "no option or recipe value '--precison'. Did you mean '--precision'?"),
+        (
+            ["--precison=bf16"],
+            "no option or recipe value '--precison'. Did you mean '--precision'?",
+        ),
     ],
 )
 def test_an_option_that_is_none_is_wrong_usage_and_names_the_nearest(options, told):
@@ -130,7 +152,10 @@ def test_an_option_that_is_none_is_wrong_usage_and_names_the_nearest(options, to
 def test_an_unknown_recipe_names_those_there_are():
     with pytest.raises(UsageError) as failure:
         chosen_recipe(RECIPES, "dem", {})
-    assert str(failure.value) == "no recipe 'dem'. There are: v1, v2, v3, v7, demo. Did you mean 'demo'?"
+    assert (
+        str(failure.value)
+        == "no recipe 'dem'. There are: v1, v2, v3, v7, demo. Did you mean 'demo'?"
+    )
 
 
 @pytest.mark.parametrize(
@@ -222,14 +247,18 @@ def test_v3_updates_by_64_clips_on_any_number_of_gpus(n_processes, per_device, a
     assert per_device * accumulation * n_processes == V3.global_batch == 64
 
 
-@pytest.mark.parametrize(("n_processes", "per_device", "accumulation"), [(1, 4, 16), (4, 4, 4), (8, 4, 2), (16, 4, 1)])
+@pytest.mark.parametrize(
+    ("n_processes", "per_device", "accumulation"), [(1, 4, 16), (4, 4, 4), (8, 4, 2), (16, 4, 1)]
+)
 def test_v1_updates_by_64_clips_too(n_processes, per_device, accumulation):
     assert batch_plan(V1, n_processes) == BatchPlan(per_device, accumulation, n_processes)
 
 
 def test_a_batch_that_is_no_power_of_two_is_dealt_whole():
     values = chosen_recipe(RECIPES, "v3", {"batch_per_gpu": "6", "accumulation": "5", "gpus": "1"})
-    assert batch_plan(values, 3) == BatchPlan(5, 2, 3)  # 10 clips each: at most 6 at a time, and 5 divides 10
+    assert batch_plan(values, 3) == BatchPlan(
+        5, 2, 3
+    )  # 10 clips each: at most 6 at a time, and 5 divides 10
     assert batch_plan(values, 1) == BatchPlan(6, 5, 1)
 
 
@@ -245,15 +274,27 @@ def test_processes_that_do_not_divide_the_batch_are_wrong_usage(n_processes):
 
 def test_v7_is_the_sister_projects_best_with_our_head():
     v7 = RECIPES["v7"]
-    assert (v7.clips_before_split, v7.epochs, v7.batch_per_gpu, v7.accumulation) == (38_000, 20, 4, 8)
-    assert (v7.learning_rate, v7.weight_decay, v7.length_grouping, v7.head) == (2e-4, 0.005, True, "resize")
+    assert (v7.clips_before_split, v7.epochs, v7.batch_per_gpu, v7.accumulation) == (
+        38_000,
+        20,
+        4,
+        8,
+    )
+    assert (v7.learning_rate, v7.weight_decay, v7.length_grouping, v7.head) == (
+        2e-4,
+        0.005,
+        True,
+        "resize",
+    )
     assert replace(v7, **{key: getattr(V3, key) for key in (
         "name", "clips_before_split", "epochs", "batch_per_gpu", "accumulation", "learning_rate", "weight_decay",
     )}) == V3  # fmt: skip
 
 
 def test_checkpoints_need_no_score_where_the_last_is_the_final_model():
-    assert chosen_recipe(RECIPES, "v3", {"save_steps": "300", "final_model": "last"}).save_steps == 300
+    assert (
+        chosen_recipe(RECIPES, "v3", {"save_steps": "300", "final_model": "last"}).save_steps == 300
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,7 +310,9 @@ def test_checkpoints_need_no_score_where_the_last_is_the_final_model():
         ("split_caps", (80, 10), "tuple"),
     ],
 )
-def test_a_value_of_another_type_in_an_edited_recipe_is_wrong_usage(monkeypatch, key, value, wanted):
+def test_a_value_of_another_type_in_an_edited_recipe_is_wrong_usage(
+    monkeypatch, key, value, wanted
+):
     monkeypatch.setitem(RECIPES, "v3", replace(V3, **{key: value}))
     with pytest.raises(UsageError, match=re.escape(f"{value!r} of recipe v3: ") + f".*{wanted}"):
         chosen_recipe(RECIPES, "v3", {})

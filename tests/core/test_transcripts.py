@@ -440,9 +440,13 @@ def test_a_proper_dual_gives_the_chosen_side(raw, side_a, side_b):
 
 
 @pytest.mark.parametrize(("raw", "side_a", "side_b"), REPAIRED)
-def test_a_dual_with_a_slip_gives_the_chosen_side_unless_the_corpus_has_no_duals(raw, side_a, side_b):
+def test_a_dual_with_a_slip_gives_the_chosen_side_unless_the_corpus_has_no_duals(
+    raw, side_a, side_b
+):
     assert (outcome(raw, side="A"), outcome(raw, side="B")) == (side_a, side_b)
-    assert {outcome(raw, side=side, repair=False) for side in ("A", "B", "auto")} == {"<REJECT:bracket>"}
+    assert {outcome(raw, side=side, repair=False) for side in ("A", "B", "auto")} == {
+        "<REJECT:bracket>"
+    }
 
 
 def test_a_proper_dual_counts_where_nothing_is_repaired():
@@ -541,7 +545,14 @@ def test_a_line_of_two_speakers_is_counted_and_can_be_rejected(raw, speaker, sel
 
 
 @pytest.mark.parametrize(
-    "choice", [{"side": "C"}, {"order": "a-first"}, {"speaker": "E"}, {"speaker": "a"}, {"mixed_turns": "keep"}]
+    "choice",
+    [
+        {"side": "C"},
+        {"order": "a-first"},
+        {"speaker": "E"},
+        {"speaker": "a"},
+        {"mixed_turns": "keep"},
+    ],
 )
 def test_an_unknown_choice_is_an_error_that_names_it_and_is_no_rejection(choice):
     (name, value), *_ = choice.items()
@@ -590,7 +601,13 @@ def test_each_rule_that_changed_a_line_is_told_with_the_text_before_and_after():
 def test_the_rule_that_rejects_a_line_is_told_and_those_before_it():
     changes = []
     assert outcome("n/ ...", changes=changes) == "<REJECT:empty>"
-    assert [name for name, _, _ in changes] == ["ellipsis", "tag", "spaces", "marks at the start", "empty"]
+    assert [name for name, _, _ in changes] == [
+        "ellipsis",
+        "tag",
+        "spaces",
+        "marks at the start",
+        "empty",
+    ]
     assert changes[-1] == ("empty", "", "<REJECT:empty>")
 
 
@@ -602,17 +619,43 @@ def test_a_clean_line_tells_no_change():
 
 def test_the_module_imports_nothing_but_the_standard_library():
     tree = ast.parse(Path(transcripts.__file__).read_text(encoding="utf-8"))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in imported} <= set(sys.stdlib_module_names)
 
 
 # --- Any input ---
 
-MARKUP = [*"()/+*'’‘“.…,?!%&-:|[]~@#_AB310bae가나éㅋ韓？：\u0301\u1100\u1161\u11a8\u200b\ufeff\u3000\ud800\n", *" " * 8]
-MARKUP += ["..", "A:", "B:", "화자", "화자1:", "b/", "un/", "((", "))", ")/(", "(())", "(NO:)", "(SN:", "(FP:", "다시"]
+MARKUP = [
+    *"()/+*'’‘“.…,?!%&-:|[]~@#_AB310bae가나éㅋ韓？：\u0301\u1100\u1161\u11a8\u200b\ufeff\u3000\ud800\n",
+    *" " * 8,
+]
+MARKUP += [
+    "..",
+    "A:",
+    "B:",
+    "화자",
+    "화자1:",
+    "b/",
+    "un/",
+    "((",
+    "))",
+    ")/(",
+    "(())",
+    "(NO:)",
+    "(SN:",
+    "(FP:",
+    "다시",
+]
 MARKUP += ["@웃음", "&name1&", "name1", "/(cough)", "(가)/(나)", "(B)/(비)", "| [의도]"]
-messy_lines = st.one_of(st.lists(st.sampled_from(MARKUP), max_size=14).map("".join), st.text(max_size=20))
+messy_lines = st.one_of(
+    st.lists(st.sampled_from(MARKUP), max_size=14).map("".join), st.text(max_size=20)
+)
 any_choices = st.fixed_dictionaries(
     {
         "side": st.sampled_from(transcripts.SIDES),
@@ -626,7 +669,9 @@ any_choices = st.fixed_dictionaries(
 
 @settings(QUICK, max_examples=500)
 @given(messy_lines, any_choices)
-def test_any_line_gives_a_tidy_text_of_allowed_characters_that_cleaning_leaves_alone_or_a_known_reason(raw, choices):
+def test_any_line_gives_a_tidy_text_of_allowed_characters_that_cleaning_leaves_alone_or_a_known_reason(
+    raw, choices
+):
     try:
         text = clean_transcript(raw, **choices)
     except Rejected as rejection:
@@ -656,7 +701,16 @@ harmless = st.sampled_from(
     [*"/+*~%-'\"’.,?!…[]{}_=·3A", "b/", "un/", "10/20", " /(cough) ", " (NO:) ", " ", " ", "\u200b"]
 )
 broken = st.sampled_from(
-    ["(({})/({}))", "({}))/({})", "({})/(({})", "){})/({})", "({})/({}(", "({}/({})", "({})/{})", "({}) / ({})"]
+    [
+        "(({})/({}))",
+        "({}))/({})",
+        "({})/(({})",
+        "){})/({})",
+        "({})/({}(",
+        "({}/({})",
+        "({})/{})",
+        "({}) / ({})",
+    ]
     + ["({})?({})", "({})/+({})", "({})({})", "({}/{})"]
 )
 # Each piece is (raw, what must be left of it on side A, and on side B).
@@ -687,7 +741,10 @@ def test_no_syllable_is_lost_outside_events_and_the_other_side(parts, last_word,
 
 
 @QUICK
-@given(st.lists(st.tuples(st.sampled_from("ABCD"), words), min_size=1, max_size=6), st.sampled_from("ABCD"))
+@given(
+    st.lists(st.tuples(st.sampled_from("ABCD"), words), min_size=1, max_size=6),
+    st.sampled_from("ABCD"),
+)
 def test_no_syllable_of_the_chosen_speaker_is_lost(turns, speaker):
     raw = " ".join(f"{name}: {word}." for name, word in turns)
     spoken = "".join(word for name, word in turns if name == speaker)
@@ -695,7 +752,9 @@ def test_no_syllable_of_the_chosen_speaker_is_lost(turns, speaker):
 
 
 def test_characters_without_width_leave_no_gap():
-    invisible = [chr(c) for c in range(0x10000) if unicodedata.category(chr(c)) in ("Cf", "Mn", "Cs")]
+    invisible = [
+        chr(c) for c in range(0x10000) if unicodedata.category(chr(c)) in ("Cf", "Mn", "Cs")
+    ]
     assert {clean_transcript(f"전{character}화") for character in invisible} == {"전화"}
 
 
@@ -706,7 +765,21 @@ def test_ten_thousand_nested_brackets_are_rejected():
 # Quadratic time would take minutes for these, linear time takes 0.1 s.
 @pytest.mark.parametrize(
     "unit",
-    ["(", "(가", "(가)/", "(가)/(나", "(가)(", "(가/", "((가", "(가)?", "(가) ", " )가", ")(", "(1/", "(가)/(나) "]
+    [
+        "(",
+        "(가",
+        "(가)/",
+        "(가)/(나",
+        "(가)(",
+        "(가/",
+        "((가",
+        "(가)?",
+        "(가) ",
+        " )가",
+        ")(",
+        "(1/",
+        "(가)/(나) ",
+    ]
     + ["/(a ", "(NO:", "((", " 'a", "‘a'a", ".. x", "| [", "&a", "화자 ", "A:", " A:"]
     + [
         "b/",

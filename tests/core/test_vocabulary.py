@@ -50,16 +50,22 @@ def test_every_trained_token_keeps_its_id(tokenizer):
     assert {token: after[token] for token in before} == before
 
 
-@pytest.mark.parametrize("text", ["가나 다라.", "밥, 국? 물!", "가.나", "쀍 밥", ". 가", "밥 .", "가나다"])
+@pytest.mark.parametrize(
+    "text", ["가나 다라.", "밥, 국? 물!", "가.나", "쀍 밥", ". 가", "밥 .", "가나다"]
+)
 def test_label_ids_are_those_of_the_tokenizer(tokenizer, text):
     add_tokens(tokenizer, ".,?!")
-    ours = label_ids(text, tokenizer.get_vocab(), tokenizer.word_delimiter_token_id, tokenizer.unk_token_id)
+    ours = label_ids(
+        text, tokenizer.get_vocab(), tokenizer.word_delimiter_token_id, tokenizer.unk_token_id
+    )
     assert ours == tokenizer(text).input_ids
 
 
 def test_a_mark_is_unknown_before_the_expansion_and_itself_after(tokenizer):
     def ids(text):
-        return label_ids(text, tokenizer.get_vocab(), tokenizer.word_delimiter_token_id, tokenizer.unk_token_id)
+        return label_ids(
+            text, tokenizer.get_vocab(), tokenizer.word_delimiter_token_id, tokenizer.unk_token_id
+        )
 
     assert ids("가?")[1] == tokenizer.unk_token_id
     add_tokens(tokenizer, "?")
@@ -70,7 +76,12 @@ def test_a_space_an_unknown_and_specials_are_written_as_such(tokenizer):
     texts = token_texts(tokenizer)
     assert texts[tokenizer.word_delimiter_token_id] == " "
     assert texts[tokenizer.unk_token_id] == UNKNOWN
-    assert texts[tokenizer.pad_token_id] == texts[tokenizer.bos_token_id] == texts[tokenizer.eos_token_id] == ""
+    assert (
+        texts[tokenizer.pad_token_id]
+        == texts[tokenizer.bos_token_id]
+        == texts[tokenizer.eos_token_id]
+        == ""
+    )
 
 
 def test_a_tokenizer_writes_its_single_characters_and_the_space(tokenizer):
@@ -80,7 +91,9 @@ def test_a_tokenizer_writes_its_single_characters_and_the_space(tokenizer):
     assert writable_characters(tokenizer) == before | {".", "%"}
 
 
-def test_the_vocabulary_read_from_the_files_is_that_of_the_tokenizer(tiny_base, tokenizer, tmp_path):
+def test_the_vocabulary_read_from_the_files_is_that_of_the_tokenizer(
+    tiny_base, tokenizer, tmp_path
+):
     assert base_vocabulary(str(tiny_base)) == writable_characters(tokenizer)
     add_tokens(tokenizer, ".%")
     tokenizer.save_pretrained(tmp_path)
@@ -96,7 +109,9 @@ def test_only_the_vocabulary_of_a_folder_is_needed(tiny_base, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["nowhere", "a..b/c", "nobody/no-such-model"])
-def test_a_vocabulary_that_is_not_there_is_told_as_a_model_that_is_not_there(source, monkeypatch, tmp_path):
+def test_a_vocabulary_that_is_not_there_is_told_as_a_model_that_is_not_there(
+    source, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
@@ -111,7 +126,9 @@ def test_a_vocabulary_that_is_not_there_is_told_as_a_model_that_is_not_there(sou
 @pytest.mark.parametrize("content", ["{", "[1]", '{"eng": {"a": 1}}', "\udcff"])
 def test_a_damaged_vocabulary_is_told_in_one_line_that_names_its_folder(tmp_path, content):
     (tmp_path / "vocab.json").write_bytes(content.encode(errors="surrogateescape"))
-    with pytest.raises(DataError, match=f"{tmp_path} is not a wav2vec2-CTC model: its tokenizer") as failure:
+    with pytest.raises(
+        DataError, match=f"{tmp_path} is not a wav2vec2-CTC model: its tokenizer"
+    ) as failure:
         base_vocabulary(str(tmp_path))
     assert "\n" not in str(failure.value)
 
@@ -132,9 +149,15 @@ def test_a_folder_without_a_vocabulary_is_refused(tmp_path):
         ([UNKNOWN, "|"], 2, 2, {UNKNOWN: 1, "|": 1}, {UNKNOWN: 1, "|": 1}),
     ],
 )
-def test_labels_and_characters_outside_are_counted(texts, n_touched, n_characters, characters, touched):
+def test_labels_and_characters_outside_are_counted(
+    texts, n_touched, n_characters, characters, touched
+):
     outside = outside_vocabulary(texts, KNOWN)
-    assert (outside.n_labels, outside.n_touched, outside.n_characters) == (len(texts), n_touched, n_characters)
+    assert (outside.n_labels, outside.n_touched, outside.n_characters) == (
+        len(texts),
+        n_touched,
+        n_characters,
+    )
     assert outside.characters == characters and outside.touched == touched
     assert outside.n_outside == sum(characters.values())
     assert outside.lowest_cer == (sum(characters.values()) / n_characters if n_characters else 0.0)
@@ -148,7 +171,9 @@ LABELS = st.lists(st.text("가나다라. 3%AB", max_size=12), max_size=12)
 def test_the_lowest_cer_is_that_of_the_reference_with_each_unwritable_character_replaced(texts):
     outside = outside_vocabulary(texts, KNOWN)
     best = ["".join(c if c in KNOWN | {" "} else "가" for c in text) for text in texts]
-    errors = sum(edit_counts(text, hypothesis).errors for text, hypothesis in zip(texts, best, strict=True))
+    errors = sum(
+        edit_counts(text, hypothesis).errors for text, hypothesis in zip(texts, best, strict=True)
+    )
     assert errors == outside.n_outside
     assert outside.lowest_cer == pytest.approx(errors / max(1, sum(map(len, texts))))
 
@@ -156,7 +181,10 @@ def test_the_lowest_cer_is_that_of_the_reference_with_each_unwritable_character_
 @settings(derandomize=True, max_examples=60, deadline=None)
 @given(st.text("가나3%", max_size=6), st.text("가나 ", max_size=8))
 def test_no_hypothesis_of_writable_characters_does_better(text, hypothesis):
-    assert edit_counts(text, hypothesis).errors >= outside_vocabulary([text], frozenset("가나")).n_outside
+    assert (
+        edit_counts(text, hypothesis).errors
+        >= outside_vocabulary([text], frozenset("가나")).n_outside
+    )
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -181,7 +209,9 @@ def test_what_is_outside_is_printed_with_the_lowest_cer_and_advice_above_one_per
         "  lowest reachable CER 0.0342",  # 5 of 146
     ]
     assert "--side auto" in printed_outside(outside_vocabulary(texts, KNOWN))[3]
-    few = printed_outside(outside_vocabulary(["가" * 100, "나" * 99 + "%"], KNOWN))  # half a percent
+    few = printed_outside(
+        outside_vocabulary(["가" * 100, "나" * 99 + "%"], KNOWN)
+    )  # half a percent
     assert few[2:] == ["  lowest reachable CER 0.0050"]
     (none,) = printed_outside(outside_vocabulary(["가", "나."], KNOWN))
     assert none.startswith("labels with characters outside the vocabulary: none of 2")

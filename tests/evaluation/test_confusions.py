@@ -24,7 +24,9 @@ def heard(reference, hypothesis):
         ("", "", {}),
     ],
 )
-def test_a_jamo_that_is_heard_as_another_of_its_position_is_a_confusion(reference, hypothesis, wanted):
+def test_a_jamo_that_is_heard_as_another_of_its_position_is_a_confusion(
+    reference, hypothesis, wanted
+):
     assert heard(reference, hypothesis) == wanted
 
 
@@ -36,7 +38,8 @@ def test_what_was_to_be_heard_is_counted_by_letter_and_position():
 
 
 @pytest.mark.parametrize(
-    ("jamo", "wanted"), [("ᄀ", "ㄱ"), ("ᄁ", "ㄲ"), ("ᅥ", "ㅓ"), ("ᆨ", "ㄱ"), ("ᆻ", "ㅆ"), ("", ""), ("ᅀ", "ㅿ")]
+    ("jamo", "wanted"),
+    [("ᄀ", "ㄱ"), ("ᄁ", "ㄲ"), ("ᅥ", "ㅓ"), ("ᆨ", "ㄱ"), ("ᆻ", "ㅆ"), ("", ""), ("ᅀ", "ㅿ")],
 )
 def test_a_jamo_is_written_as_it_stands_alone(jamo, wanted):
     assert letter(jamo) == wanted
@@ -66,11 +69,25 @@ def test_each_first_language_has_its_most_frequent_first_with_three_clips():
     found = confusions(clips, [(each.text, text) for each, text in zip(clips, texts, strict=True)])
     assert list(found) == ["all", "베트남어", "영어"]
     assert found["베트남어"]["nucleus"] == [
-        {"reference": "ㅓ", "hypothesis": "ㅗ", "n": 5, "of": 8, "kind": None, "clips": ["v0", "v1", "v2"]}
+        {
+            "reference": "ㅓ",
+            "hypothesis": "ㅗ",
+            "n": 5,
+            "of": 8,
+            "kind": None,
+            "clips": ["v0", "v1", "v2"],
+        }
     ]
     assert found["영어"] == {
         "onset": [
-            {"reference": "ㅂ", "hypothesis": "ㅍ", "n": 1, "of": 1, "kind": "plain heard as aspirated", "clips": ["e"]}
+            {
+                "reference": "ㅂ",
+                "hypothesis": "ㅍ",
+                "n": 1,
+                "of": 1,
+                "kind": "plain heard as aspirated",
+                "clips": ["e"],
+            }
         ],
         "nucleus": [],
         "coda": [],

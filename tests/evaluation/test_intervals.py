@@ -37,7 +37,9 @@ def test_one_seed_gives_one_interval_and_two_scores_meet_the_same_draws():
     errors, lengths = rng.integers(0, 5, 50), np.full(50, 10)
     one = drawn_rates(ratios_of(errors, lengths), units_of([None] * 50))
     assert np.array_equal(one, drawn_rates(ratios_of(errors, lengths), units_of([None] * 50)))
-    both = drawn_rates(np.concatenate([ratios_of(errors, lengths)] * 2, axis=1), units_of([None] * 50))
+    both = drawn_rates(
+        np.concatenate([ratios_of(errors, lengths)] * 2, axis=1), units_of([None] * 50)
+    )
     assert np.array_equal(both[:, 0], both[:, 1]) and np.array_equal(both[:, :1], one)
 
 

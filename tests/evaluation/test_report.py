@@ -29,11 +29,14 @@ def evaluation(tiny_base, utterances, tmp_path):
 
 def scored(pairs, corpus="foreign", **changes):
     utterances = [
-        Utterance(f"c{n}", f"/c{n}.wav", 1.0, text, first_language="베트남어") for n, (text, _) in enumerate(pairs)
+        Utterance(f"c{n}", f"/c{n}.wav", 1.0, text, first_language="베트남어")
+        for n, (text, _) in enumerate(pairs)
     ]
     seen = Seen(dict.fromkeys(("id", "audio", "sentence", "speaker")), len(pairs))
     hypotheses = [Hypothesis(text) for _, text in pairs]
-    return Evaluation(corpus, changes.pop("model", "m"), "m.jsonl", utterances, hypotheses, seen, {}, **changes)
+    return Evaluation(
+        corpus, changes.pop("model", "m"), "m.jsonl", utterances, hypotheses, seen, {}, **changes
+    )
 
 
 def test_headline_rates_stand_alone_on_their_lines(evaluation):
@@ -49,7 +52,9 @@ def test_every_rate_is_printed_with_its_interval_and_counts():
     row = next(line for line in lines if line.startswith("CER without punctuation and spaces"))
     assert row.split()[5:] == ["0.2500", "0.2500–0.2500", "1", "0", "0", "4"]
     assert any(line.startswith("punctuation ?") and line.split()[2] == "0.0000" for line in lines)
-    assert any(line.startswith("punctuation !") and line.split()[2:4] == ["–", "–"] for line in lines)
+    assert any(
+        line.startswith("punctuation !") and line.split()[2:4] == ["–", "–"] for line in lines
+    )
     assert "intervals: 1,000 draws of 1 clips (fewer than 20 speakers are known)" in lines
 
 
@@ -62,7 +67,9 @@ def test_a_warning_is_the_first_line():
 def test_the_ten_worst_clips_are_shown_with_reference_and_hypothesis(evaluation):
     report = printed_report(evaluation)
     rates = [
-        float(line.split()[0]) for line in report.partition("Worst clips")[2].splitlines() if line.startswith("  0.")
+        float(line.split()[0])
+        for line in report.partition("Worst clips")[2].splitlines()
+        if line.startswith("  0.")
     ]
     assert rates == sorted(rates, reverse=True)
     assert report.count("        reference   ") == report.count("        hypothesis  ") == 10
@@ -78,10 +85,19 @@ def test_learners_have_raw_and_fair_scores_and_what_a_listener_hears():
 
 def test_the_gap_to_korean_speakers_is_printed_where_it_is_known():
     evaluation = scored([("가나", "가다")])
-    assert "gap to Korean speakers: unknown. Run script 3" in printed_report(scored([("가나", "가다")]))
+    assert "gap to Korean speakers: unknown. Run script 3" in printed_report(
+        scored([("가나", "가다")])
+    )
     evaluation.facts["gap_to_korean"] = {
         "korean": {"manifest": "test.jsonl", "n_clips": 24},
-        "scores": {"cer_no_space": {"korean": 0.1, "foreign": 0.5, "difference": 0.4, "interval": [0.3, 0.45]}},
+        "scores": {
+            "cer_no_space": {
+                "korean": 0.1,
+                "foreign": 0.5,
+                "difference": 0.4,
+                "interval": [0.3, 0.45],
+            }
+        },
     }
     assert "Korean: 24 clips of test.jsonl" in printed_report(evaluation)
     assert "0.1000   0.5000  +0.4000  0.3000–0.4500" in printed_report(evaluation)
@@ -100,7 +116,12 @@ def test_names_cannot_write_to_the_terminal():
     [
         (0.008, [0.002, 0.014], True, "B is lower by 0.80 points, 95 % interval 0.20 to 1.40"),
         (-0.008, [-0.014, -0.002], True, "B is higher by 0.80 points, 95 % interval 0.20 to 1.40"),
-        (0.001, [-0.002, 0.004], False, "too close to call: B is lower by 0.10 points, 95 % interval -0.20 to 0.40"),
+        (
+            0.001,
+            [-0.002, 0.004],
+            False,
+            "too close to call: B is lower by 0.10 points, 95 % interval -0.20 to 0.40",
+        ),
     ],
 )
 def test_a_difference_is_told_in_points(lower_by, interval, decided, line):
@@ -109,25 +130,38 @@ def test_a_difference_is_told_in_points(lower_by, interval, decided, line):
 
 def test_two_models_are_printed_side_by_side_and_compared():
     texts = ["가나다라", "마바사아", "자차카타"] * 10
-    good, bad = scored([(t, t) for t in texts], model="good"), scored([(t, t[1:]) for t in texts], model="bad")
+    good, bad = (
+        scored([(t, t) for t in texts], model="good"),
+        scored([(t, t[1:]) for t in texts], model="bad"),
+    )
     printed = printed_comparison([bad, good])
     assert any(line.split() == ["CER", "0.2500", "0.0000"] for line in printed.splitlines())
     assert "good against bad, on the same 1,000 draws" in printed
     assert "good is lower by 25.00 points" in printed
 
 
-def test_results_of_two_models_of_one_name_do_not_overwrite_each_other(tiny_base, utterances, tmp_path):
+def test_results_of_two_models_of_one_name_do_not_overwrite_each_other(
+    tiny_base, utterances, tmp_path
+):
     three = evaluate([str(tiny_base)] * 3, tmp_path / "x.jsonl", utterances[:2], "korean")
     written = write_results(three, tmp_path / "results")
     assert len(set(written)) == 9
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {path.name for path in written}
-    assert {"korean.json", "korean.jsonl", "korean.html", "korean.tiny_base.json"} <= {path.name for path in written}
-    beside = json.loads((tmp_path / "results" / "korean.tiny_base.json").read_text(encoding="utf-8"))["compared_with"]
+    assert {path.name for path in (tmp_path / "results").iterdir()} == {
+        path.name for path in written
+    }
+    assert {"korean.json", "korean.jsonl", "korean.html", "korean.tiny_base.json"} <= {
+        path.name for path in written
+    }
+    beside = json.loads(
+        (tmp_path / "results" / "korean.tiny_base.json").read_text(encoding="utf-8")
+    )["compared_with"]
     assert beside["model"] == "tiny_base" and beside["differences"]["cer"]["lower_by"] == 0.0
 
 
 def test_models_of_one_name_are_told_apart_by_their_number():
-    printed = printed_comparison([scored([("가나", "가")], model="ours"), scored([("가나", "가나")], model="ours")])
+    printed = printed_comparison(
+        [scored([("가나", "가")], model="ours"), scored([("가나", "가나")], model="ours")]
+    )
     assert "ours (2) against ours (1)" in printed
 
 
@@ -155,7 +189,10 @@ def test_the_page_links_to_each_clip_by_the_way_from_its_folder(evaluation, tmp_
 
 
 def test_a_link_is_quoted_and_what_no_browser_plays_has_none(tmp_path):
-    assert linked_audio(str(tmp_path / "a b#?한.wav"), tmp_path / "results") == "../a%20b%23%3F%ED%95%9C.wav"
+    assert (
+        linked_audio(str(tmp_path / "a b#?한.wav"), tmp_path / "results")
+        == "../a%20b%23%3F%ED%95%9C.wav"
+    )
     assert linked_audio(str(tmp_path / "a.pcm"), tmp_path) is None
 
 

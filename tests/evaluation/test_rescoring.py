@@ -28,7 +28,10 @@ def test_a_file_of_our_results_gives_all_numbers_again(evaluation, tmp_path):
 
 
 def test_a_file_of_another_system_needs_two_keys(tmp_path):
-    rows = [{"text": "밥 먹었어?", "pred_text": "밥 먹었어"}, {"text": "네.", "pred_text": None, "duration": "1.5"}]
+    rows = [
+        {"text": "밥 먹었어?", "pred_text": "밥 먹었어"},
+        {"text": "네.", "pred_text": None, "duration": "1.5"},
+    ]
     (tmp_path / "theirs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8-sig")
     content = rescored(tmp_path / "theirs.jsonl", "korean").summary
     assert (content["model"], content["n_clips"], content["duration"]) == ("theirs", 2, 1.5)
@@ -48,7 +51,10 @@ def test_facts_of_another_manifest_are_not_taken(evaluation, tmp_path):
     ("content", "told"),
     [
         ("", "holds no result"),
-        ('{"text": "가"}', r"r.jsonl, line 1: no result. Each line is a JSON object with `text` and `pred_text`"),
+        (
+            '{"text": "가"}',
+            r"r.jsonl, line 1: no result. Each line is a JSON object with `text` and `pred_text`",
+        ),
         ('{"text": "가", "pred_text": "나"}\n[1]', "line 2: no result"),
         ('{"text": 3, "pred_text": "나"}', "line 1: no result"),
         ('{"text": "가", "pred_text": "나", "duration": "long"}', "line 1: no result"),
@@ -76,7 +82,9 @@ def scored(pairs, model="m", corpus="korean", weights=None):
         corpus=corpus,
         model=model,
         manifest="m.jsonl",
-        utterances=[Utterance(f"c{n}", f"/c{n}.wav", 1.0, text) for n, (text, _) in enumerate(pairs)],
+        utterances=[
+            Utterance(f"c{n}", f"/c{n}.wav", 1.0, text) for n, (text, _) in enumerate(pairs)
+        ],
         hypotheses=[Hypothesis(text) for _, text in pairs],
         seen=Seen(dict.fromkeys(("id", "audio", "sentence", "speaker")), len(pairs)),
         facts={"weights_sha256": weights},
@@ -90,7 +98,15 @@ def test_a_model_that_is_better_everywhere_is_better_and_by_how_much():
     good = scored([(text, text) for text in TEXTS], "good")
     bad = scored([(text, text[:-1] + "⁇") for text in TEXTS], "bad")
     found = differences(bad, good)
-    assert set(found) == {"cer", "wer", "cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer", "jamo"}
+    assert set(found) == {
+        "cer",
+        "wer",
+        "cer_no_punctuation",
+        "wer_no_punctuation",
+        "cer_no_space",
+        "swer",
+        "jamo",
+    }
     cer = found["cer"]
     assert cer["lower_by"] == bad.summary["scores"]["cer"]["rate"] and cer["decided"]
     assert 0 < cer["interval"][0] <= cer["lower_by"] <= cer["interval"][1]
@@ -132,12 +148,15 @@ def test_the_gap_to_native_speech_is_that_of_the_same_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [{"rule": "ko-0"}, {"warning": "2 of 3 clips are in the training data"}, {"corpus": "foreign"}]
+    "change",
+    [{"rule": "ko-0"}, {"warning": "2 of 3 clips are in the training data"}, {"corpus": "foreign"}],
 )
 def test_native_results_of_another_rule_or_of_training_clips_give_no_gap(tmp_path, change):
     write_results([scored([(text, text) for text in TEXTS], weights="w")], tmp_path)
     path = tmp_path / "korean.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8"
+    )
     learners = scored([(text, text) for text in TEXTS], corpus="foreign", weights="w")
     assert gap_to_korean(learners, [tmp_path]) is None
 
@@ -145,15 +164,22 @@ def test_native_results_of_another_rule_or_of_training_clips_give_no_gap(tmp_pat
 def test_native_results_of_two_runs_give_no_gap(tmp_path):
     write_results([scored([(text, text) for text in TEXTS], weights="w")], tmp_path)
     lines = (tmp_path / "korean.jsonl").read_text(encoding="utf-8").splitlines()
-    (tmp_path / "korean.jsonl").write_text("\n".join(lines[1:]), encoding="utf-8")  # of an earlier run, say
-    assert gap_to_korean(scored([(t, t) for t in TEXTS], corpus="foreign", weights="w"), [tmp_path]) is None
+    (tmp_path / "korean.jsonl").write_text(
+        "\n".join(lines[1:]), encoding="utf-8"
+    )  # of an earlier run, say
+    assert (
+        gap_to_korean(scored([(t, t) for t in TEXTS], corpus="foreign", weights="w"), [tmp_path])
+        is None
+    )
 
 
 def test_the_gaps_two_samples_are_drawn_apart(tmp_path):
     """One text for both: paired draws would give a gap of exactly nothing each time."""
     pairs = [(t, t if n % 2 else t[:-1] + "힣") for n, t in enumerate(TEXTS)]
     write_results([scored(pairs, weights="w")], tmp_path)
-    gap = gap_to_korean(scored(pairs, corpus="foreign", weights="w"), [tmp_path])["scores"]["cer_no_space"]
+    gap = gap_to_korean(scored(pairs, corpus="foreign", weights="w"), [tmp_path])["scores"][
+        "cer_no_space"
+    ]
     assert gap["difference"] == 0.0 and gap["interval"][0] < 0 < gap["interval"][1]
 
 
@@ -175,7 +201,9 @@ def test_a_file_that_knows_no_speakers_meets_the_draws_of_one_that_does():
     assert differences(knows, theirs) == both
     other_way = differences(theirs, knows)["cer"]
     assert other_way["lower_by"] == -both["cer"]["lower_by"]
-    assert other_way["interval"] == pytest.approx([-bound for bound in both["cer"]["interval"][::-1]], abs=1e-6)
+    assert other_way["interval"] == pytest.approx(
+        [-bound for bound in both["cer"]["interval"][::-1]], abs=1e-6
+    )
 
 
 def test_clips_of_other_ids_are_other_clips_though_their_texts_are_equal(tmp_path):
@@ -198,17 +226,24 @@ def test_clips_of_other_ids_are_other_clips_though_their_texts_are_equal(tmp_pat
     ],
 )
 def test_odd_values_of_another_system_stop_nothing(tmp_path, values):
-    (tmp_path / "theirs.jsonl").write_text(json.dumps({"text": "가", "pred_text": "나", **values}), encoding="utf-8")
+    (tmp_path / "theirs.jsonl").write_text(
+        json.dumps({"text": "가", "pred_text": "나", **values}), encoding="utf-8"
+    )
     evaluation = rescored(tmp_path / "theirs.jsonl", "korean")
     write_results([evaluation], tmp_path / "out")
     assert evaluation.hypotheses[0].confidence is None
-    json.loads((tmp_path / "out" / "korean.json").read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    json.loads(
+        (tmp_path / "out" / "korean.json").read_text(encoding="utf-8"), parse_constant=pytest.fail
+    )
 
 
-def test_what_a_run_knew_of_training_is_carried_over_and_audio_is_found_from_elsewhere(tiny_base, utterances, tmp_path):
+def test_what_a_run_knew_of_training_is_carried_over_and_audio_is_found_from_elsewhere(
+    tiny_base, utterances, tmp_path
+):
     seen = Seen({"id": [], "audio": [], "sentence": [1], "speaker": None}, 12)
     first = dataclasses.replace(
-        evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean", ("a note",))[0], seen=seen
+        evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean", ("a note",))[0],
+        seen=seen,
     )
     write_results([first], tmp_path / "results")
     again = rescored(tmp_path / "results" / "korean.jsonl", "korean")
@@ -216,15 +251,27 @@ def test_what_a_run_knew_of_training_is_carried_over_and_audio_is_found_from_els
         assert again.summary[key] == first.summary[key], key
     assert again.summary["notes"] == ["a note", "scored again from korean.jsonl"]
     rows = (tmp_path / "results" / "korean.jsonl").read_text(encoding="utf-8").splitlines()
-    relative = [json.loads(row) | {"audio_filepath": f"../clip_{n:02}.wav"} for n, row in enumerate(rows)]
-    (tmp_path / "results" / "korean.jsonl").write_text("\n".join(map(json.dumps, relative)), encoding="utf-8")
-    write_results([rescored(tmp_path / "results" / "korean.jsonl", "korean")], tmp_path / "far" / "away")
-    assert "../../clip_03.wav" in (tmp_path / "far" / "away" / "korean.html").read_text(encoding="utf-8")
+    relative = [
+        json.loads(row) | {"audio_filepath": f"../clip_{n:02}.wav"} for n, row in enumerate(rows)
+    ]
+    (tmp_path / "results" / "korean.jsonl").write_text(
+        "\n".join(map(json.dumps, relative)), encoding="utf-8"
+    )
+    write_results(
+        [rescored(tmp_path / "results" / "korean.jsonl", "korean")], tmp_path / "far" / "away"
+    )
+    assert "../../clip_03.wav" in (tmp_path / "far" / "away" / "korean.html").read_text(
+        encoding="utf-8"
+    )
 
 
-def test_a_file_of_training_clips_says_so_though_it_was_moved_alone(tiny_base, utterances, tmp_path):
+def test_a_file_of_training_clips_says_so_though_it_was_moved_alone(
+    tiny_base, utterances, tmp_path
+):
     seen = Seen({"id": [0, 3], "audio": [], "sentence": [], "speaker": None}, 12)
-    first = dataclasses.replace(evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean")[0], seen=seen)
+    first = dataclasses.replace(
+        evaluate([str(tiny_base)], tmp_path / "x.jsonl", utterances, "korean")[0], seen=seen
+    )
     write_results([first], tmp_path)
     (tmp_path / "korean.jsonl").rename(tmp_path / "moved.jsonl")
     again = rescored(tmp_path / "moved.jsonl", "korean")

@@ -31,8 +31,13 @@ def scored(pairs, corpus="korean", seen=None, confidences=None, **facts):
         corpus=corpus,
         model="m",
         manifest="m.jsonl",
-        utterances=[Utterance(f"c{n}", f"/c{n}.wav", 1.0, text, **facts) for n, (text, _) in enumerate(pairs)],
-        hypotheses=[Hypothesis(text, None, sure) for (_, text), sure in zip(pairs, confidences, strict=True)],
+        utterances=[
+            Utterance(f"c{n}", f"/c{n}.wav", 1.0, text, **facts)
+            for n, (text, _) in enumerate(pairs)
+        ],
+        hypotheses=[
+            Hypothesis(text, None, sure) for (_, text), sure in zip(pairs, confidences, strict=True)
+        ],
         seen=seen or Seen(UNKNOWN, len(pairs)),
         facts={},
     )
@@ -49,7 +54,9 @@ def test_the_summary_holds_what_readers_of_korean_json_rely_on(evaluation, utter
     assert content["corpus"] == "korean"
     assert content["model"] == "tiny_base"
     assert (content["n_clips"], content["n_unreadable"]) == (12, 0)
-    assert content["duration"] == pytest.approx(sum(utterance.duration for utterance in utterances), abs=1e-3)
+    assert content["duration"] == pytest.approx(
+        sum(utterance.duration for utterance in utterances), abs=1e-3
+    )
     assert set(content["scores"]) == {
         "cer", "wer", "cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer", "spacing", "punctuation", "jamo",
     }  # fmt: skip
@@ -60,7 +67,12 @@ def test_the_summary_holds_what_readers_of_korean_json_rely_on(evaluation, utter
     assert cer["interval"][0] <= cer["rate"] <= cer["interval"][1]
     assert set(content["scores"]["punctuation"]) == set(".,?!")
     assert {"onset", "nucleus", "coda", "rate", "interval"} <= set(content["scores"]["jamo"])
-    assert content["intervals"] == {"resampled": "clips", "n_units": 12, "draws": 1000, "level": 0.95}
+    assert content["intervals"] == {
+        "resampled": "clips",
+        "n_units": 12,
+        "draws": 1000,
+        "level": 0.95,
+    }
     assert content["seen_in_training"] == UNKNOWN
     assert content["decoding"]["precision"] == "float32"
     assert 0 < content["lowest_reachable_cer"] < 1  # the tiny base cannot write . , ? !
@@ -89,7 +101,9 @@ def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(tiny_base, utt
 def test_each_clip_result_can_be_read_by_any_scorer(evaluation, tmp_path):
     rows = evaluation.rows(tmp_path)
     assert [row["id"] for row in rows] == [utterance.id for utterance in evaluation.utterances]
-    assert all({"id", "audio_filepath", "duration", "text", "pred_text"} <= set(row) for row in rows)
+    assert all(
+        {"id", "audio_filepath", "duration", "text", "pred_text"} <= set(row) for row in rows
+    )
 
 
 @pytest.fixture
@@ -110,7 +124,12 @@ def test_clips_of_the_training_data_are_refused_unless_allowed_and_then_warned_o
     allowed = evaluate(*arguments, allow_overlap=True)[0]
     assert allowed.warning == "2 of 6 clips are in the training data of model (2 by id, 2 by audio)"
     assert allowed.summary["warning"] == allowed.warning
-    assert allowed.summary["seen_in_training"] == {"id": 2, "audio": 2, "sentence": 2, "speaker": None}
+    assert allowed.summary["seen_in_training"] == {
+        "id": 2,
+        "audio": 2,
+        "sentence": 2,
+        "speaker": None,
+    }
 
 
 def test_scores_without_the_sentences_of_training_stand_beside():
@@ -127,7 +146,12 @@ def test_scores_without_the_sentences_of_training_stand_beside():
 def _learners(languages):
     return [
         Utterance(
-            f"{language}-{speaker}-{n:03}", "/x.wav", 1.0, "가", speaker=f"{language}{speaker}", first_language=language
+            f"{language}-{speaker}-{n:03}",
+            "/x.wav",
+            1.0,
+            "가",
+            speaker=f"{language}{speaker}",
+            first_language=language,
         )
         for language, speakers in languages.items()
         for speaker, n_clips in enumerate(speakers)
@@ -138,8 +162,15 @@ def _learners(languages):
 def test_a_sample_is_spread_over_first_languages_then_speakers():
     clips = _learners({"영어": [50, 50], "일본어": [30], "중국어": [2]})
     drawn = spread_sample(clips, 22)
-    by_language = {name: [u for u in drawn if u.first_language == name] for name in ("영어", "일본어", "중국어")}
-    assert {name: len(part) for name, part in by_language.items()} == {"영어": 10, "일본어": 10, "중국어": 2}
+    by_language = {
+        name: [u for u in drawn if u.first_language == name]
+        for name in ("영어", "일본어", "중국어")
+    }
+    assert {name: len(part) for name, part in by_language.items()} == {
+        "영어": 10,
+        "일본어": 10,
+        "중국어": 2,
+    }
     assert [sum(u.speaker == s for u in drawn) for s in ("영어0", "영어1")] == [5, 5]
 
 
@@ -150,7 +181,8 @@ def test_a_sample_does_not_depend_on_the_order_of_the_manifest_and_repeats_no_cl
 
 
 @pytest.mark.parametrize(
-    ("duration", "name"), [(0.0, None), (0.1, "0-2 s"), (2.0, "2-4 s"), (19.9, "15-20 s"), (20.0, "over 20 s")]
+    ("duration", "name"),
+    [(0.0, None), (0.1, "0-2 s"), (2.0, "2-4 s"), (19.9, "15-20 s"), (20.0, "over 20 s")],
 )
 def test_a_duration_falls_into_its_slice(duration, name):
     assert duration_bin(Utterance("a", "/a", duration, "가")) == name
@@ -158,8 +190,12 @@ def test_a_duration_falls_into_its_slice(duration, name):
 
 def test_slices_hold_every_clip_once_and_keys_that_nobody_knows_are_left_out():
     clips = [
-        Utterance(f"c{n}", "/c", duration, "가", first_language=language, topik_level=None, task="read")
-        for n, (duration, language) in enumerate([(30.0, "영어"), (3.0, None), (1.0, "영어"), (0.0, "일본어")])
+        Utterance(
+            f"c{n}", "/c", duration, "가", first_language=language, topik_level=None, task="read"
+        )
+        for n, (duration, language) in enumerate(
+            [(30.0, "영어"), (3.0, None), (1.0, "영어"), (0.0, "일본어")]
+        )
     ]
     found = slices(clips, "foreign")
     assert list(found) == ["first_language", "task", "duration"]
@@ -187,7 +223,9 @@ def test_groups_add_up_to_the_whole():
 def test_speakers_are_resampled_where_twenty_are_known():
     pairs = [("가나", "가다")] * 40
     evaluation = scored(pairs)
-    speakers = [dataclasses.replace(u, speaker=f"s{n % 20}") for n, u in enumerate(evaluation.utterances)]
+    speakers = [
+        dataclasses.replace(u, speaker=f"s{n % 20}") for n, u in enumerate(evaluation.utterances)
+    ]
     content = dataclasses.replace(evaluation, utterances=speakers).summary
     assert content["intervals"]["resampled"] == "speakers" and content["intervals"]["n_units"] == 20
 
@@ -221,7 +259,10 @@ def test_a_native_label_is_scored_as_it_stands():
 
 def test_confidence_is_compared_with_how_often_a_character_is_right():
     # Ten characters each: nine right at 0.9, five right at 0.5.
-    pairs = [("가나다라마바사아자차", "가나다라마바사아자하"), ("가나다라마바사아자차", "가나다라마하하하하하")]
+    pairs = [
+        ("가나다라마바사아자차", "가나다라마바사아자하"),
+        ("가나다라마바사아자차", "가나다라마하하하하하"),
+    ]
     found = calibration(scored(pairs, confidences=[0.9, 0.5]))
     assert found["bins"] == [
         {"confidence": 0.5, "accuracy": 0.5, "n_clips": 1, "n_characters": 10},
@@ -231,8 +272,12 @@ def test_confidence_is_compared_with_how_often_a_character_is_right():
     too_sure = calibration(scored(pairs, confidences=[1.0, 1.0]))
     assert too_sure["error"] == pytest.approx(0.3)
     assert calibration(scored(pairs)) is None
-    left_out = calibration(scored([("가나다라", "가나")], confidences=[1.0]))  # what is written is right
-    assert left_out["bins"] == [{"confidence": 1.0, "accuracy": 1.0, "n_clips": 1, "n_characters": 2}]
+    left_out = calibration(
+        scored([("가나다라", "가나")], confidences=[1.0])
+    )  # what is written is right
+    assert left_out["bins"] == [
+        {"confidence": 1.0, "accuracy": 1.0, "n_clips": 1, "n_characters": 2}
+    ]
 
 
 def test_many_clips_fall_into_ten_bins_that_hold_them_all():
@@ -240,10 +285,14 @@ def test_many_clips_fall_into_ten_bins_that_hold_them_all():
     found = calibration(scored([("가나", "가다")] * 57, confidences=rng.uniform(0, 1, 57).tolist()))
     assert len(found["bins"]) == 10
     assert sum(row["n_clips"] for row in found["bins"]) == 57
-    assert [row["confidence"] for row in found["bins"]] == sorted(row["confidence"] for row in found["bins"])
+    assert [row["confidence"] for row in found["bins"]] == sorted(
+        row["confidence"] for row in found["bins"]
+    )
 
 
-def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(tiny_base, utterances, tmp_path):
+def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(
+    tiny_base, utterances, tmp_path
+):
     import soundfile
 
     content = {
@@ -254,9 +303,15 @@ def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(tiny_base
     clips = list(utterances[:3])
     for name, samples in content.items():
         soundfile.write(tmp_path / f"{name}.wav", samples, 16_000, subtype="FLOAT")
-        clips.append(Utterance(name, str(tmp_path / f"{name}.wav"), len(samples) / 16_000, "가나 다."))
+        clips.append(
+            Utterance(name, str(tmp_path / f"{name}.wav"), len(samples) / 16_000, "가나 다.")
+        )
     evaluation = evaluate([str(tiny_base)], tmp_path / "x.jsonl", clips, "korean")[0]
-    problems = {u.id: h.problem for u, h in zip(evaluation.utterances, evaluation.hypotheses, strict=True) if h.problem}
+    problems = {
+        u.id: h.problem
+        for u, h in zip(evaluation.utterances, evaluation.hypotheses, strict=True)
+        if h.problem
+    }
     assert problems == {"nan": "audio unreadable", "short": "audio too short"}
     assert evaluation.summary["n_silent"] == 1
     assert [row["id"] for row in evaluation.rows(tmp_path) if row.get("is_silent")] == ["silent"]

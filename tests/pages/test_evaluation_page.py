@@ -13,7 +13,14 @@ def counts(rate, interval=None):
     return {"rate": rate, "interval": interval} | edits
 
 
-MARKS = {"precision": 0.9412, "recall": 0.9023, "f1": 0.9213, "hits": 4101, "reference": 4545, "hypothesis": 4357}
+MARKS = {
+    "precision": 0.9412,
+    "recall": 0.9023,
+    "f1": 0.9213,
+    "hits": 4101,
+    "reference": 4545,
+    "hypothesis": 4357,
+}
 SCORES = {
     "cer": counts(0.0702, [0.0661, 0.0754]),
     "wer": counts(0.2091, [0.1987, 0.2203]),
@@ -24,7 +31,12 @@ SCORES = {
     "spacing": MARKS | {"interval": [0.9107, 0.9304]},
     "punctuation": {".": MARKS | {"f1": 0.8807}, "?": MARKS | {"f1": 0.7706, "interval": None}},
     "jamo": counts(0.0322)
-    | {"onset": counts(0.0311), "nucleus": counts(0.0244), "coda": counts(0.0455), "interval": None},
+    | {
+        "onset": counts(0.0311),
+        "nucleus": counts(0.0244),
+        "coda": counts(0.0455),
+        "interval": None,
+    },
 }
 
 
@@ -108,7 +120,9 @@ def page():
 
 def data_of(page):
     """What the page's script reads."""
-    return json.loads(re.search('<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+    return json.loads(
+        re.search('<script type="application/json" id="data">(.*?)</script>', page, re.S)[1]
+    )
 
 
 def labels(page):
@@ -188,11 +202,14 @@ def test_a_confusion_leads_to_its_clips(page):
 
 
 def test_the_charts_say_their_message(page):
-    assert [label for label in labels(page) if ":" in label] == [
-        "CER by duration: lowest 0.0678 (2-4 s), highest 0.1234 (0-2 s)",
-        "Fair CER by first language: lowest 0.0306 (중국어), highest 0.0415 (베트남어)",
-        "Accuracy by confidence: confidence is 5.5 points too high on average, 2 bins",  # (10 x 100 + 5 x 900) / 1000
-    ]
+    assert (
+        [label for label in labels(page) if ":" in label]
+        == [
+            "CER by duration: lowest 0.0678 (2-4 s), highest 0.1234 (0-2 s)",
+            "Fair CER by first language: lowest 0.0306 (중국어), highest 0.0415 (베트남어)",
+            "Accuracy by confidence: confidence is 5.5 points too high on average, 2 bins",  # (10 x 100 + 5 x 900) / 1000
+        ]
+    )
 
 
 def test_a_chart_takes_its_colours_from_the_page(page):
@@ -207,15 +224,27 @@ def test_every_tag_is_closed_in_its_order_and_every_id_is_there_once(page):
     assert parsed.wrong == []
     ids = [value for name, value in parsed.attributes if name == "id"]
     assert len(ids) == len(set(ids))
-    targets = {value[1:] for name, value in parsed.attributes if name.endswith("href") and value.startswith("#")}
+    targets = {
+        value[1:]
+        for name, value in parsed.attributes
+        if name.endswith("href") and value.startswith("#")
+    }
     assert {target for target in targets if not target.startswith("clip-")} <= set(ids)
 
 
 def test_the_page_asks_for_no_other_file_and_runs_no_script_but_its_own(page):
-    links = [value for name, value in Balance(page).attributes if name in ("src", "href", "srcset", "data")]
-    assert [link for link in links if not link.startswith("#")] == ["data:,"]  # no icon is asked for
+    links = [
+        value
+        for name, value in Balance(page).attributes
+        if name in ("src", "href", "srcset", "data")
+    ]
+    assert [link for link in links if not link.startswith("#")] == [
+        "data:,"
+    ]  # no icon is asked for
     assert not re.search("@import|https?:|//[a-z]+[.]", page)
-    assert "innerHTML" not in page and re.search("default-src 'none'.*script-src 'sha256-[^']+' 'sha256-[^']+'; ", page)
+    assert "innerHTML" not in page and re.search(
+        "default-src 'none'.*script-src 'sha256-[^']+' 'sha256-[^']+'; ", page
+    )
 
 
 def test_the_same_results_give_the_same_page_and_are_left_as_they_were(summary, rows):
@@ -245,7 +274,10 @@ def test_any_score_may_be_missing(summary, rows, key):
 
 def test_scores_without_intervals_are_shown_without(summary, rows):
     summary |= {"intervals": None, "calibration": {"bins": [], "error": 0.0}}
-    for scores in (summary["scores"], *(sliced["scores"] for sliced in summary["groups"]["duration"].values())):
+    for scores in (
+        summary["scores"],
+        *(sliced["scores"] for sliced in summary["groups"]["duration"].values()),
+    ):
         for score in scores.values():
             score["interval"] = None
     text = words(evaluation_page(summary, rows, AUDIO))
@@ -255,7 +287,11 @@ def test_scores_without_intervals_are_shown_without(summary, rows):
 
 def test_a_page_without_clips_says_so():
     page = evaluation_page({}, [], [])
-    assert "There is no clip." in words(page) and data_of(page) == {"fields": [], "values": [], "clips": []}
+    assert "There is no clip." in words(page) and data_of(page) == {
+        "fields": [],
+        "values": [],
+        "clips": [],
+    }
 
 
 def test_the_korean_page_has_no_chart_of_first_languages_nor_a_fair_headline(summary, rows):
@@ -281,10 +317,14 @@ def test_text_from_the_data_stays_text(summary, rows):
     bad["confusions"][HOSTILE] = bad["confusions"]["all"]
     for key in ("problems", "checksums", "versions", "seen_in_training"):
         bad[key] = dict.fromkeys([HOSTILE], [*bad[key].values()][-1])
-    bad["gap_to_korean"] = {"scores": dict.fromkeys([HOSTILE], [*bad["gap_to_korean"]["scores"].values()][-1])}
+    bad["gap_to_korean"] = {
+        "scores": dict.fromkeys([HOSTILE], [*bad["gap_to_korean"]["scores"].values()][-1])
+    }
     page, clean = evaluation_page(bad, bad_rows, AUDIO), evaluation_page(summary, rows, AUDIO)
     assert Balance(page).wrong == []
-    assert {name for name, _ in Balance(page).attributes} == {name for name, _ in Balance(clean).attributes}
+    assert {name for name, _ in Balance(page).attributes} == {
+        name for name, _ in Balance(clean).attributes
+    }
     assert page.count("<script") == clean.count("<script") == 3 and "<b \"'>" not in page
     assert data_of(page)["clips"][0][0] == HOSTILE + "clip_a"
     # In a chart too: no attribute, no formula, no colour, and cut to its room.
@@ -295,7 +335,12 @@ def test_text_from_the_data_stays_text(summary, rows):
 
 def test_what_cannot_be_seen_is_shown_by_its_code_and_the_page_is_utf_8(summary, rows):
     # A file name of unknown bytes has lone surrogates; U+202E turns what follows it round; U+3164 is blank, and a letter.
-    summary |= {"manifest": "/data/\udcc7", "model": "v3\u202e", "warning": "\ud800", "problems": {"\x00": 1}}
+    summary |= {
+        "manifest": "/data/\udcc7",
+        "model": "v3\u202e",
+        "warning": "\ud800",
+        "problems": {"\x00": 1},
+    }
     summary["groups"]["first_language"] = {"어\u3164\udcc8": part(5, 0.1), "\ufeff": part(5, 0.2)}
     rows[0] |= {
         "id": "\udcff\u2028</script>",

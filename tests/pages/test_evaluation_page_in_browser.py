@@ -21,7 +21,10 @@ from korean_asr.pages.evaluation_page import evaluation_page
 pytestmark = pytest.mark.pipeline
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-INSTALL = (["apt-get", "update"], ["apt-get", "install", "-y", "--no-install-recommends", "chromium"])
+INSTALL = (
+    ["apt-get", "update"],
+    ["apt-get", "install", "-y", "--no-install-recommends", "chromium"],
+)
 LANGUAGES = ("베트남어", "중국어", "일본어")
 AUDIO = "%EC%9D%8C%EC%84%B1%201.wav"  # 음성 1.wav, beside the page
 
@@ -32,7 +35,11 @@ def clip(number):
         "id": f"clip_{number:04}",
         "duration": (number * 7 % 120) / 10,
         "text": f"오늘은 {number}번 문장입니다.",
-        "pred_text": "" if number == 7 else f"오늘는 {number}번 문 장입니다" if number else "오늘은 0번 문장입니다.",
+        "pred_text": ""
+        if number == 7
+        else f"오늘는 {number}번 문 장입니다"
+        if number
+        else "오늘은 0번 문장입니다.",
         "problem": "audio missing" if number == 7 else None,
         "confidence": None if number == 7 else 1 - number / 1000,
         "cer": 1.0 if number == 7 else number / 4000,
@@ -53,7 +60,9 @@ def press(page, name):
 @pytest.fixture(scope="session")
 def browser():
     with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of tests that run side by side, one installs and the others wait
+        fcntl.flock(
+            lock, fcntl.LOCK_EX
+        )  # of tests that run side by side, one installs and the others wait
         found = next(filter(None, map(shutil.which, BROWSERS)), None)
         if not found and os.geteuid() == 0 and shutil.which("apt-get"):
             for command in INSTALL:
@@ -76,16 +85,31 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("결과 1")
     tone = 0.1 * np.sin(np.arange(32_000) / 10)
     soundfile.write(folder / "음성 1.wav", tone, 16_000)
-    data = "data:audio/wav;base64," + base64.b64encode((folder / "음성 1.wav").read_bytes()).decode()
+    data = (
+        "data:audio/wav;base64," + base64.b64encode((folder / "음성 1.wav").read_bytes()).decode()
+    )
     confusions = {
         "all": {"onset": [SUMMARY["confusions"]["all"]["onset"][0] | {"clips": ["clip_0003"]}]},
-        "베트남어": {"coda": [{"reference": "ㄱ", "hypothesis": "ㅇ", "n": 2, "of": 9, "clips": []}]},
+        "베트남어": {
+            "coda": [{"reference": "ㄱ", "hypothesis": "ㅇ", "n": 2, "of": 9, "clips": []}]
+        },
     }
     summary = SUMMARY | {"confusions": confusions}
-    bad = summary | {"warning": HOSTILE, "model": HOSTILE, "confusions": {"all": {}, HOSTILE: confusions["all"]}}
-    bad["groups"] = {"first_language": dict.fromkeys((HOSTILE, HOSTILE + "2"), SUMMARY["groups"]["duration"]["0-2 s"])}
+    bad = summary | {
+        "warning": HOSTILE,
+        "model": HOSTILE,
+        "confusions": {"all": {}, HOSTILE: confusions["all"]},
+    }
+    bad["groups"] = {
+        "first_language": dict.fromkeys(
+            (HOSTILE, HOSTILE + "2"), SUMMARY["groups"]["duration"]["0-2 s"]
+        )
+    }
     rows = [clip(number) for number in range(3000)]
-    bad_rows = [row | {"id": HOSTILE + "\u202e", "text": HOSTILE, "first_language": HOSTILE} for row in rows[:5]]
+    bad_rows = [
+        row | {"id": HOSTILE + "\u202e", "text": HOSTILE, "first_language": HOSTILE}
+        for row in rows[:5]
+    ]
     for name, page in {
         "linked": evaluation_page(summary, rows[:120], [AUDIO] * 120),
         "embedded": evaluation_page(summary, rows[:3], [data] * 3, embedded=True),
@@ -117,7 +141,10 @@ def opened(browser, folder):
     for context in contexts:
         context.close()
     assert complaints == []
-    assert requests and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert (
+        requests
+        and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    )
 
 
 def test_the_worst_clips_come_first_fifty_at_a_time(opened):
@@ -139,11 +166,26 @@ def test_the_worst_clips_come_first_fifty_at_a_time(opened):
     ("column", "first_order", "first_ids", "then_ids"),
     [
         ("clip", "ascending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),
-        ("reference", "ascending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),  # 2 before 10
-        ("CER", "ascending", ["clip_0000", "clip_0001"], ["clip_0007", "clip_0119"]),  # it was descending
+        (
+            "reference",
+            "ascending",
+            ["clip_0000", "clip_0001"],
+            ["clip_0119", "clip_0118"],
+        ),  # 2 before 10
+        (
+            "CER",
+            "ascending",
+            ["clip_0000", "clip_0001"],
+            ["clip_0007", "clip_0119"],
+        ),  # it was descending
         ("WER", "descending", ["clip_0007", "clip_0119"], ["clip_0000", "clip_0001"]),
         ("seconds", "descending", ["clip_0017", "clip_0034"], ["clip_0000", "clip_0103"]),
-        ("confidence", "descending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),  # not known: last
+        (
+            "confidence",
+            "descending",
+            ["clip_0000", "clip_0001"],
+            ["clip_0119", "clip_0118"],
+        ),  # not known: last
     ],
 )
 def test_every_column_sorts_both_ways(opened, column, first_order, first_ids, then_ids):
@@ -153,7 +195,9 @@ def test_every_column_sorts_both_ways(opened, column, first_order, first_ids, th
     expect(header).to_have_attribute("aria-sort", first_order)
     assert ids(page)[:2] == first_ids
     header.get_by_role("button").click()
-    expect(header).to_have_attribute("aria-sort", {"ascending": "descending", "descending": "ascending"}[first_order])
+    expect(header).to_have_attribute(
+        "aria-sort", {"ascending": "descending", "descending": "ascending"}[first_order]
+    )
     assert ids(page)[:2] == then_ids
     assert page.locator("[aria-sort]").count() == 1
 
@@ -186,7 +230,8 @@ def test_clips_are_filtered_by_what_is_known_of_them(opened):
 
 
 @pytest.mark.parametrize(
-    "words", ["clip_0023", "23번", "문 23번 장입", unicodedata.normalize("NFD", "오늘는 23번"), "CLIP_0023"]
+    "words",
+    ["clip_0023", "23번", "문 23번 장입", unicodedata.normalize("NFD", "오늘는 23번"), "CLIP_0023"],
 )
 def test_id_reference_and_hypothesis_are_searched(opened, words):
     page = opened()
@@ -203,10 +248,21 @@ def test_reference_and_hypothesis_are_aligned_in_two_lines(opened):
     assert reference.locator("mark, del, ins").all_inner_texts() == ["은", "."]
     assert hypothesis.locator("mark, del, ins").all_inner_texts() == ["는", "␣"]
     # What one line lacks keeps its room there, so that what is equal stands below each other.
-    assert reference.locator(".gap").text_content() == "␣" and hypothesis.locator(".gap").text_content() == "."
-    assert reference.bounding_box()["width"] == pytest.approx(hypothesis.bounding_box()["width"], abs=1)
-    for name, decoration in {"mark": "wavy", "del": "line-through", "ins": "underline"}.items():  # also without colour
-        assert decoration in page.locator(f"#rows {name}").first.evaluate("e => getComputedStyle(e).textDecoration")
+    assert (
+        reference.locator(".gap").text_content() == "␣"
+        and hypothesis.locator(".gap").text_content() == "."
+    )
+    assert reference.bounding_box()["width"] == pytest.approx(
+        hypothesis.bounding_box()["width"], abs=1
+    )
+    for name, decoration in {
+        "mark": "wavy",
+        "del": "line-through",
+        "ins": "underline",
+    }.items():  # also without colour
+        assert decoration in page.locator(f"#rows {name}").first.evaluate(
+            "e => getComputedStyle(e).textDecoration"
+        )
 
 
 def test_a_confusion_shows_its_language_and_leads_to_its_clip(opened):
@@ -282,7 +338,10 @@ def test_the_page_is_dark_where_the_reader_wants_it(opened):
 def test_hostile_data_do_nothing(opened):
     page = opened("hostile")
     assert len(ids(page)) == 5 and ids(page)[0] == HOSTILE + "U+202E"
-    assert page.locator("script").count() == 3 and page.locator("b:not(.map b):not(.most b)").count() == 0
+    assert (
+        page.locator("script").count() == 3
+        and page.locator("b:not(.map b):not(.most b)").count() == 0
+    )
     expect(page.locator("svg text").filter(has_text="<script>alert(").first).to_be_visible()
 
 

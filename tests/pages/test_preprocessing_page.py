@@ -49,12 +49,24 @@ KOREAN = {
             {"character": "?", "n": 93, "n_clips": 88, "added": True},
         ],
     },
-    "fastest": [{"id": "dialog_5", "duration": 1.47, "rate": 16.83, "text": "공항까지 얼마나 걸릴까?"}],
+    "fastest": [
+        {"id": "dialog_5", "duration": 1.47, "rate": 16.83, "text": "공항까지 얼마나 걸릴까?"}
+    ],
     "slowest": [{"id": "dialog_6", "duration": 19.2, "rate": 0.52, "text": "응."}],
     "notes": ["1 archive was read. · 압축 파일 1개"],
     "sha256": "cd" * 32,
 }
-EARLIER = ("folder", "settings", "n_clips", "hours", "n_rejected", "reasons", "rules", "converted", "sha256")
+EARLIER = (
+    "folder",
+    "settings",
+    "n_clips",
+    "hours",
+    "n_rejected",
+    "reasons",
+    "rules",
+    "converted",
+    "sha256",
+)
 
 
 @pytest.fixture
@@ -68,17 +80,25 @@ def page_of(corpus, name="korean"):
 
 def test_the_page_needs_no_other_file_and_no_script(korean):
     page = page_of(korean)
-    links = [value for name, value in Balance(page).attributes if name in ("src", "href", "srcset", "data")]
+    links = [
+        value
+        for name, value in Balance(page).attributes
+        if name in ("src", "href", "srcset", "data")
+    ]
     assert links == []
     assert not re.search("<script|<link|@import|url\\(|https?:", page)
 
 
 def test_every_tag_is_closed_in_its_order_and_every_id_is_there_once(korean):
-    parsed = Balance(preprocessing_page({"korean": korean, "foreign": korean, HOSTILE: korean}, REASONS))
+    parsed = Balance(
+        preprocessing_page({"korean": korean, "foreign": korean, HOSTILE: korean}, REASONS)
+    )
     assert parsed.wrong == []
     ids = [value for name, value in parsed.attributes if name == "id"]
     assert ids == ["corpus-1", "corpus-2", "corpus-3"]
-    assert [value for name, value in parsed.attributes if name == "href"] == [f"#{name}" for name in ids]
+    assert [value for name, value in parsed.attributes if name == "href"] == [
+        f"#{name}" for name in ids
+    ]
 
 
 def test_the_same_summary_gives_the_same_page_and_is_left_as_it_was(korean):
@@ -119,7 +139,11 @@ def test_each_rule_is_explained_as_in_the_table_of_rules(korean):
     ("before", "after", "shown"),
     [
         ("b/ 자 가자", " 자 가자", ("<del>b/</del> 자 가자", " 자 가자")),
-        ("(3월)/(삼 월)에 가", "3월에 가", ("<del>(</del>3월<del>)/(삼 월)</del>에 가", "3월에 가")),
+        (
+            "(3월)/(삼 월)에 가",
+            "3월에 가",
+            ("<del>(</del>3월<del>)/(삼 월)</del>에 가", "3월에 가"),
+        ),
         ("글쎄... 몰라", "글쎄  몰라", ("글쎄<del>...</del> 몰라", "글쎄<ins> </ins> 몰라")),
         ("전기\u200b차", "전기차", ("전기<del><samp>U+200B</samp></del>차", "전기차")),
         # Decomposed Hangul looks the same; what differs is marked.
@@ -130,7 +154,9 @@ def test_each_rule_is_explained_as_in_the_table_of_rules(korean):
 def test_what_a_rule_changed_is_marked(korean, before, after, shown):
     korean["examples"]["rules"] = {"tag": [{"id": "x", "before": before, "after": after}]}
     lines = re.findall('<p class="text[ a-z]*" lang="ko">(.*)</p>\n', page_of(korean))
-    assert [line if before[0] != "\u1100" else unicodedata.normalize("NFC", line) for line in lines[2:4]] == [*shown]
+    assert [
+        line if before[0] != "\u1100" else unicodedata.normalize("NFC", line) for line in lines[2:4]
+    ] == [*shown]
 
 
 def test_a_long_line_is_cut_to_about_200_characters_around_its_change(korean):
@@ -151,7 +177,9 @@ def test_text_from_the_corpus_stays_text(korean):
     corpus["settings"][HOSTILE] = HOSTILE
     page = page_of(corpus, HOSTILE)
     assert Balance(page).wrong == []
-    assert {name for name, _ in Balance(page).attributes} == {name for name, _ in Balance(page_of(korean)).attributes}
+    assert {name for name, _ in Balance(page).attributes} == {
+        name for name, _ in Balance(page_of(korean)).attributes
+    }
     assert "<script" not in page and "<b \"'>" not in page
     assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 25
 
@@ -182,12 +210,20 @@ def test_advice_is_given_above_one_per_cent(korean, lowest_cer, advised):
 
 
 def test_what_an_earlier_version_wrote_is_shown_and_the_rest_named(korean):
-    page = preprocessing_page({"korean": {key: korean[key] for key in EARLIER}, "foreign": korean}, REASONS)
+    page = preprocessing_page(
+        {"korean": {key: korean[key] for key in EARLIER}, "foreign": korean}, REASONS
+    )
     earlier, now = page.split("<article")[1:]
     assert (
-        "without labels, examples, durations, rates, speakers, first languages, vocabulary, fastest, slowest" in earlier
+        "without labels, examples, durations, rates, speakers, first languages, vocabulary, fastest, slowest"
+        in earlier
     )
-    assert "24,188" in earlier and "masked" in earlier and "<figure" not in earlier and "None" not in earlier
+    assert (
+        "24,188" in earlier
+        and "masked" in earlier
+        and "<figure" not in earlier
+        and "None" not in earlier
+    )
     assert "earlier version" not in now
 
 
@@ -200,11 +236,24 @@ def test_each_later_key_may_be_missing_alone(korean, key):
 
 
 def test_nothing_of_a_kind_is_said_in_a_sentence(korean):
-    korean |= {"reasons": {}, "rules": {}, "converted": {}, "first_languages": {}, "fastest": [], "slowest": []}
+    korean |= {
+        "reasons": {},
+        "rules": {},
+        "converted": {},
+        "first_languages": {},
+        "fastest": [],
+        "slowest": [],
+    }
     korean["durations"] = {"step": 1.0, "counts": [0, 0], "above": 0}
     korean["rates"] = {"step": 0.5, "counts": [], "above": 0}
     korean["speakers"] = {"n": 0, "n_unknown": 5, "clips": {}}
-    korean["vocabulary"] |= {"n_outside": 0, "n_touched": 0, "n_kinds": 0, "lowest_cer": 0.0, "characters": []}
+    korean["vocabulary"] |= {
+        "n_outside": 0,
+        "n_touched": 0,
+        "n_kinds": 0,
+        "lowest_cer": 0.0,
+        "characters": [],
+    }
     text = words(page_of(korean | {"n_clips": 0, "n_rejected": 0, "hours": 0.0}))
     for sentence in (
         "No clip was rejected.",

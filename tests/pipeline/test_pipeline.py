@@ -28,8 +28,19 @@ pytestmark = pytest.mark.pipeline
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = {int(path.name[0]): path for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")}
-KOREAN, FOREIGN, BASE = (REPOSITORY / "data" / "demo" / name for name in ("korean", "foreign", "base_model"))
-FEW_UPDATES = ["--recipe", "demo", "--epochs", "0.5", "--eval-steps", "4", "--save-steps", "4"]  # 12 updates
+KOREAN, FOREIGN, BASE = (
+    REPOSITORY / "data" / "demo" / name for name in ("korean", "foreign", "base_model")
+)
+FEW_UPDATES = [
+    "--recipe",
+    "demo",
+    "--epochs",
+    "0.5",
+    "--eval-steps",
+    "4",
+    "--save-steps",
+    "4",
+]  # 12 updates
 
 
 def command(number, *arguments):
@@ -38,7 +49,9 @@ def command(number, *arguments):
 
 def run(arguments, status=0, cwd=None, **options):
     """Run to the end in a folder of its own choice; the output, once the exit status is as wanted."""
-    result = subprocess.run(arguments, cwd=cwd, capture_output=True, text=True, timeout=600, **options)
+    result = subprocess.run(
+        arguments, cwd=cwd, capture_output=True, text=True, timeout=600, **options
+    )
     assert result.returncode == status, result.stdout + result.stderr
     return result.stdout + result.stderr
 
@@ -50,7 +63,9 @@ def work(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def processed(work):
-    printed = run(command(1, "--korean", KOREAN, "--foreign", FOREIGN, "--output", work / "processed"))
+    printed = run(
+        command(1, "--korean", KOREAN, "--foreign", FOREIGN, "--output", work / "processed")
+    )
     return work / "processed", printed
 
 
@@ -77,9 +92,14 @@ def rows_of(path):
 
 def test_script_1_accounts_for_every_clip_of_the_demo(processed):
     folder, printed = processed
-    korean, foreign = read_manifest(folder / "korean.jsonl"), read_manifest(folder / "foreign.jsonl")
+    korean, foreign = (
+        read_manifest(folder / "korean.jsonl"),
+        read_manifest(folder / "foreign.jsonl"),
+    )
     rejected, summary = rows_of(folder / "rejected.jsonl"), json_of(folder / "preprocessing.json")
-    n_lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in KOREAN.rglob("*_scripts.txt"))
+    n_lines = sum(
+        len(path.read_text(encoding="utf-8").splitlines()) for path in KOREAN.rglob("*_scripts.txt")
+    )
     assert len(korean) + sum(row["corpus"] == "korean" for row in rejected) == n_lines
     assert len(foreign) == len(list(FOREIGN.rglob("*.json")))
     assert summary["korean"]["reasons"] == {"masked": 2, "bracket": 1, "empty": 1, "no audio": 1}
@@ -101,7 +121,11 @@ def large_corpus(tmp_path_factory):
     """6,000 clips with real labels, in packed and unpacked label files; hard links to one sound."""
     root = tmp_path_factory.mktemp("large")
     scripts = sorted(KOREAN.rglob("*_scripts.txt"))
-    texts = [line.partition(" :: ")[2] for path in scripts for line in path.read_text(encoding="utf-8").splitlines()]
+    texts = [
+        line.partition(" :: ")[2]
+        for path in scripts
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     sound = root / "audio" / "dialog_00000000.wav"
     sound.parent.mkdir()
     soundfile.write(sound, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
@@ -109,7 +133,9 @@ def large_corpus(tmp_path_factory):
         os.link(sound, sound.with_name(f"dialog_{number:08}.wav"))
     for part in range(3):
         numbers = range(5_999 - part, -1, -3)  # last ones first
-        lines = [f"/x/dialog_{number:08}.wav :: {texts[number % len(texts)]}\n" for number in numbers]
+        lines = [
+            f"/x/dialog_{number:08}.wav :: {texts[number % len(texts)]}\n" for number in numbers
+        ]
         (root / f"part_{part}_scripts.txt").write_text("".join(lines), encoding="utf-8")
     with tarfile.open(root / "[라벨]part_2.tar.gz", "w:gz") as archive:
         archive.add(root / "part_2_scripts.txt", "part_2_scripts.txt")
@@ -123,7 +149,16 @@ def children_of(pid):
 
 @pytest.mark.parametrize(
     "moment",
-    ["0.05 s", "0.2 s", "workers", "0.5 s", "0.7 s", ".korean.jsonl.part", "korean.jsonl", "rejected.jsonl"]
+    [
+        "0.05 s",
+        "0.2 s",
+        "workers",
+        "0.5 s",
+        "0.7 s",
+        ".korean.jsonl.part",
+        "korean.jsonl",
+        "rejected.jsonl",
+    ]
     + ["preprocessing.json", ".preprocessing.html.part"],
 )
 def test_script_1_killed_at_any_moment_and_run_again_gives_the_bytes_of_an_uninterrupted_run(
@@ -137,7 +172,9 @@ def test_script_1_killed_at_any_moment_and_run_again_gives_the_bytes_of_an_unint
     run(command(1, "--korean", KOREAN, "--output", tmp_path / "out"))
     old = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     killed = subprocess.Popen(
-        command(1, *arguments, tmp_path / "out"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command(1, *arguments, tmp_path / "out"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     workers = []
     if moment.endswith(" s"):
@@ -160,7 +197,9 @@ def test_script_1_killed_at_any_moment_and_run_again_gives_the_bytes_of_an_unint
         raise AssertionError(f"{workers} are still there")
 
     run(command(1, *arguments, tmp_path / "out"))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in whole.iterdir()}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        path.name for path in whole.iterdir()
+    }
     for path in whole.iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -177,18 +216,33 @@ def test_script_2_writes_every_file_of_the_model_folder(trained):
     assert experiment["updates"] == 12
     assert experiment["tokens_added"] == list(".,?!")
     assert "  train/test                  0         0         0   unknown\n" in printed
-    assert experiment["overlap"]["train/test"] == {"id": 0, "audio": 0, "sentence": 0, "speaker": None}
+    assert experiment["overlap"]["train/test"] == {
+        "id": 0,
+        "audio": 0,
+        "sentence": 0,
+        "speaker": None,
+    }
     assert "labels with characters outside the vocabulary" in printed
     assert [part["n_labels"] for part in experiment["outside_vocabulary"].values()] == [192, 24, 24]
     assert "not the file that script 1 described" not in printed
-    evaluations = [row["step"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row]
+    evaluations = [
+        row["step"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row
+    ]
     assert evaluations == [4, 8, 12]
     assert (model / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     first = rows_of(model / "training_log.jsonl")[0]
-    assert {"loss", "learning_rate", "padding_waste", "audio_seconds_per_second", "seconds_left"} < first.keys()
+    assert {
+        "loss",
+        "learning_rate",
+        "padding_waste",
+        "audio_seconds_per_second",
+        "seconds_left",
+    } < first.keys()
 
 
-def test_script_2_proves_that_the_new_tokens_disturb_nothing_and_that_the_saved_folder_is_the_model(trained):
+def test_script_2_proves_that_the_new_tokens_disturb_nothing_and_that_the_saved_folder_is_the_model(
+    trained,
+):
     model, printed = trained
     proof = json_of(model / "experiment.json")["step_0"]
     assert proof["holds"] and proof["n_same_text"] == proof["n_clips"] == 16
@@ -200,7 +254,11 @@ def test_script_2_proves_that_the_new_tokens_disturb_nothing_and_that_the_saved_
 
 def test_the_final_model_is_the_best_checkpoint(trained):
     model, printed = trained
-    scores = {row["step"]: row["eval_cer"] for row in rows_of(model / "training_log.jsonl") if "eval_cer" in row}
+    scores = {
+        row["step"]: row["eval_cer"]
+        for row in rows_of(model / "training_log.jsonl")
+        if "eval_cer" in row
+    }
     best = min(scores, key=lambda update: (scores[update], update))
     experiment = json_of(model / "experiment.json")
     assert experiment["final_update"] == best
@@ -211,49 +269,84 @@ def test_the_final_model_is_the_best_checkpoint(trained):
 
 
 def test_a_checkpoint_is_scored_as_any_model_is(trained, tmp_path):
-    checkpoint, manifest = trained[0].parent / "checkpoints" / "checkpoint-8", trained[0] / "split" / "validation.jsonl"
+    checkpoint, manifest = (
+        trained[0].parent / "checkpoints" / "checkpoint-8",
+        trained[0] / "split" / "validation.jsonl",
+    )
     run(command(3, "--model", checkpoint, "--manifest", manifest, "--output", tmp_path))
-    row = next(row for row in rows_of(trained[0] / "training_log.jsonl") if row["step"] == 8 and "eval_cer" in row)
-    assert json_of(tmp_path / "korean.json")["scores"]["cer"]["rate"] == pytest.approx(row["eval_cer"], abs=1e-6)
+    row = next(
+        row
+        for row in rows_of(trained[0] / "training_log.jsonl")
+        if row["step"] == 8 and "eval_cer" in row
+    )
+    assert json_of(tmp_path / "korean.json")["scores"]["cer"]["rate"] == pytest.approx(
+        row["eval_cer"], abs=1e-6
+    )
 
 
 def test_nothing_that_script_2_writes_tells_of_the_machine_but_the_audio_in_manifests(trained):
     model, _ = trained
-    secrets = {str(REPOSITORY), str(model.parent), str(Path.home()) + "/", str(Path(tempfile.gettempdir())) + "/"}
+    secrets = {
+        str(REPOSITORY),
+        str(model.parent),
+        str(Path.home()) + "/",
+        str(Path(tempfile.gettempdir())) + "/",
+    }
     for path in [*model.rglob("*"), *(model.parent / "checkpoints").rglob("*")]:
         if path.is_file() and path.parent.name not in ("split", "results"):
             content = path.read_bytes()
             assert not [secret for secret in secrets if secret.encode() in content], path
     names = {getpass.getuser(), socket.gethostname()} - {""}
-    texts = [model / "README.md", model / "experiment.json", model / "training_log.jsonl", model / "config.json"]
+    texts = [
+        model / "README.md",
+        model / "experiment.json",
+        model / "training_log.jsonl",
+        model / "config.json",
+    ]
     for path in texts:
         words = set(re.split(r"[^\w-]+", path.read_text(encoding="utf-8")))
         assert not names & words, path
 
 
 def test_the_split_is_8_1_1_of_the_dialog_training_part_without_overlap(trained):
-    parts = {name: read_manifest(trained[0] / "split" / f"{name}.jsonl") for name in ("train", "validation", "test")}
+    parts = {
+        name: read_manifest(trained[0] / "split" / f"{name}.jsonl")
+        for name in ("train", "validation", "test")
+    }
     assert [len(part) for part in parts.values()] == [192, 24, 24]
     ids = [utterance.id for part in parts.values() for utterance in part]
     assert len(set(ids)) == 240
-    assert all(utterance.theme == "dialog" and utterance.part == "training" for p in parts.values() for utterance in p)
+    assert all(
+        utterance.theme == "dialog" and utterance.part == "training"
+        for p in parts.values()
+        for utterance in p
+    )
 
 
 def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(trained, processed):
     model, _ = trained
     printed = run(command(3, "--model", model, "--model", BASE))
-    assert f"CER: {json_of(model / 'results' / 'korean.json')['scores']['cer']['rate']:.4f}" in printed.splitlines()
+    assert (
+        f"CER: {json_of(model / 'results' / 'korean.json')['scores']['cer']['rate']:.4f}"
+        in printed.splitlines()
+    )
     assert "Side by side" in printed
     assert {path.name for path in (model / "results").iterdir()} == {
-        f"korean{name}.{suffix}" for name in ("", ".base_model") for suffix in ("json", "jsonl", "html")
+        f"korean{name}.{suffix}"
+        for name in ("", ".base_model")
+        for suffix in ("json", "jsonl", "html")
     }
     base = json_of(model / "results" / "korean.base_model.json")
     assert base["scores"]["cer_no_space"]["rate"] < 0.2  # the base model recognises
     assert not any(
-        mark in row["pred_text"] for row in rows_of(model / "results" / "korean.base_model.jsonl") for mark in ".,?!"
+        mark in row["pred_text"]
+        for row in rows_of(model / "results" / "korean.base_model.jsonl")
+        for mark in ".,?!"
     )
 
-    printed = run(command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "12"))
+    printed = run(
+        command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "12")
+    )
     foreign = json_of(model / "results" / "foreign.json")
     assert foreign["n_clips"] == 12
     languages = foreign["groups"]["first_language"]
@@ -265,18 +358,35 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(trained, proces
 
 
 def test_the_base_model_recognises_the_demo_that_it_was_not_trained_on(processed, tmp_path):
-    run(command(3, "--model", BASE, "--manifest", processed[0] / "korean.jsonl", "--output", tmp_path))
+    run(
+        command(
+            3, "--model", BASE, "--manifest", processed[0] / "korean.jsonl", "--output", tmp_path
+        )
+    )
     scores = json_of(tmp_path / "korean.json")["scores"]
     assert scores["cer_no_space"]["reference_length"] > 2_500
     assert scores["cer_no_space"]["rate"] <= 0.15
     texts = [row["text"] for row in rows_of(tmp_path / "korean.jsonl")]
-    assert len({character for text in texts for character in text if "가" <= character <= "힣"}) >= 300
+    assert (
+        len({character for text in texts for character in text if "가" <= character <= "힣"}) >= 300
+    )
 
 
 def test_clips_that_were_all_moved_away_are_an_error_and_not_a_score(trained, tmp_path):
-    (tmp_path / "moved.jsonl").write_text('{"audio_filepath": "/nowhere/a.wav", "duration": 1.0, "text": "밥."}\n')
+    (tmp_path / "moved.jsonl").write_text(
+        '{"audio_filepath": "/nowhere/a.wav", "duration": 1.0, "text": "밥."}\n'
+    )
     printed = run(
-        command(3, "--model", trained[0], "--manifest", tmp_path / "moved.jsonl", "--output", tmp_path / "r"), 1
+        command(
+            3,
+            "--model",
+            trained[0],
+            "--manifest",
+            tmp_path / "moved.jsonl",
+            "--output",
+            tmp_path / "r",
+        ),
+        1,
     )
     assert "none of the 1 clips" in printed and "/nowhere/a.wav" in printed
     assert not (tmp_path / "r").exists()
@@ -291,35 +401,52 @@ def test_the_plain_names_belong_to_the_model_whose_results_folder_it_is(trained)
 
 def test_script_2_does_not_write_over_a_model_that_it_did_not_make(processed, tmp_path):
     copy = shutil.copytree(BASE, tmp_path / "mine")
-    printed = run(command(2, "--data", processed[0], "--base-model", copy, "--output", copy, *FEW_UPDATES), 1, tmp_path)
+    printed = run(
+        command(2, "--data", processed[0], "--base-model", copy, "--output", copy, *FEW_UPDATES),
+        1,
+        tmp_path,
+    )
     assert "mine holds a model that is not of script 2" in printed
     assert (copy / "model.safetensors").read_bytes() == (BASE / "model.safetensors").read_bytes()
 
 
 def test_script_3_refuses_clips_of_the_training_split(trained):
     model, _ = trained
-    printed = run(command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1)
+    printed = run(
+        command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1
+    )
     assert "192 of 192 clips are in the training data" in printed and "--allow-overlap" in printed
     checkpoint = model.parent / "checkpoints" / "checkpoint-8"
-    printed = run(command(3, "--model", checkpoint, "--manifest", model / "split" / "train.jsonl"), status=1)
+    printed = run(
+        command(3, "--model", checkpoint, "--manifest", model / "split" / "train.jsonl"), status=1
+    )
     assert "192 of 192 clips are in the training data" in printed
     assert "Traceback" not in printed
 
 
-def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowed(trained, tmp_path):
+def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowed(
+    trained, tmp_path
+):
     model, _ = trained
     clip = read_manifest(model / "split" / "train.jsonl")[0]
     soundfile.write(tmp_path / "copy.wav", *soundfile.read(clip.audio_filepath, dtype="int16"))
     test = read_manifest(model / "split" / "test.jsonl")[0]
     rows = [  # as NeMo writes them: absolute paths, three keys
-        {"audio_filepath": str(tmp_path / "copy.wav"), "duration": clip.duration, "text": "다른 말."},
+        {
+            "audio_filepath": str(tmp_path / "copy.wav"),
+            "duration": clip.duration,
+            "text": "다른 말.",
+        },
         {"audio_filepath": test.audio_filepath, "duration": test.duration, "text": test.text},
     ]
     manifest = tmp_path / "nemo.json"
     manifest.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     arguments = ["--model", model, "--manifest", manifest, "--output", tmp_path / "results"]
     printed = run(command(3, *arguments), status=1)
-    assert "1 of 2 clips are in the training data of" in printed and "(1 by audio); the first: copy" in printed
+    assert (
+        "1 of 2 clips are in the training data of" in printed
+        and "(1 by audio); the first: copy" in printed
+    )
     assert not (tmp_path / "results").exists()
     printed = run(command(3, *arguments, "--allow-overlap", "--embed-audio"))
     report = printed[printed.index("WARNING") :].splitlines()  # behind what stderr says
@@ -330,7 +457,9 @@ def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowe
     assert "1 of 2 clips are in the training data" in page and page.count("data:audio/") == 2
 
 
-def test_results_are_scored_again_without_a_model_and_written_only_where_asked(trained, processed, tmp_path):
+def test_results_are_scored_again_without_a_model_and_written_only_where_asked(
+    trained, processed, tmp_path
+):
     model, _ = trained
     manifest = processed[0] / "foreign.jsonl"
     run(command(4, "--model", model, "--manifest", manifest, "--limit", "16", "--output", tmp_path))
@@ -339,21 +468,31 @@ def test_results_are_scored_again_without_a_model_and_written_only_where_asked(t
     assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     rate = json_of(tmp_path / "foreign.json")["scores"]["cer"]["rate"]
     assert f"CER: {rate:.4f}" in printed.splitlines()
-    theirs = [{"text": row["text"], "pred_text": row["text"]} for row in rows_of(tmp_path / "foreign.jsonl")]
+    theirs = [
+        {"text": row["text"], "pred_text": row["text"]}
+        for row in rows_of(tmp_path / "foreign.jsonl")
+    ]
     (tmp_path / "theirs.jsonl").write_text("\n".join(map(json.dumps, theirs)), encoding="utf-8")
     both = ["--rescore", tmp_path / "foreign.jsonl", "--rescore", tmp_path / "theirs.jsonl"]
     printed = run(command(4, *both, "--output", tmp_path / "again", "--embed-audio"))
     assert "theirs is lower by" in printed
-    assert (tmp_path / "again" / "foreign.html").read_text(encoding="utf-8").count("data:audio/") == 16
+    assert (tmp_path / "again" / "foreign.html").read_text(encoding="utf-8").count(
+        "data:audio/"
+    ) == 16
     assert json_of(tmp_path / "again" / "foreign.theirs.json")["scores"]["wer"]["rate"] == 0.0
 
 
 def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(trained, processed):
     model, _ = trained
     run(command(3, "--model", model))
-    printed = run(command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "8"))
+    printed = run(
+        command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "8")
+    )
     gap = json_of(model / "results" / "foreign.json")["gap_to_korean"]["scores"]["cer_no_space"]
-    assert gap["korean"] == json_of(model / "results" / "korean.json")["scores"]["cer_no_space"]["rate"]
+    assert (
+        gap["korean"]
+        == json_of(model / "results" / "korean.json")["scores"]["cer_no_space"]["rate"]
+    )
     assert "gap to Korean speakers" in printed
 
 
@@ -381,19 +520,30 @@ def test_script_3_killed_leaves_whole_files_or_none(trained, tmp_path, moment):
 
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums in the same order, however many cores there are
+ONE_THREAD = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+}  # sums in the same order, however many cores there are
 
 
 def on(n_processes, *arguments):
     """Script 2 on so many processes of this machine."""
-    program = [*TORCHRUN, "--standalone", f"--nproc_per_node={n_processes}"] if n_processes > 1 else [sys.executable]
+    program = (
+        [*TORCHRUN, "--standalone", f"--nproc_per_node={n_processes}"]
+        if n_processes > 1
+        else [sys.executable]
+    )
     return [*program, str(SCRIPTS[2]), *map(str, arguments)]
 
 
 def killed_when(arguments, moment, seconds=300):
     """Start, kill -9 the whole tree at the moment when moment() is true; whether it was still running."""
     started = subprocess.Popen(
-        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD, start_new_session=True
+        arguments,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ONE_THREAD,
+        start_new_session=True,
     )
     end = time.monotonic() + seconds
     while started.poll() is None and not moment():
@@ -411,8 +561,21 @@ def killed_when(arguments, moment, seconds=300):
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
-def test_script_2_killed_at_any_moment_ends_in_the_weights_of_an_uninterrupted_run(processed, tmp_path, n_processes):
-    values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "2", "--save-steps", "2", "--layerdrop", "0.2"]
+def test_script_2_killed_at_any_moment_ends_in_the_weights_of_an_uninterrupted_run(
+    processed, tmp_path, n_processes
+):
+    values = [
+        "--recipe",
+        "demo",
+        "--epochs",
+        "0.25",
+        "--eval-steps",
+        "2",
+        "--save-steps",
+        "2",
+        "--layerdrop",
+        "0.2",
+    ]
     whole = places_in(tmp_path / "whole", processed)
     run(on(n_processes, *whole, *values), env=ONE_THREAD)
 
@@ -430,7 +593,11 @@ def test_script_2_killed_at_any_moment_ends_in_the_weights_of_an_uninterrupted_r
     for name in ("model/model.safetensors", "checkpoints/checkpoint-6/model.safetensors"):
         assert (tmp_path / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     losses = [
-        [(row["step"], row["loss"]) for row in rows_of(folder / "model" / "training_log.jsonl") if "loss" in row]
+        [
+            (row["step"], row["loss"])
+            for row in rows_of(folder / "model" / "training_log.jsonl")
+            if "loss" in row
+        ]
         for folder in (tmp_path, tmp_path / "whole")
     ]
     assert losses[0] == losses[1]
@@ -444,7 +611,9 @@ def test_script_2_killed_at_any_moment_ends_in_the_weights_of_an_uninterrupted_r
         assert "Traceback" not in changed
 
 
-def test_fresh_starts_over_and_keeps_the_old_folders_under_another_name(trained, processed, tmp_path):
+def test_fresh_starts_over_and_keeps_the_old_folders_under_another_name(
+    trained, processed, tmp_path
+):
     shutil.copytree(trained[0].parent / "checkpoints", tmp_path / "checkpoints")
     shutil.copytree(trained[0], tmp_path / "model")
     places = places_in(tmp_path, processed)
@@ -461,7 +630,16 @@ def test_fresh_starts_over_and_keeps_the_old_folders_under_another_name(trained,
     assert "belongs to recipe demo, and this is recipe v7" in refused
 
 
-STILL = ["--attention-dropout", "0", "--hidden-dropout", "0", "--layerdrop", "0", "--mask-time-prob", "0"]
+STILL = [
+    "--attention-dropout",
+    "0",
+    "--hidden-dropout",
+    "0",
+    "--layerdrop",
+    "0",
+    "--mask-time-prob",
+    "0",
+]
 
 
 def test_one_two_and_four_processes_train_the_same_model(processed, tmp_path):
@@ -471,15 +649,33 @@ def test_one_two_and_four_processes_train_the_same_model(processed, tmp_path):
     rows = [json.loads(line) for line in lines]
     for row in rows:
         row["audio_filepath"] = str((processed[0] / row["audio_filepath"]).resolve())
-    used = [row for row in rows if row.get("theme") == "dialog" and row.get("part") == "training"][:39]
+    used = [row for row in rows if row.get("theme") == "dialog" and row.get("part") == "training"][
+        :39
+    ]
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in used)
     (tmp_path / "data" / "korean.jsonl").write_text(text, encoding="utf-8")
     losses, weights = [], []
     for n_processes in (1, 2, 4):
-        places = ["--data", tmp_path / "data", "--base-model", BASE, "--output", tmp_path / f"model_{n_processes}"]
-        places += ["--checkpoints", tmp_path / f"checkpoints_{n_processes}", "--recipe", "demo", "--epochs", "1"]
+        places = [
+            "--data",
+            tmp_path / "data",
+            "--base-model",
+            BASE,
+            "--output",
+            tmp_path / f"model_{n_processes}",
+        ]
+        places += [
+            "--checkpoints",
+            tmp_path / f"checkpoints_{n_processes}",
+            "--recipe",
+            "demo",
+            "--epochs",
+            "1",
+        ]
         places += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last", *STILL]
-        places += ["--max-batch-seconds", "8"] if n_processes == 4 else []  # cut otherwise, and the same model still
+        places += (
+            ["--max-batch-seconds", "8"] if n_processes == 4 else []
+        )  # cut otherwise, and the same model still
         printed = run(on(n_processes, *places), env=ONE_THREAD)
         assert "5 updates, the last of 1 clips" in printed
         rows = rows_of(tmp_path / f"model_{n_processes}" / "training_log.jsonl")
@@ -502,9 +698,20 @@ def test_one_two_and_four_processes_train_the_same_model(processed, tmp_path):
         assert apart < 0.01 * moved, (n_processes, apart, moved)
 
 
-def test_layerdrop_unused_parameters_and_gradient_checkpointing_work_on_two_processes(processed, tmp_path):
+def test_layerdrop_unused_parameters_and_gradient_checkpointing_work_on_two_processes(
+    processed, tmp_path
+):
     values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "6", "--save-steps", "6"]
-    values += ["--layerdrop", "0.6", "--gradient-checkpointing", "true", "--batch-per-gpu", "2", "--accumulation", "4"]
+    values += [
+        "--layerdrop",
+        "0.6",
+        "--gradient-checkpointing",
+        "true",
+        "--batch-per-gpu",
+        "2",
+        "--accumulation",
+        "4",
+    ]
     printed = run(on(2, *places_in(tmp_path, processed), *values), env=ONE_THREAD)
     assert "batch: 2 clips x 2 accumulation x 2 = 8 an update" in printed
     assert "Traceback" not in printed
@@ -517,7 +724,12 @@ def test_two_machines_are_two_agents_that_meet(processed, tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "6", "--save-steps", "6"]
-    meeting = ["--nnodes=2", "--nproc_per_node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
+    meeting = [
+        "--nnodes=2",
+        "--nproc_per_node=1",
+        "--rdzv-backend=c10d",
+        f"--rdzv-endpoint=127.0.0.1:{port}",
+    ]
     arguments = [
         *TORCHRUN,
         *meeting,
@@ -527,7 +739,9 @@ def test_two_machines_are_two_agents_that_meet(processed, tmp_path):
         *values,
     ]
     agents = [
-        subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD)
+        subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD
+        )
         for _ in range(2)
     ]
     printed = [agent.communicate(timeout=300)[0] for agent in agents]
@@ -537,7 +751,9 @@ def test_two_machines_are_two_agents_that_meet(processed, tmp_path):
     assert json_of(tmp_path / "model" / "experiment.json")["updates"] == 6
 
 
-def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(trained, processed, tmp_path):
+def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(
+    trained, processed, tmp_path
+):
     torchrun = [*TORCHRUN, "--standalone", "--nproc_per_node=2"]
     environment = ONE_THREAD
     printed = run(on(2, *places_in(tmp_path, processed), *FEW_UPDATES), env=environment)
@@ -545,18 +761,30 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_rep
     assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in printed
     one, two = trained[0], tmp_path / "model"
     for name in ("train", "validation", "test"):
-        ids = [[utterance.id for utterance in read_manifest(m / "split" / f"{name}.jsonl")] for m in (one, two)]
+        ids = [
+            [utterance.id for utterance in read_manifest(m / "split" / f"{name}.jsonl")]
+            for m in (one, two)
+        ]
         assert ids[0] == ids[1]
-    assert [row["step"] for row in rows_of(two / "training_log.jsonl") if "eval_cer" in row] == [4, 8, 12]
+    assert [row["step"] for row in rows_of(two / "training_log.jsonl") if "eval_cer" in row] == [
+        4,
+        8,
+        12,
+    ]
     assert json_of(two / "experiment.json")["n_processes"] == 2
 
     arguments = ["--model", two, "--output"]
-    printed = run([*torchrun, str(SCRIPTS[3]), *map(str, arguments), str(tmp_path / "by_two")], env=environment)
+    printed = run(
+        [*torchrun, str(SCRIPTS[3]), *map(str, arguments), str(tmp_path / "by_two")],
+        env=environment,
+    )
     assert printed.count("CER: ") == 1
     run(command(3, *arguments, tmp_path / "by_one"))
     summaries = [json_of(tmp_path / folder / "korean.json") for folder in ("by_one", "by_two")]
     decoding = [summary.pop("decoding") for summary in summaries]
-    assert summaries[0].pop("calibration")["error"] == pytest.approx(summaries[1].pop("calibration")["error"], abs=1e-4)
+    assert summaries[0].pop("calibration")["error"] == pytest.approx(
+        summaries[1].pop("calibration")["error"], abs=1e-4
+    )
     assert summaries[0] == summaries[1]
     assert [made["n_processes"] for made in decoding] == [1, 2]
     texts = [
@@ -570,12 +798,20 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_rep
 
 def test_three_processes_are_wrong_usage(processed, tmp_path):
     environment = {**os.environ, "WORLD_SIZE": "3", "RANK": "0"}
-    printed = run(command(2, "--data", processed[0], "--base-model", BASE, *FEW_UPDATES), 2, tmp_path, env=environment)
+    printed = run(
+        command(2, "--data", processed[0], "--base-model", BASE, *FEW_UPDATES),
+        2,
+        tmp_path,
+        env=environment,
+    )
     assert "3 processes do not divide the global batch of 8" in printed
 
 
 def test_check_looks_at_all_inputs_and_writes_nothing(processed, tmp_path):
-    printed = run(command(2, "--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--check"), cwd=tmp_path)
+    printed = run(
+        command(2, "--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--check"),
+        cwd=tmp_path,
+    )
     assert "all inputs are usable" in printed
     assert "longest batch: 8 clips" in printed and "free disk for checkpoints" in printed
     assert "16 of 16 clips give the base model's text" in printed
@@ -593,29 +829,52 @@ def test_check_names_every_bad_clip_and_training_leaves_out_its_own(processed, t
     (tmp_path / "data").mkdir()
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (tmp_path / "data" / "korean.jsonl").write_text(text, encoding="utf-8")
-    places = ["--data", tmp_path / "data", "--base-model", BASE, "--recipe", "demo", "--group-by", "none"]
+    places = [
+        "--data",
+        tmp_path / "data",
+        "--base-model",
+        BASE,
+        "--recipe",
+        "demo",
+        "--group-by",
+        "none",
+    ]
     printed = run(command(2, *places, "--check"), cwd=tmp_path)
     used = [row for row in rows if row.get("theme") == "dialog" and row.get("part") == "training"]
     gone = [row["id"] for row in used if row["audio_filepath"].startswith("/nowhere")]
     assert len(gone) > 5 and all(f"    {name}  /nowhere/{name}.wav" in printed for name in gone)
     assert "audio missing: train" in printed and "label mostly unknown: train" in printed
     values = ["--epochs", "0.1", "--eval-steps", "2", "--save-steps", "2"]
-    run(command(2, *places, *values, "--output", tmp_path / "model", "--checkpoints", tmp_path / "c"))
+    run(
+        command(
+            2, *places, *values, "--output", tmp_path / "model", "--checkpoints", tmp_path / "c"
+        )
+    )
     experiment = json_of(tmp_path / "model" / "experiment.json")
     assert {name: part["n_clips"] for name, part in experiment["clips"].items()} == {
         "train": 192, "validation": 24, "test": 24,
     }  # fmt: skip
     findings = experiment["checks"]["findings"]
-    assert experiment["left_out_of_training"]["audio missing"] == len(findings["audio missing"]["train"])
-    assert sorted(name for part in findings["audio missing"].values() for name in part) == sorted(gone)
+    assert experiment["left_out_of_training"]["audio missing"] == len(
+        findings["audio missing"]["train"]
+    )
+    assert sorted(name for part in findings["audio missing"].values() for name in part) == sorted(
+        gone
+    )
 
 
 def test_speakers_stay_in_one_split_where_the_manifest_knows_them(processed, tmp_path):
-    shutil.copy(processed[0] / "foreign.jsonl", tmp_path / "korean.jsonl")  # the demo's foreign speakers are known
+    shutil.copy(
+        processed[0] / "foreign.jsonl", tmp_path / "korean.jsonl"
+    )  # the demo's foreign speakers are known
     shutil.copy(processed[0] / "preprocessing.json", tmp_path)
     arguments = ["--base-model", BASE, "--recipe", "demo", "--group-by", "speaker", "--check"]
     printed = run(command(2, "--data", tmp_path, *arguments))
-    rows = [line.split() for line in printed.splitlines() if line.startswith(("  train/", "  validation/"))]
+    rows = [
+        line.split()
+        for line in printed.splitlines()
+        if line.startswith(("  train/", "  validation/"))
+    ]
     assert [(row[0], row[-1]) for row in rows] == [
         ("train/validation", "0"), ("train/test", "0"), ("validation/test", "0"),
     ]  # fmt: skip
@@ -625,7 +884,17 @@ def test_speakers_stay_in_one_split_where_the_manifest_knows_them(processed, tmp
 
 
 def test_extra_tokens_are_the_characters_that_training_holds_often_enough(processed, tmp_path):
-    arguments = ["--data", processed[0], "--base-model", BASE, "--recipe", "demo", "--extra-tokens", "2", "--check"]
+    arguments = [
+        "--data",
+        processed[0],
+        "--base-model",
+        BASE,
+        "--recipe",
+        "demo",
+        "--extra-tokens",
+        "2",
+        "--check",
+    ]
     printed = run(command(2, *arguments), cwd=tmp_path)
     assert "tokens added: . , ? ! 0;" in printed
     assert "lowest reachable CER" in printed  # other digits, and letters, were seen once
@@ -636,7 +905,10 @@ def messy_corpus(tmp_path):
     """Twelve usable clips, four of them odd, and one of each kind that cannot be used."""
     root = tmp_path / "corpus"
     source = sorted(KOREAN.rglob("dialog_01/001/*.flac"))[:20]
-    labels, audio = root / "1.Training" / "1.라벨링데이터" / "dialog_01", root / "1.Training" / "2.원천데이터" / "001"
+    labels, audio = (
+        root / "1.Training" / "1.라벨링데이터" / "dialog_01",
+        root / "1.Training" / "2.원천데이터" / "001",
+    )
     labels.mkdir(parents=True)
     audio.mkdir(parents=True)
     lines = []
@@ -667,7 +939,9 @@ def messy_corpus(tmp_path):
 
 def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_corpus, tmp_path):
     printed = run(command(1, "--korean", messy_corpus, "--output", tmp_path / "out"))
-    reasons = {row["id"][-2:]: row["reason"] for row in rows_of(tmp_path / "out" / "rejected.jsonl")}
+    reasons = {
+        row["id"][-2:]: row["reason"] for row in rows_of(tmp_path / "out" / "rejected.jsonl")
+    }
     assert reasons == {
         "12": "no audio", "13": "audio empty", "14": "audio truncated", "15": "audio unreadable", "16": "empty",
         "17": "no label",
@@ -698,10 +972,25 @@ def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_c
         (2, ["--learnin-rate", "1"], 2, "Did you mean '--learning-rate'?"),
         (2, ["--learning-rate", "fast"], 2, "a number is wanted"),
         (3, ["--model", "nowhere"], 1, "Run script 2 first"),
-        (3, ["--model", str(KOREAN), "--manifest", "processed/korean.jsonl"], 1, "lacks config.json"),
-        (4, ["--model", str(BASE), "--manifest", "processed/nothing.jsonl"], 1, "nothing.jsonl is missing"),
+        (
+            3,
+            ["--model", str(KOREAN), "--manifest", "processed/korean.jsonl"],
+            1,
+            "lacks config.json",
+        ),
+        (
+            4,
+            ["--model", str(BASE), "--manifest", "processed/nothing.jsonl"],
+            1,
+            "nothing.jsonl is missing",
+        ),
         (3, [], 2, "give either --model MODEL or --rescore RESULTS.jsonl"),
-        (3, ["--model", "a", "--rescore", "b"], 2, "give either --model MODEL or --rescore RESULTS.jsonl"),
+        (
+            3,
+            ["--model", "a", "--rescore", "b"],
+            2,
+            "give either --model MODEL or --rescore RESULTS.jsonl",
+        ),
         (3, ["--rescore", "nothing.jsonl"], 1, "nothing.jsonl is missing"),
         (4, ["--rescore", "processed/foreign.jsonl"], 1, "foreign.jsonl, line 1: no result"),
         (4, ["--rescore", "x.jsonl", "--with-base"], 2, "--with-base goes with --model"),
@@ -712,10 +1001,17 @@ def test_bad_clips_are_rejected_with_their_reason_and_odd_ones_converted(messy_c
             1,
             "does not say which base model",
         ),
-        (3, ["--model", str(BASE), "--precision", "fp16", "--manifest", "processed/korean.jsonl"], 2, "fp16"),
+        (
+            3,
+            ["--model", str(BASE), "--precision", "fp16", "--manifest", "processed/korean.jsonl"],
+            2,
+            "fp16",
+        ),
     ],
 )
-def test_a_mistake_is_told_in_one_line_with_its_exit_status(processed, work, number, arguments, status, told):
+def test_a_mistake_is_told_in_one_line_with_its_exit_status(
+    processed, work, number, arguments, status, told
+):
     printed = run(command(number, *arguments), status, cwd=work)
     assert told in printed
     assert "Traceback" not in printed
@@ -724,7 +1020,9 @@ def test_a_mistake_is_told_in_one_line_with_its_exit_status(processed, work, num
 def test_a_corpus_without_a_usable_clip_leaves_the_earlier_manifest(processed, tmp_path):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    (corpus / "dialog_01_scripts.txt").write_text("/x/dialog_00000001.wav :: 네.\n", encoding="utf-8")
+    (corpus / "dialog_01_scripts.txt").write_text(
+        "/x/dialog_00000001.wav :: 네.\n", encoding="utf-8"
+    )
     shutil.copytree(processed[0], tmp_path / "out")
     printed = run(command(1, "--korean", corpus, "--output", tmp_path / "out"), status=1)
     assert "no usable clip: no audio 1" in printed
@@ -742,13 +1040,19 @@ def test_script_1_on_a_full_disk_says_so_and_leaves_the_earlier_manifest(process
     printed = run(arguments, status=1, preexec_fn=_small_files_only(20_000))
     assert "the disk is full while writing" in printed
     assert "Traceback" not in printed
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in processed[0].iterdir()}
-    assert (tmp_path / "out" / "korean.jsonl").read_bytes() == (processed[0] / "korean.jsonl").read_bytes()
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        path.name for path in processed[0].iterdir()
+    }
+    assert (tmp_path / "out" / "korean.jsonl").read_bytes() == (
+        processed[0] / "korean.jsonl"
+    ).read_bytes()
 
 
 def test_script_2_on_a_full_disk_says_so_and_continues_when_there_is_room(processed, tmp_path):
     places = places_in(tmp_path, processed)
-    printed = run(command(2, *places, *FEW_UPDATES), status=1, preexec_fn=_small_files_only(1_000_000))
+    printed = run(
+        command(2, *places, *FEW_UPDATES), status=1, preexec_fn=_small_files_only(1_000_000)
+    )
     assert f"the disk is full while writing {tmp_path / 'checkpoints'}" in printed
     assert "Traceback" not in printed
     run(command(2, *places, *FEW_UPDATES))
@@ -776,16 +1080,28 @@ def clone(tmp_path_factory):
 def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(clone):
     printed = run(["./run.sh"], cwd=clone)
     results = clone / "demo_output" / "wav2vec2_korean_demo" / "results"
-    tuned, base = (json_of(results / name)["scores"] for name in ("korean.json", "korean.base_model.json"))
+    tuned, base = (
+        json_of(results / name)["scores"] for name in ("korean.json", "korean.base_model.json")
+    )
     assert base["cer"]["rate"] - tuned["cer"]["rate"] > 0.02
     hypotheses = [row["pred_text"] for row in rows_of(results / "korean.jsonl")]
     assert all(any(mark in text for text in hypotheses) for mark in ".,?")
     assert printed.count("CER: ") == printed.count("WER: ") == 4
     assert printed.count("recipe demo") >= 3
     for name in ("korean", "foreign"):
-        assert f"  demo_output/wav2vec2_korean_demo/results/{name}.json\n" in printed.rpartition(">>> written")[2]
-    script_3 = [sys.executable, "model_tuning/3. model_test_ko.py", "--model", "demo_output/wav2vec2_korean_demo"]
-    printed = run([*script_3, "--with-base"], cwd=clone)  # the folder of the base model is in experiment.json
+        assert (
+            f"  demo_output/wav2vec2_korean_demo/results/{name}.json\n"
+            in printed.rpartition(">>> written")[2]
+        )
+    script_3 = [
+        sys.executable,
+        "model_tuning/3. model_test_ko.py",
+        "--model",
+        "demo_output/wav2vec2_korean_demo",
+    ]
+    printed = run(
+        [*script_3, "--with-base"], cwd=clone
+    )  # the folder of the base model is in experiment.json
     assert "base_model against wav2vec2_korean_demo" in printed
     outside = {"demo_output", ".venv"}
     new = {path.name for path in clone.iterdir()} - {path.name for path in REPOSITORY.iterdir()}

@@ -18,7 +18,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_corpora import FOREIGN_AUDIO, FOREIGN_LABEL, LABELS, METADATA, clip, label, line, utterances_of, written
+from test_corpora import (
+    FOREIGN_AUDIO,
+    FOREIGN_LABEL,
+    LABELS,
+    METADATA,
+    clip,
+    label,
+    line,
+    utterances_of,
+    written,
+)
 
 from korean_asr.errors import DataError
 from korean_asr.preprocessing.archives import TOO_LARGE, UNREADABLE, UNSAFE
@@ -26,7 +36,15 @@ from korean_asr.preprocessing.cleaning import REASONS
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KINDS = ("tar", "tar.gz", "tgz", "zip", "zip in cp949", "zip in utf-8 that does not say so", "tar in cp949")
+KINDS = (
+    "tar",
+    "tar.gz",
+    "tgz",
+    "zip",
+    "zip in cp949",
+    "zip in utf-8 that does not say so",
+    "tar in cp949",
+)
 MB, GB = 1 << 20, 1 << 30
 
 
@@ -69,21 +87,38 @@ def deflated(content):
 
 def deflated_zeros(n_gb):
     packer = zlib.compressobj(wbits=-15)
-    block = packer.compress(bytes(16 * MB)) + packer.flush(zlib.Z_FULL_FLUSH)  # ends with a whole byte
+    block = packer.compress(bytes(16 * MB)) + packer.flush(
+        zlib.Z_FULL_FLUSH
+    )  # ends with a whole byte
     return block * (64 * n_gb) + b"\3\0"
 
 
-def zip_entry(name, content=b"{}", packed=None, method=zipfile.ZIP_DEFLATED, flags=0, size=None, crc=None, mode=0):
+def zip_entry(
+    name,
+    content=b"{}",
+    packed=None,
+    method=zipfile.ZIP_DEFLATED,
+    flags=0,
+    size=None,
+    crc=None,
+    mode=0,
+):
     """(local header and packed content, entry of the directory up to the place of the former, its end)."""
     name = name.encode() if isinstance(name, str) else name
     packed = deflated(content) if packed is None else packed
     size = len(content) if size is None else size
     common = struct.pack("<HHHHH", 20, flags, method, 0, 33)  # packed on the first day of 1980
-    common += struct.pack("<LLL", zlib.crc32(content) if crc is None else crc, len(packed), min(size, 0xFFFFFFFF))
+    common += struct.pack(
+        "<LLL", zlib.crc32(content) if crc is None else crc, len(packed), min(size, 0xFFFFFFFF)
+    )
     extra = struct.pack("<HHQ", 1, 8, size) if size > 0xFFFFFFFF else b""
     body = b"PK\3\4" + common + struct.pack("<HH", len(name), 0) + name + packed
     head = b"PK\1\2" + struct.pack("<H", 3 << 8 | 20) + common
-    return body, head + struct.pack("<HHHHHL", len(name), len(extra), 0, 0, 0, mode << 16), name + extra
+    return (
+        body,
+        head + struct.pack("<HHHHHL", len(name), len(extra), 0, 0, 0, mode << 16),
+        name + extra,
+    )
 
 
 def zip_bytes(*entries):
@@ -105,14 +140,28 @@ def zip_bytes(*entries):
 
 def packed(kind, files):
     """An archive of files: name -> text or bytes."""
-    files = {name: content if isinstance(content, bytes) else content.encode() for name, content in files.items()}
+    files = {
+        name: content if isinstance(content, bytes) else content.encode()
+        for name, content in files.items()
+    }
     if kind.startswith("zip"):
-        encoding, flags = ("cp949", 0) if kind == "zip in cp949" else ("utf-8", 0 if "not say" in kind else 0x800)
-        return zip_bytes(*(zip_entry(name.encode(encoding), content, flags=flags) for name, content in files.items()))
+        encoding, flags = (
+            ("cp949", 0) if kind == "zip in cp949" else ("utf-8", 0 if "not say" in kind else 0x800)
+        )
+        return zip_bytes(
+            *(
+                zip_entry(name.encode(encoding), content, flags=flags)
+                for name, content in files.items()
+            )
+        )
     content = io.BytesIO()
     encoding = "cp949" if kind == "tar in cp949" else "utf-8"
-    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT, encoding=encoding) as archive:
-        for folder in sorted({str(parent) for name in files for parent in list(Path(name).parents)[:-1]}):
+    with tarfile.open(
+        fileobj=content, mode="w", format=tarfile.GNU_FORMAT, encoding=encoding
+    ) as archive:
+        for folder in sorted(
+            {str(parent) for name in files for parent in list(Path(name).parents)[:-1]}
+        ):
             info = tarfile.TarInfo(folder)
             info.type = tarfile.DIRTYPE
             archive.addfile(info)
@@ -120,7 +169,11 @@ def packed(kind, files):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return gzip.compress(content.getvalue(), mtime=0) if kind in ("tar.gz", "tgz") else content.getvalue()
+    return (
+        gzip.compress(content.getvalue(), mtime=0)
+        if kind in ("tar.gz", "tgz")
+        else content.getvalue()
+    )
 
 
 def suffix_of(kind):
@@ -146,11 +199,14 @@ KOREAN = {
     + b"\n"
     + line(5, "물").encode("cp949"),
     METADATA: "\n".join(f"/{clip(n)}|1|2|{'FM'[n % 2]}|A|5|{n}|7|1" for n in (3, 1, 2, 9)),
-    LABELS.replace("1.Training", "2.Validation"): line(6, "validation").replace("1.Training", "2.Validation"),
+    LABELS.replace("1.Training", "2.Validation"): line(6, "validation").replace(
+        "1.Training", "2.Validation"
+    ),
 }
 FOREIGN = {
     FOREIGN_LABEL: label(),
-    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/둘.json": b"\xef\xbb\xbf" + label(fileName="둘.wav").encode(),
+    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/둘.json": b"\xef\xbb\xbf"
+    + label(fileName="둘.wav").encode(),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/셋.json": label(fileName="").encode("cp949"),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/넷.json": "{",
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/다섯.json": label(fileName="none.wav"),
@@ -161,8 +217,17 @@ FREE_FORM = {
     "m.jsonl": '{"audio_filepath": "K_01/K_2.wav", "text": "네"}\n',
 }
 CORPORA = {
-    "korean": (KOREAN, [*map(clip, (1, 2, 3, 5, 7)), clip(6).replace("1.Training", "2.Validation")]),
-    "foreign": (FOREIGN, [FOREIGN_AUDIO, *(f"1.Training/원천데이터/TS_5/{n}.wav" for n in ("둘", "셋", "넷", "여섯"))]),
+    "korean": (
+        KOREAN,
+        [*map(clip, (1, 2, 3, 5, 7)), clip(6).replace("1.Training", "2.Validation")],
+    ),
+    "foreign": (
+        FOREIGN,
+        [
+            FOREIGN_AUDIO,
+            *(f"1.Training/원천데이터/TS_5/{n}.wav" for n in ("둘", "셋", "넷", "여섯")),
+        ],
+    ),
     "KsponSpeech": (FREE_FORM, ["K_01/K_1.pcm", "K_01/K_2.wav"]),
 }
 
@@ -176,7 +241,9 @@ CORPORA = {
         ("KsponSpeech", "2.Validation/VL_labels"),
     ],
 )
-def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(tmp_path, kind, corpus, name):
+def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(
+    tmp_path, kind, corpus, name
+):
     labels, audio = CORPORA[corpus]
     audio = dict.fromkeys(audio, b"sound")
     as_folder = utterances_of(written(tmp_path / "folder", {**labels, **audio}))
@@ -190,7 +257,10 @@ def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(tmp_path,
 def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(tmp_path, kind):
     inside = {"2.Validation/라벨/x_scripts.txt": "x_1.wav :: 밥"}
     around = {"x_scripts.txt": "x_2.wav :: 국"}
-    files = {f"a.{suffix_of(kind)}": packed(kind, inside), f"1.Training/라벨/b.{suffix_of(kind)}": packed(kind, around)}
+    files = {
+        f"a.{suffix_of(kind)}": packed(kind, inside),
+        f"1.Training/라벨/b.{suffix_of(kind)}": packed(kind, around),
+    }
     utterances = utterances_of(written(tmp_path, {**files, "x_1.wav": b"", "x_2.wav": b""}))
     assert {u.id: u.facts["part"] for u in utterances} == {"x_1": "validation", "x_2": "training"}
 
@@ -198,19 +268,31 @@ def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(tmp_path, k
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("folder", ["", "1.Training/라벨/"])
 def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(tmp_path, kind, folder):
-    labels = {f"{folder}x_scripts.txt": "x_1.wav :: 밥", f"{folder}x_metadata.txt": "x_1.wav|1|2|F|A|5|1|7|1"}
+    labels = {
+        f"{folder}x_scripts.txt": "x_1.wav :: 밥",
+        f"{folder}x_metadata.txt": "x_1.wav|1|2|F|A|5|1|7|1",
+    }
     archive = f"라벨.{suffix_of(kind)}"
     written(tmp_path, {**labels, archive: packed(kind, labels), "x_1.wav": b""})
     listing = listed_corpus(tmp_path, tmp_path / "processed")
-    assert [(u.raw, u.reason, u.facts["gender"]) for u in raw_utterances(listing)] == [("밥", None, "F")]
-    assert listing.notes == [f"{tmp_path}/{archive}: 1 label files lie unpacked as well, and are read once."]
+    assert [(u.raw, u.reason, u.facts["gender"]) for u in raw_utterances(listing)] == [
+        ("밥", None, "F")
+    ]
+    assert listing.notes == [
+        f"{tmp_path}/{archive}: 1 label files lie unpacked as well, and are read once."
+    ]
 
 
 def test_labels_of_one_name_that_differ_are_both_read(tmp_path):
     labels = {"x_scripts.txt": "x_1.wav :: 밥"}
     written(
         tmp_path,
-        {**labels, "x.zip": packed("zip", {"x_scripts.txt": "x_2.wav :: 국밥"}), "x_1.wav": b"", "x_2.wav": b""},
+        {
+            **labels,
+            "x.zip": packed("zip", {"x_scripts.txt": "x_2.wav :: 국밥"}),
+            "x_1.wav": b"",
+            "x_2.wav": b"",
+        },
     )
     assert [(u.raw, u.reason) for u in utterances_of(tmp_path)] == [("밥", None), ("국밥", None)]
 
@@ -218,19 +300,31 @@ def test_labels_of_one_name_that_differ_are_both_read(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind):
     files = {"x_scripts.txt": "x_1.wav :: 밥", "x_1.wav": b""}
-    archive = {f"x.{suffix_of(kind)}": packed(kind, {"a/x_metadata.txt": "x_1.wav|1|2|M|S|5|1|7|1"})}
+    archive = {
+        f"x.{suffix_of(kind)}": packed(kind, {"a/x_metadata.txt": "x_1.wav|1|2|M|S|5|1|7|1"})
+    }
     (utterance,) = utterances_of(written(tmp_path, {**files, **archive}))
     assert (utterance.facts["gender"], utterance.facts["age"]) == ("M", "고령")
 
 
 def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path):
     first, second = ({f"{n}_scripts.txt": f"{n}_1.wav :: 밥"} for n in "ab")
-    files = {"a.tar.gz": packed("tar", first), "b.tar": packed("tar.gz", second), "a_1.wav": b"", "b_1.wav": b""}
-    assert {u.id: u.reason for u in utterances_of(written(tmp_path, files))} == {"a_1": None, "b_1": None}
+    files = {
+        "a.tar.gz": packed("tar", first),
+        "b.tar": packed("tar.gz", second),
+        "a_1.wav": b"",
+        "b_1.wav": b"",
+    }
+    assert {u.id: u.reason for u in utterances_of(written(tmp_path, files))} == {
+        "a_1": None,
+        "b_1": None,
+    }
 
 
 def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed(tmp_path):
-    both = packed("tar", {"x_scripts.txt": "x_1.wav :: 밥\nx_2.wav :: 국", "x_1.wav": b"1", "x_2.wav": b"2"})
+    both = packed(
+        "tar", {"x_scripts.txt": "x_1.wav :: 밥\nx_2.wav :: 국", "x_1.wav": b"1", "x_2.wav": b"2"}
+    )
     written(tmp_path, {"both.tar": both, "x_1.wav": b"1"})
     listing = listed_corpus(tmp_path, tmp_path / "processed")
     assert {u.id: u.reason for u in raw_utterances(listing)} == {"x_1": None, "x_2": "no audio"}
@@ -238,7 +332,11 @@ def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed
 
 
 def test_an_archive_of_other_things_is_passed_over(tmp_path):
-    files = {"x_scripts.txt": "x_1.wav :: 밥", "x_1.wav": b"", "docs.zip": packed("zip", {"../guide.pdf": b""})}
+    files = {
+        "x_scripts.txt": "x_1.wav :: 밥",
+        "x_1.wav": b"",
+        "docs.zip": packed("zip", {"../guide.pdf": b""}),
+    }
     assert {u.id: u.reason for u in utterances_of(written(tmp_path, files))} == {"x_1": None}
 
 
@@ -247,16 +345,28 @@ def test_an_archive_of_other_things_is_passed_over(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
-    "name", ["[원천]3.일상안부_dialog_01", "TS_5. 베트남어", "VS_5. 베트남어", "it's audio", "2.원천데이터/dialog_01"]
+    "name",
+    [
+        "[원천]3.일상안부_dialog_01",
+        "TS_5. 베트남어",
+        "VS_5. 베트남어",
+        "it's audio",
+        "2.원천데이터/dialog_01",
+    ],
 )
 def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_path, kind, name):
     archive = f"{name}.{suffix_of(kind)}"
     sound = {"dialog_01/001/안녕_1.wav": b"sound", "dialog_01/001/안녕_1.txt": "안녕"}
     written(
         tmp_path / "말뭉치",
-        {archive: packed(kind, sound), "라벨.zip": packed("zip", {"x_scripts.txt": "안녕_1.wav :: 밥"})},
+        {
+            archive: packed(kind, sound),
+            "라벨.zip": packed("zip", {"x_scripts.txt": "안녕_1.wav :: 밥"}),
+        },
     )
-    with pytest.raises(DataError, match="still packed: run  .*Label archives may stay packed") as error:
+    with pytest.raises(
+        DataError, match="still packed: run  .*Label archives may stay packed"
+    ) as error:
         utterances_of(tmp_path / "말뭉치")
     assert "\n" not in str(error.value)
     command = str(error.value).partition("run  ")[2].partition(". Label archives")[0]
@@ -268,7 +378,11 @@ def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_pa
     if kind == "tar in cp949":
         return  # unpacked, but by the names of its bytes
     (utterance,) = utterances_of(tmp_path / "말뭉치")
-    assert (utterance.raw, utterance.reason, Path(utterance.audio).name) == ("밥", None, "안녕_1.wav")
+    assert (utterance.raw, utterance.reason, Path(utterance.audio).name) == (
+        "밥",
+        None,
+        "안녕_1.wav",
+    )
 
 
 def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(tmp_path):
@@ -286,7 +400,10 @@ def test_other_archives_of_audio_are_counted(tmp_path):
 def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
     many = b"".join(tar_entry(f"x_{n}.wav") for n in range(1000))
     written(tmp_path, {"x.tar": many + b"damaged" * 512, "x_scripts.txt": "x_1.wav :: 밥"})
-    assert listed_corpus(written(tmp_path, {"x_1.wav": b""}), tmp_path / "processed").label_archives == []
+    assert (
+        listed_corpus(written(tmp_path, {"x_1.wav": b""}), tmp_path / "processed").label_archives
+        == []
+    )
 
 
 # Damaged archives
@@ -296,24 +413,42 @@ def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
 @pytest.mark.parametrize("part", [0, 0.02, 0.3, 0.5, 0.9, 0.999])
 def test_an_archive_that_ends_too_early_is_refused_by_name(tmp_path, kind, part):
     lines = "\n".join(f"x_{n}.wav :: 문장 {n * n * 7919 % 10007}" for n in range(2000))
-    whole = packed(kind, {"a_scripts.txt": lines, "b_scripts.txt": lines.replace("x", "y")}).rstrip(b"\0")
-    files = {f"x.{kind}": whole[: int(len(whole) * part)], "z_scripts.txt": "z_1.wav :: 밥", "z_1.wav": b""}
+    whole = packed(kind, {"a_scripts.txt": lines, "b_scripts.txt": lines.replace("x", "y")}).rstrip(
+        b"\0"
+    )
+    files = {
+        f"x.{kind}": whole[: int(len(whole) * part)],
+        "z_scripts.txt": "z_1.wav :: 밥",
+        "z_1.wav": b"",
+    }
     utterances = utterances_of(written(tmp_path, files))
-    assert {u.reason for u in utterances if u.id.startswith(f"{tmp_path}/x.{kind}")} == {"label unreadable"}
+    assert {u.reason for u in utterances if u.id.startswith(f"{tmp_path}/x.{kind}")} == {
+        "label unreadable"
+    }
     assert [u.raw for u in utterances if u.reason is None] == ["밥"]
 
 
 def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path):
     entries = [tar_entry(f"{n}_scripts.txt", f"{n}_1.wav :: 밥".encode()) for n in "ab"]
-    utterances = utterances_of(written(tmp_path, {"x.tar": b"".join(entries), "a_1.wav": b"", "b_1.wav": b""}))
-    assert {u.id: u.reason for u in utterances} == {"a_1": None, "b_1": None, f"{tmp_path}/x.tar": "label unreadable"}
+    utterances = utterances_of(
+        written(tmp_path, {"x.tar": b"".join(entries), "a_1.wav": b"", "b_1.wav": b""})
+    )
+    assert {u.id: u.reason for u in utterances} == {
+        "a_1": None,
+        "b_1": None,
+        f"{tmp_path}/x.tar": "label unreadable",
+    }
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
-def test_an_archive_with_a_damaged_byte_gives_its_clips_or_is_refused_and_stops_nothing(tmp_path, kind):
+def test_an_archive_with_a_damaged_byte_gives_its_clips_or_is_refused_and_stops_nothing(
+    tmp_path, kind
+):
     labels, audio = CORPORA["foreign"]
     whole = packed(kind, labels)
-    written(tmp_path, {**dict.fromkeys(audio, b""), "z_scripts.txt": "z_1.wav :: 밥", "z_1.wav": b""})
+    written(
+        tmp_path, {**dict.fromkeys(audio, b""), "z_scripts.txt": "z_1.wav :: 밥", "z_1.wav": b""}
+    )
     expected = told(utterances_of(written(tmp_path, {f"x.{kind}": whole})))
     chance = random.Random(0)
     for _ in range(150):
@@ -368,10 +503,19 @@ TAR_KINDS = {
     "a file with holes": {"type": tarfile.GNUTYPE_SPARSE},
     "a kind that nobody knows": {"type": b"Q"},
 }
-ZIP_KINDS = {"a link": 0o120777, "a device": 0o020666, "a disk": 0o060666, "a pipe": 0o010666, "a socket": 0o140666}
+ZIP_KINDS = {
+    "a link": 0o120777,
+    "a device": 0o020666,
+    "a disk": 0o060666,
+    "a pipe": 0o010666,
+    "a socket": 0o140666,
+}
 INSIDE = label(fileName="inside.wav").encode()
 TAR_GOOD, ZIP_GOOD = tar_entry("a/inside.json", INSIDE), zip_entry("a/inside.json", INSIDE)
-PAX_HOLES = {f"GNU.sparse.{key}": value for key, value in (("size", b"9" * 10), ("offset", b"0"), ("numbytes", b"0"))}
+PAX_HOLES = {
+    f"GNU.sparse.{key}": value
+    for key, value in (("size", b"9" * 10), ("offset", b"0"), ("numbytes", b"0"))
+}
 BZ2_GOOD = bz2.compress(INSIDE)
 ZEROS = zip_entry("a_scripts.txt", bytes(15 * MB))
 
@@ -460,8 +604,16 @@ WORTHLESS = {
 }
 # Name of a label file -> (its bytes or what writes it, what is refused, the reason).
 HOSTILE_LABELS = {
-    "long.json": (sparse_file(b'{"transcription": {"AnswerLabelText": "', 100 * MB, b'"}}'), "", TOO_LARGE),
-    "long.jsonl": (sparse_file(b'{"audio_filepath": "a.wav", "text": "', 100 * MB, b'"}\n'), ", line 1", TOO_LARGE),
+    "long.json": (
+        sparse_file(b'{"transcription": {"AnswerLabelText": "', 100 * MB, b'"}}'),
+        "",
+        TOO_LARGE,
+    ),
+    "long.jsonl": (
+        sparse_file(b'{"audio_filepath": "a.wav", "text": "', 100 * MB, b'"}\n'),
+        ", line 1",
+        TOO_LARGE,
+    ),
     "long_scripts.txt": (sparse_file(b"\nx_1.wav :: ", 100 * MB, b"\n"), ", line 2", TOO_LARGE),
     "long.trn": (sparse_file(b"x_1.pcm :: ", 100 * MB), ", line 1", TOO_LARGE),
     "huge_scripts.txt": (sparse_file(b"", 3 * GB), "", TOO_LARGE),
@@ -518,9 +670,17 @@ def hostile(tmp_path_factory):
         written(placed(root / str(number), name, content), good)
     folders = [root / str(number) for number in range(len(files))]
     before = files_below(root.parent)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "model_tuning"), "OPENBLAS_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY / "model_tuning"),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, *folders], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", CHILD, *folders],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert child.returncode == 0, child.stderr[-2000:]
     assert files_below(root.parent) == before
@@ -544,7 +704,11 @@ def test_a_hostile_archive_is_refused_by_name_and_the_good_label_in_it_read(host
 def test_an_archive_that_is_none_is_refused_by_name(hostile, what):
     folder, rows = hostile[what]
     assert sorted(rows, key=str) == sorted(
-        [(f"{folder}/{archive_name(what)}", "", UNREADABLE), ("good_1", "밥", None), ("inside", "", "no label")],
+        [
+            (f"{folder}/{archive_name(what)}", "", UNREADABLE),
+            ("good_1", "밥", None),
+            ("inside", "", "no label"),
+        ],
         key=str,
     )
 
@@ -563,7 +727,9 @@ def test_a_label_file_of_no_bounds_is_refused_by_name(hostile, name):
 def script_1(*arguments):
     command = [sys.executable, REPOSITORY / "model_tuning/1. script_preprocessing.py", *arguments]
     environment = {**os.environ, "COLUMNS": "200", "PYTHONUTF8": "1"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", timeout=120)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, errors="replace", timeout=120
+    )
 
 
 @pytest.fixture(scope="module")
@@ -591,7 +757,12 @@ def everything_hostile(tmp_path_factory):
         "$(reboot).tar",
         "-rf.zip",
     ]
-    lines = ["../../x_1.wav :: 밥", "x_2.wav :: a\0b", "x_3", f"x_4.wav :: {'(' * 10_000}밥{')' * 10_000}"]
+    lines = [
+        "../../x_1.wav :: 밥",
+        "x_2.wav :: a\0b",
+        "x_3",
+        f"x_4.wav :: {'(' * 10_000}밥{')' * 10_000}",
+    ]
     written(root, {**dict.fromkeys(strange, b"\0"), "x_scripts.txt": "\n".join(lines)})
     names += [*strange, "x_scripts.txt, line 2", "x_scripts.txt, line 3"]
     surrogates = label(fileName="x.wav").replace("먼", "\\ud800").replace("x.wav", "x\\udfff.wav")
@@ -600,38 +771,61 @@ def everything_hostile(tmp_path_factory):
 
 
 @pytest.mark.pipeline
-def test_script_1_reads_the_good_clips_beside_everything_hostile_and_names_each(tmp_path, everything_hostile):
+def test_script_1_reads_the_good_clips_beside_everything_hostile_and_names_each(
+    tmp_path, everything_hostile
+):
     root, names = everything_hostile
-    written(tmp_path, {"corpus/good_scripts.txt": "\n".join(f"good_{n}.wav :: 밥 먹었어?" for n in range(3))})
+    written(
+        tmp_path,
+        {"corpus/good_scripts.txt": "\n".join(f"good_{n}.wav :: 밥 먹었어?" for n in range(3))},
+    )
     for n in range(3):
-        soundfile.write(tmp_path / f"corpus/good_{n}.wav", np.random.default_rng(n).normal(0, 0.05, 16_000), 16_000)
+        soundfile.write(
+            tmp_path / f"corpus/good_{n}.wav",
+            np.random.default_rng(n).normal(0, 0.05, 16_000),
+            16_000,
+        )
     (tmp_path / "corpus/hostile").symlink_to(root)
     before = files_below(tmp_path) | files_below(root)
     result = script_1("--korean", tmp_path / "corpus", "--output", tmp_path / "out", "--jobs", "1")
     assert result.returncode == 0, result.stderr[-3000:]
     assert "Traceback" not in result.stdout + result.stderr
     after = files_below(tmp_path) | files_below(root)
-    assert {path: state for path, state in after.items() if not path.is_relative_to(tmp_path / "out")} == before
+    assert {
+        path: state for path, state in after.items() if not path.is_relative_to(tmp_path / "out")
+    } == before
     usable, rejected = (
         [json.loads(row) for row in (tmp_path / "out" / name).read_text().splitlines()]
         for name in ("korean.jsonl", "rejected.jsonl")
     )
     assert [row["id"] for row in usable] == ["good_0", "good_1", "good_2"]
     assert {row["reason"] for row in rejected} <= set(REASONS)
-    assert {f"{tmp_path}/corpus/hostile/{name}" for name in names} <= {row["id"] for row in rejected}
+    assert {f"{tmp_path}/corpus/hostile/{name}" for name in names} <= {
+        row["id"] for row in rejected
+    }
     assert {"../../x_1.wav", "/etc/passwd", "x_4"} <= {row["id"] for row in rejected}
     assert "more refused; rejected.jsonl names them all" in result.stdout
     assert "\x1b" not in result.stdout
 
 
 @pytest.mark.pipeline
-def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(tmp_path, everything_hostile):
+def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(
+    tmp_path, everything_hostile
+):
     root, _ = everything_hostile
     before = files_below(root)
     result = script_1("--korean", root, "--output", tmp_path / "out", "--jobs", "1")
     assert (result.returncode, result.stdout) == (1, "")
-    (message,) = [told for told in result.stderr.splitlines() if told and not told.startswith(("korean:", "listing"))]
-    assert message.startswith("ERROR") and "has no usable clip" in message and "Nothing was written" in message
+    (message,) = [
+        told
+        for told in result.stderr.splitlines()
+        if told and not told.startswith(("korean:", "listing"))
+    ]
+    assert (
+        message.startswith("ERROR")
+        and "has no usable clip" in message
+        and "Nothing was written" in message
+    )
     assert files_below(root) == before
     assert files_below(tmp_path) == {}
 
@@ -654,6 +848,12 @@ def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(tmp_path, na
 
 
 def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path):
-    written(tmp_path, {"라벨.zip": packed("zip", {"inner.tgz": packed("tgz", {LABELS: line(1)})}), clip(1): b""})
-    with pytest.raises(DataError, match="holds no labels: .*라벨.zip was left out: it holds neither labels nor audio"):
+    written(
+        tmp_path,
+        {"라벨.zip": packed("zip", {"inner.tgz": packed("tgz", {LABELS: line(1)})}), clip(1): b""},
+    )
+    with pytest.raises(
+        DataError,
+        match="holds no labels: .*라벨.zip was left out: it holds neither labels nor audio",
+    ):
         listing_of(tmp_path)

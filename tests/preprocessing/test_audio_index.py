@@ -23,7 +23,9 @@ def agreement(folder, wanted):
     return length, len({*folder} & {*wanted})
 
 
-folders = st.lists(st.sampled_from(["a", "b", "c", "001", "002"]), min_size=1, max_size=4).map("/".join)
+folders = st.lists(st.sampled_from(["a", "b", "c", "001", "002"]), min_size=1, max_size=4).map(
+    "/".join
+)
 
 
 @settings(derandomize=True, max_examples=400, deadline=None, database=None)
@@ -32,15 +34,22 @@ def test_of_clips_with_one_name_the_label_means_the_one_whose_folders_agree_best
     claim = index(*(f"{place}/x.wav" for place in places)).claim(f"/{wanted}/x.wav")
     parts = {place: ["corpus", *place.split("/")] for place in places}
     best = max(agreement(parts[place], wanted.split("/")) for place in places)
-    first = min(f"{ROOT}/{place}" for place in places if agreement(parts[place], wanted.split("/")) == best)
+    first = min(
+        f"{ROOT}/{place}" for place in places if agreement(parts[place], wanted.split("/")) == best
+    )
     assert claim == Claim("x", f"{first}/x.wav", None)
 
 
 @settings(derandomize=True, max_examples=200, deadline=None, database=None)
-@given(st.lists(st.tuples(folders, st.sampled_from(["x.wav", "x.pcm", "y.wav"])), unique=True), st.data())
+@given(
+    st.lists(st.tuples(folders, st.sampled_from(["x.wav", "x.pcm", "y.wav"])), unique=True),
+    st.data(),
+)
 def test_every_file_is_claimed_once_or_told_and_no_id_is_given_twice(files, data):
     made = index(*(f"{folder}/{name}" for folder, name in files))
-    asked = data.draw(st.lists(st.tuples(folders, st.sampled_from(["x.wav", "y.wav", "z.wav"])), max_size=12))
+    asked = data.draw(
+        st.lists(st.tuples(folders, st.sampled_from(["x.wav", "y.wav", "z.wav"])), max_size=12)
+    )
     claims = [made.claim(f"{folder}/{name}") for folder, name in asked]
     claimed = [claim.audio for claim in claims if claim.audio]
     left = [path for _, path, _ in made.unclaimed()]
@@ -58,7 +67,11 @@ def test_a_second_label_of_a_clip_is_a_duplicate_also_where_the_name_repeats_els
 
 def test_facts_belong_to_the_clip_whose_folders_they_name():
     made = index("train/001/x.wav", "valid/001/x.wav", "y.wav")
-    for name, gender in (("/train/001/x.wav", "M"), ("/valid/001/x.wav", "F"), ("/moved/y.wav", "F")):
+    for name, gender in (
+        ("/train/001/x.wav", "M"),
+        ("/valid/001/x.wav", "F"),
+        ("/moved/y.wav", "F"),
+    ):
         made.describe(name, (("gender", gender),))
     claims = [made.claim(name) for name in ("/valid/001/x.wav", "/train/001/x.wav", "y.wav")]
     assert [dict(claim.facts)["gender"] for claim in claims] == ["F", "M", "F"]

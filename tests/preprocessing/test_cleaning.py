@@ -41,7 +41,10 @@ def sound(path, n_samples=16_000, sample_rate=16_000, channels=1):
 
 def labels(root, *lines, name="x_scripts.txt"):
     """A script of these lines: (clip, text), or bytes as they are."""
-    made = [line if isinstance(line, bytes) else f"/{line[0]}.wav :: {line[1]}".encode() for line in lines]
+    made = [
+        line if isinstance(line, bytes) else f"/{line[0]}.wav :: {line[1]}".encode()
+        for line in lines
+    ]
     (root / name).write_bytes(b"\n".join(made))
 
 
@@ -78,7 +81,13 @@ def test_a_usable_clip_becomes_an_utterance_with_its_facts(root, tmp_path):
     labels(root, ("dialog_01", "b/ 밥 (3)/(세) 번, 먹었어?"))
     (root / "x_metadata.txt").write_text("/dialog_01.wav|1|2|F|A|5|1|7|1", encoding="utf-8")
     corpus = clean(root, tmp_path)
-    facts = {"theme": "dialog", "gender": "F", "age": "성인", "residence": "서울·경기", "quality": "정상"}
+    facts = {
+        "theme": "dialog",
+        "gender": "F",
+        "age": "성인",
+        "residence": "서울·경기",
+        "quality": "정상",
+    }
     assert read_manifest(write(tmp_path, corpus) / "korean.jsonl") == [
         Utterance("dialog_01", str(path), 1.5001, "밥 3 번, 먹었어?", **facts)  # 24,001 / 16,000
     ]
@@ -89,7 +98,10 @@ def test_a_usable_clip_becomes_an_utterance_with_its_facts(root, tmp_path):
 def test_settings_reach_the_transcript_rules(root, tmp_path):
     clips(root, ("a", "(3)/(세) 번"), ("b", "A: 밥 B: 국"))
     chosen = replace(SETTINGS, side="B", speaker="B")
-    assert [utterance.text for utterance in utterances(root, tmp_path, settings=chosen)] == ["세 번", "국"]
+    assert [utterance.text for utterance in utterances(root, tmp_path, settings=chosen)] == [
+        "세 번",
+        "국",
+    ]
     corpus = clean(root, tmp_path, settings=replace(SETTINGS, mixed_turns="reject"))
     assert corpus.tally.reasons == {"mixed turns": 1}
 
@@ -156,7 +168,9 @@ def test_every_reason_that_can_be_given_is_explained(damaged):
 
 def test_what_is_refused_is_printed_by_name_and_only_ten_of_many(root, tmp_path):
     clips(root, ("good", "밥."))
-    labels(root, *(("../" * (n + 1) + f"evil\x1b_{n}", "국") for n in range(12)), name="y_scripts.txt")
+    labels(
+        root, *(("../" * (n + 1) + f"evil\x1b_{n}", "국") for n in range(12)), name="y_scripts.txt"
+    )
     lines = printed_corpus("Korean", clean(root, tmp_path)).splitlines()
     assert lines[3] == f"    rejected       12  unsafe path: {REASONS['unsafe path']}"
     assert lines[-11:-9] == [
@@ -185,7 +199,10 @@ def test_an_odd_clip_is_converted_and_counted(root, tmp_path, audio, line, conve
     labels(root, line)
     corpus = clean(root, tmp_path)
     (utterance,) = read_manifest(write(tmp_path, corpus) / "korean.jsonl")
-    assert (utterance.text, utterance.duration) == ("밥.", round(16_000 / audio.get("sample_rate", 16_000), 4))
+    assert (utterance.text, utterance.duration) == (
+        "밥.",
+        round(16_000 / audio.get("sample_rate", 16_000), 4),
+    )
     assert corpus.tally.converted == converted
 
 
@@ -196,7 +213,9 @@ def test_samples_without_a_riff_header_are_read_and_counted(root, tmp_path):
     labels(root, ("a", "밥."), ("b", "국."))
     corpus = clean(root, tmp_path)
     assert corpus.tally.converted == {"no RIFF header -> 16-bit samples at 16,000 Hz": 1}
-    assert [utterance.duration for utterance in read_manifest(write(tmp_path, corpus) / "korean.jsonl")] == [1.0, 1.0]
+    assert [
+        utterance.duration for utterance in read_manifest(write(tmp_path, corpus) / "korean.jsonl")
+    ] == [1.0, 1.0]
 
 
 def test_conversions_of_a_rejected_clip_are_not_counted(root, tmp_path):
@@ -212,7 +231,9 @@ def test_utterances_are_sorted_by_id_whatever_the_order_of_the_labels(root, tmp_
 
 def test_a_corpus_without_a_usable_clip_says_why_and_writes_nothing(damaged, tmp_path):
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match=r"the korean corpus .* has no usable clip: masked 3, .*audio too short 1"):
+    with pytest.raises(
+        DataError, match=r"the korean corpus .* has no usable clip: masked 3, .*audio too short 1"
+    ):
         clean(damaged, tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -243,7 +264,9 @@ def many(root, monkeypatch):
     """More clips than one chunk and one sorted run hold, in no order, some of them bad."""
     monkeypatch.setattr(cleaning, "CHUNK_CLIPS", 40)
     names = [f"clip_{n * 37 % 300:03}" for n in range(300)]
-    clips(root, *((name, f"b/ 밥 {name[-3:]} 그릇." if name[-1] != "7" else "###") for name in names))
+    clips(
+        root, *((name, f"b/ 밥 {name[-3:]} 그릇." if name[-1] != "7" else "###") for name in names)
+    )
     return root
 
 
@@ -287,8 +310,12 @@ def test_what_an_earlier_run_wrote_of_another_corpus_stays(root, tmp_path, capsy
     folder = write(tmp_path, clean(root, tmp_path))
     assert written(folder)["foreign.jsonl"] == before["foreign.jsonl"]
     assert [utterance.text for utterance in read_manifest(folder / "korean.jsonl")] == ["국."]
-    assert rows(folder / "rejected.jsonl") == [{"id": "x", "raw": raw, "reason": "masked", "corpus": "foreign"}]
-    summary, earlier = (json.loads(files["preprocessing.json"]) for files in (written(folder), before))
+    assert rows(folder / "rejected.jsonl") == [
+        {"id": "x", "raw": raw, "reason": "masked", "corpus": "foreign"}
+    ]
+    summary, earlier = (
+        json.loads(files["preprocessing.json"]) for files in (written(folder), before)
+    )
     assert summary["foreign"] == earlier["foreign"]
     assert summary["korean"]["n_rejected"] == 0 and earlier["korean"]["n_rejected"] == 1
     assert "foreign.jsonl is of an earlier run and stays as it is" in capsys.readouterr().out
@@ -299,7 +326,9 @@ def test_a_summary_of_a_corpus_whose_manifest_is_gone_is_not_kept(root, tmp_path
     folder = write(tmp_path, *(clean(root, tmp_path, name=name) for name in ("korean", "foreign")))
     (folder / "foreign.jsonl").unlink()
     write(tmp_path, clean(root, tmp_path))
-    assert list(json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))) == ["korean"]
+    assert list(json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))) == [
+        "korean"
+    ]
 
 
 def test_files_of_something_else_in_the_folder_are_replaced(root, tmp_path):
@@ -309,7 +338,9 @@ def test_files_of_something_else_in_the_folder_are_replaced(root, tmp_path):
     (tmp_path / "out/rejected.jsonl").write_text("7\n", encoding="utf-8")
     folder = write(tmp_path, clean(root, tmp_path))
     assert (folder / "rejected.jsonl").read_bytes() == b""
-    assert list(json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))) == ["korean"]
+    assert list(json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))) == [
+        "korean"
+    ]
 
 
 def summary_of(folder):
@@ -326,11 +357,22 @@ def test_the_summary_tells_settings_counts_examples_and_checksums(damaged, tmp_p
         "speaker": "A",
         "mixed_turns": "select",
     }
-    assert (korean["n_clips"], korean["n_rejected"], korean["hours"]) == (1, len(REJECTED), 0.0011)  # 4 s
+    assert (korean["n_clips"], korean["n_rejected"], korean["hours"]) == (
+        1,
+        len(REJECTED),
+        0.0011,
+    )  # 4 s
     assert korean["reasons"] == {**Counter(reason for reason, *_ in REJECTED)}
     assert korean["converted"] == {"8,000 Hz -> 16,000 Hz": 1}
-    assert korean["labels"]["n_files"] == 2 and len(korean["labels"]["sha256"]) == len(korean["sha256"]) == 64
-    assert [example["id"] for example in korean["examples"]["reasons"]["masked"]] == ["clip_00", "clip_11", "clip_12"]
+    assert (
+        korean["labels"]["n_files"] == 2
+        and len(korean["labels"]["sha256"]) == len(korean["sha256"]) == 64
+    )
+    assert [example["id"] for example in korean["examples"]["reasons"]["masked"]] == [
+        "clip_00",
+        "clip_11",
+        "clip_12",
+    ]
     assert korean["examples"]["rules"]["tag"] == [
         {"id": "clip_01", "before": "b/ .", "after": "  ."},
         {"id": "good", "before": "b/ 밥.", "after": "  밥."},
@@ -394,7 +436,9 @@ def test_clips_of_each_speaker_and_first_language_are_counted(root, tmp_path):
     assert korean["first_languages"] == {"베트남어": 2, "영어": 1}
 
 
-def test_characters_that_the_base_model_cannot_write_are_counted_without_those_that_the_recipe_adds(root, tmp_path):
+def test_characters_that_the_base_model_cannot_write_are_counted_without_those_that_the_recipe_adds(
+    root, tmp_path
+):
     clips(root, ("a", "밥 3개, 국 3개."), ("b", "밥."), ("c", "TV 봐"))
     alphabet = Alphabet("base", frozenset("밥개국봐 "), ".,?!")
     corpus = clean(root, tmp_path, alphabet=alphabet)
@@ -409,7 +453,11 @@ def test_characters_that_the_base_model_cannot_write_are_counted_without_those_t
         {"character": "V", "n": 1, "n_clips": 1, "added": False},
     ]
     printed = printed_corpus("Korean", corpus)
-    assert "2 of 3" in printed and "lowest reachable CER 0.2353" in printed and "--side auto" in printed
+    assert (
+        "2 of 3" in printed
+        and "lowest reachable CER 0.2353" in printed
+        and "--side auto" in printed
+    )
 
 
 def test_without_a_base_model_no_character_is_compared(root, tmp_path):

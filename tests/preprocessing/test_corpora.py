@@ -76,7 +76,9 @@ def reasons(utterances):
 
 def test_a_clip_of_the_korean_corpus_knows_its_audio_theme_part_and_metadata(tmp_path):
     metadata = [f"/{clip(1)} | 1 | 2 | F | T | 5 | 4 | 7 | 2"]
-    assert korean(tmp_path, line(1, "밥 (3)/(세) 번 먹었어?"), audio=[clip(1)], metadata=metadata) == [
+    assert korean(
+        tmp_path, line(1, "밥 (3)/(세) 번 먹었어?"), audio=[clip(1)], metadata=metadata
+    ) == [
         RawUtterance(
             "dialog_00000001",
             "밥 (3)/(세) 번 먹었어?",
@@ -96,15 +98,30 @@ def test_a_clip_of_the_korean_corpus_knows_its_audio_theme_part_and_metadata(tmp
 @pytest.mark.parametrize(
     ("row", "facts"),
     [
-        ("{}|1|2|M|A|5|1|7|1", {"gender": "M", "age": "성인", "residence": "서울·경기", "quality": "정상"}),
-        ("{}|1|2|F|C|5|2|7|3", {"gender": "F", "age": "유아", "residence": "강원", "quality": "잡음"}),
+        (
+            "{}|1|2|M|A|5|1|7|1",
+            {"gender": "M", "age": "성인", "residence": "서울·경기", "quality": "정상"},
+        ),
+        (
+            "{}|1|2|F|C|5|2|7|3",
+            {"gender": "F", "age": "유아", "residence": "강원", "quality": "잡음"},
+        ),
         (
             "{} | 1 | 2 | F | S | 5 | 9 | 7 | 4",
             {"gender": "F", "age": "고령", "residence": "기타", "quality": "원거리"},
         ),
-        ("{}|1|2|F|Z|5|3|7|1\r", {"gender": "F", "age": "기타", "residence": "충청", "quality": "정상"}),
-        ("{}|1|2|F|T|5|5|7|1|more", {"gender": "F", "age": "청소년", "residence": "전라", "quality": "정상"}),
-        ("{}|1|2|F|T|5|6|7|1", {"gender": "F", "age": "청소년", "residence": "제주", "quality": "정상"}),
+        (
+            "{}|1|2|F|Z|5|3|7|1\r",
+            {"gender": "F", "age": "기타", "residence": "충청", "quality": "정상"},
+        ),
+        (
+            "{}|1|2|F|T|5|5|7|1|more",
+            {"gender": "F", "age": "청소년", "residence": "전라", "quality": "정상"},
+        ),
+        (
+            "{}|1|2|F|T|5|6|7|1",
+            {"gender": "F", "age": "청소년", "residence": "제주", "quality": "정상"},
+        ),
         ("{}|1|2||?|5|8|7|0", {}),  # codes that nobody has established
         ("{}|1|2|F|T|5|6|7", {}),  # a field is missing, so the others may have moved
         ("", {}),
@@ -116,13 +133,19 @@ def test_established_metadata_is_told_and_no_other(tmp_path, row, facts):
 
 
 def test_metadata_in_another_order_and_of_another_length_meets_its_clip(tmp_path):
-    metadata = [f"/{clip(n)}|1|2|{gender}|A|5|1|7|1" for n, gender in ((9, "F"), (3, "F"), (1, "M"))]
-    utterances = korean(tmp_path, *map(line, (1, 2, 3)), audio=map(clip, (1, 2, 3)), metadata=metadata)
+    metadata = [
+        f"/{clip(n)}|1|2|{gender}|A|5|1|7|1" for n, gender in ((9, "F"), (3, "F"), (1, "M"))
+    ]
+    utterances = korean(
+        tmp_path, *map(line, (1, 2, 3)), audio=map(clip, (1, 2, 3)), metadata=metadata
+    )
     assert [utterance.facts.get("gender") for utterance in utterances] == ["M", None, "F"]
 
 
 def test_a_theme_is_read_from_the_clip_since_a_script_may_carry_another_name(tmp_path):
-    (utterance,) = korean(tmp_path, "x/hobby_00000001.wav :: 밥", name="1.Training/dialog_01_scripts.txt")
+    (utterance,) = korean(
+        tmp_path, "x/hobby_00000001.wav :: 밥", name="1.Training/dialog_01_scripts.txt"
+    )
     assert utterance.facts["theme"] == "hobby"
 
 
@@ -147,7 +170,10 @@ def test_a_label_meets_its_audio_however_either_is_named(tmp_path, suffix, writt
     utterances = korean(tmp_path, f"{written_as} :: 밥", audio=[clip(1, suffix)])
     assert utterances == [
         RawUtterance(
-            "dialog_00000001", "밥", str(tmp_path / clip(1, suffix)), facts={"theme": "dialog", "part": "training"}
+            "dialog_00000001",
+            "밥",
+            str(tmp_path / clip(1, suffix)),
+            facts={"theme": "dialog", "part": "training"},
         )
     ]
 
@@ -157,7 +183,11 @@ def test_only_the_first_separator_parts_the_name_from_the_text(tmp_path):
 
 
 def test_crlf_bom_and_blank_lines_are_no_part_of_a_text(tmp_path):
-    utterances = korean(tmp_path, f"\ufeff{line(1, '밥')}\r\n\r\n   \r\n{line(2, '국')}\r\n", audio=map(clip, (1, 2)))
+    utterances = korean(
+        tmp_path,
+        f"\ufeff{line(1, '밥')}\r\n\r\n   \r\n{line(2, '국')}\r\n",
+        audio=map(clip, (1, 2)),
+    )
     assert [(utterance.id, utterance.raw) for utterance in utterances] == [
         ("dialog_00000001", "밥"),
         ("dialog_00000002", "국"),
@@ -165,8 +195,16 @@ def test_crlf_bom_and_blank_lines_are_no_part_of_a_text(tmp_path):
 
 
 def test_a_line_in_cp949_is_read_and_named_without_spoiling_its_neighbours(tmp_path):
-    lines = line(1, "밥").encode() + b"\r\n" + line(2, "국").encode("cp949") + b"\r\n" + line(3, "물").encode()
-    utterances = utterances_of(written(tmp_path, {LABELS: lines, **{clip(n): b"" for n in (1, 2, 3)}}))
+    lines = (
+        line(1, "밥").encode()
+        + b"\r\n"
+        + line(2, "국").encode("cp949")
+        + b"\r\n"
+        + line(3, "물").encode()
+    )
+    utterances = utterances_of(
+        written(tmp_path, {LABELS: lines, **{clip(n): b"" for n in (1, 2, 3)}})
+    )
     assert [(utterance.raw, utterance.encoding, utterance.reason) for utterance in utterances] == [
         ("밥", "utf-8", None),
         ("국", "cp949", None),
@@ -175,13 +213,17 @@ def test_a_line_in_cp949_is_read_and_named_without_spoiling_its_neighbours(tmp_p
 
 
 def test_bytes_of_no_known_encoding_are_marked_in_the_text(tmp_path):
-    (utterance,) = utterances_of(written(tmp_path, {LABELS: f"{clip(1)} :: ".encode() + b"\xff\xfe\xff"}))
+    (utterance,) = utterances_of(
+        written(tmp_path, {LABELS: f"{clip(1)} :: ".encode() + b"\xff\xfe\xff"})
+    )
     assert "\ufffd" in utterance.raw
 
 
 def test_a_line_without_a_separator_is_rejected_and_the_next_one_read(tmp_path):
     lines = ["dialog_00000001.wav 밥", f"{clip(2)} :: 국", f"{clip(3)} 물"]
-    assert [(u.id, u.raw, u.reason) for u in korean(tmp_path, *lines, audio=[clip(2), clip(3)])] == [
+    assert [
+        (u.id, u.raw, u.reason) for u in korean(tmp_path, *lines, audio=[clip(2), clip(3)])
+    ] == [
         (f"{tmp_path / LABELS}, line 1", "dialog_00000001.wav 밥", "label unreadable"),
         ("dialog_00000002", "국", None),
         ("dialog_00000003", f"{clip(3)} 물", "label unreadable"),
@@ -195,7 +237,11 @@ def test_a_label_without_audio_and_audio_without_a_label_are_both_told(tmp_path)
         "dialog_00000002": None,
         "dialog_00000003": "no label",
     }
-    assert [utterance.audio for utterance in utterances] == [None, str(tmp_path / clip(2)), str(tmp_path / clip(3))]
+    assert [utterance.audio for utterance in utterances] == [
+        None,
+        str(tmp_path / clip(2)),
+        str(tmp_path / clip(3)),
+    ]
 
 
 def test_a_second_label_of_a_clip_is_a_duplicate_in_whatever_file(tmp_path):
@@ -212,7 +258,9 @@ def test_a_second_label_of_a_clip_is_a_duplicate_in_whatever_file(tmp_path):
 def test_the_same_name_in_two_folders_is_told_apart_by_the_path_in_the_label(tmp_path, form):
     themes = [unicodedata.normalize(form, name) for name in ("2.취미", "3.일상안부", "4.생활")]
     audio = [f"2.원천데이터/{theme}/001/dialog_00000001.wav" for theme in themes]
-    utterances = korean(tmp_path, "/2.원천데이터/3.일상안부/001/dialog_00000001.wav :: 밥", audio=audio)
+    utterances = korean(
+        tmp_path, "/2.원천데이터/3.일상안부/001/dialog_00000001.wav :: 밥", audio=audio
+    )
     assert (utterances[0].audio, utterances[0].reason) == (str(tmp_path / audio[1]), None)
     assert {utterance.audio: utterance.reason for utterance in utterances[1:]} == {
         str(tmp_path / audio[0]): "no label",
@@ -223,8 +271,14 @@ def test_the_same_name_in_two_folders_is_told_apart_by_the_path_in_the_label(tmp
 def test_folders_and_files_decomposed_by_macos_are_found(tmp_path):
     audio = unicodedata.normalize("NFD", "2.원천데이터/3.일상안부/안녕_01.wav")
     name = unicodedata.normalize("NFD", LABELS)
-    (utterance,) = korean(tmp_path, "2.원천데이터/3.일상안부/안녕_01.wav :: 밥", audio=[audio], name=name)
-    assert (utterance.id, utterance.audio, utterance.reason) == ("안녕_01", str(tmp_path / audio), None)
+    (utterance,) = korean(
+        tmp_path, "2.원천데이터/3.일상안부/안녕_01.wav :: 밥", audio=[audio], name=name
+    )
+    assert (utterance.id, utterance.audio, utterance.reason) == (
+        "안녕_01",
+        str(tmp_path / audio),
+        None,
+    )
 
 
 def test_label_files_are_read_in_sorted_order(tmp_path):
@@ -258,8 +312,16 @@ def test_a_clip_of_the_foreign_corpus_knows_its_audio_part_and_speaker(tmp_path)
 @pytest.mark.parametrize(
     ("transcription", "raw", "task"),
     [
-        ({"Reading": "귤.", "ReadingLabelText": "귤", "Question": "", "AnswerLabelText": ""}, "귤", "read"),
-        ({"Reading": "", "ReadingLabelText": "", "Question": "뭐?", "AnswerLabelText": "귤"}, "귤", "answer"),
+        (
+            {"Reading": "귤.", "ReadingLabelText": "귤", "Question": "", "AnswerLabelText": ""},
+            "귤",
+            "read",
+        ),
+        (
+            {"Reading": "", "ReadingLabelText": "", "Question": "뭐?", "AnswerLabelText": "귤"},
+            "귤",
+            "answer",
+        ),
         ({"ReadingLabelText": "  ", "AnswerLabelText": "귤"}, "귤", "answer"),
         ({"ReadingLabelText": None, "AnswerLabelText": "귤"}, "귤", "answer"),
         ({"ReadingLabelText": "귤"}, "귤", "read"),
@@ -268,7 +330,9 @@ def test_a_clip_of_the_foreign_corpus_knows_its_audio_part_and_speaker(tmp_path)
     ],
 )
 def test_read_aloud_and_answers_are_both_taken(tmp_path, transcription, raw, task):
-    (utterance,) = foreign(tmp_path, **{FOREIGN_LABEL: label(transcription=transcription), FOREIGN_AUDIO: b""})
+    (utterance,) = foreign(
+        tmp_path, **{FOREIGN_LABEL: label(transcription=transcription), FOREIGN_AUDIO: b""}
+    )
     assert (utterance.raw, utterance.facts["task"], utterance.reason) == (raw, task, None)
 
 
@@ -278,8 +342,16 @@ def test_read_aloud_and_answers_are_both_taken(tmp_path, transcription, raw, tas
         ({"file_info": {}}, "speaker", "VN0001"),
         ({"file_info": None, "SpeakerID": "CN7"}, "speaker", "CN7"),
         ({"file_info": {}, "SpeakerID": ""}, "speaker", None),
-        ({"skill_info": {"languageClass": "베트남어", "motherTongue": ""}}, "first_language", "베트남어"),
-        ({"skill_info": {"languageClass": "영어", "motherTongue": "중국어"}}, "first_language", "중국어"),
+        (
+            {"skill_info": {"languageClass": "베트남어", "motherTongue": ""}},
+            "first_language",
+            "베트남어",
+        ),
+        (
+            {"skill_info": {"languageClass": "영어", "motherTongue": "중국어"}},
+            "first_language",
+            "중국어",
+        ),
         ({"skill_info": {"topikGrade": "해당 없음"}}, "topik_level", "해당 없음"),
         ({"skill_info": {"topikGrade": 4}}, "topik_level", "4"),
         ({"skill_info": None}, "topik_level", None),
@@ -309,7 +381,11 @@ def test_a_label_renamed_together_with_its_audio_keeps_it(tmp_path):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
 def test_a_label_in_any_encoding_with_crlf_is_read(tmp_path, encoding):
-    content = json.dumps(json.loads(label()), ensure_ascii=False, indent=1).replace("\n", "\r\n").encode(encoding)
+    content = (
+        json.dumps(json.loads(label()), ensure_ascii=False, indent=1)
+        .replace("\n", "\r\n")
+        .encode(encoding)
+    )
     (utterance,) = foreign(tmp_path, **{FOREIGN_LABEL: content, FOREIGN_AUDIO: b""})
     assert (utterance.raw, utterance.reason) == ("저는 먼 나라에서 왔어요", None)
     assert utterance.encoding == ("cp949" if encoding == "cp949" else "utf-8")
@@ -338,7 +414,10 @@ def test_a_label_in_any_encoding_with_crlf_is_read(tmp_path, encoding):
 )
 def test_a_damaged_label_is_one_rejected_line_that_accounts_for_its_audio(tmp_path, content):
     utterances = foreign(tmp_path, **{FOREIGN_LABEL: content, FOREIGN_AUDIO: b""})
-    assert reasons(utterances) == {"VN10QC226_VN0001_20210809": "label unreadable"} and len(utterances) == 1
+    assert (
+        reasons(utterances) == {"VN10QC226_VN0001_20210809": "label unreadable"}
+        and len(utterances) == 1
+    )
 
 
 def test_a_label_that_links_to_nothing_is_rejected(tmp_path):
@@ -375,17 +454,34 @@ def test_a_name_is_the_same_composed_or_not(tmp_path, on_disk, in_label):
 
 @pytest.mark.parametrize(
     "name",
-    ["/etc/passwd", "/a.wav", "../a.wav", "b/../../a.wav", "..\\a.wav", "\\\\host\\a.wav", "C:\\a.wav", "C:/a.wav"],
+    [
+        "/etc/passwd",
+        "/a.wav",
+        "../a.wav",
+        "b/../../a.wav",
+        "..\\a.wav",
+        "\\\\host\\a.wav",
+        "C:\\a.wav",
+        "C:/a.wav",
+    ],
 )
 def test_a_label_that_names_audio_outside_its_folder_is_refused(tmp_path, name):
-    utterances = foreign(tmp_path, **{"b/a.json": label(fileName=name), "a.wav": b"", "etc/passwd.wav": b""})
-    assert (utterances[0].id, utterances[0].audio, utterances[0].reason) == (name, None, "unsafe path")
+    utterances = foreign(
+        tmp_path, **{"b/a.json": label(fileName=name), "a.wav": b"", "etc/passwd.wav": b""}
+    )
+    assert (utterances[0].id, utterances[0].audio, utterances[0].reason) == (
+        name,
+        None,
+        "unsafe path",
+    )
     assert {utterance.reason for utterance in utterances[1:]} == {"no label"}
 
 
 def test_the_last_of_two_equal_keys_counts_as_json_parsers_have_it(tmp_path):
     content = '{"transcription": {"AnswerLabelText": "귤", "AnswerLabelText": "배"}}'
-    assert [utterance.raw for utterance in foreign(tmp_path, **{"a/x.json": content, "a/x.wav": b""})] == ["배"]
+    assert [
+        utterance.raw for utterance in foreign(tmp_path, **{"a/x.json": content, "a/x.wav": b""})
+    ] == ["배"]
 
 
 # KsponSpeech
@@ -419,15 +515,28 @@ def test_a_trn_names_its_clips_with_a_prefix_that_is_absent_on_disk(tmp_path):
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_without_a_trn_the_text_beside_each_clip_is_its_label(tmp_path, content, raw, encoding, reason):
-    files = {"K/K_0001/K_000001.pcm": b"", "K/K_0001/K_000001.txt": content, "K/readme.txt": "read me"}
+def test_without_a_trn_the_text_beside_each_clip_is_its_label(
+    tmp_path, content, raw, encoding, reason
+):
+    files = {
+        "K/K_0001/K_000001.pcm": b"",
+        "K/K_0001/K_000001.txt": content,
+        "K/readme.txt": "read me",
+    }
     (utterance,) = utterances_of(written(tmp_path, files))
-    assert (utterance.id, utterance.raw, utterance.encoding, utterance.reason) == ("K_000001", raw, encoding, reason)
+    assert (utterance.id, utterance.raw, utterance.encoding, utterance.reason) == (
+        "K_000001",
+        raw,
+        encoding,
+        reason,
+    )
 
 
 def test_a_text_beside_a_clip_is_passed_over_where_scripts_name_the_clip(tmp_path):
     beside = clip(1).replace(".wav", ".txt")
-    (utterance,) = utterances_of(written(tmp_path, {LABELS: line(1, "밥"), clip(1): b"", beside: "국"}))
+    (utterance,) = utterances_of(
+        written(tmp_path, {LABELS: line(1, "밥"), clip(1): b"", beside: "국"})
+    )
     assert utterance.raw == "밥"
 
 
@@ -441,7 +550,11 @@ FREE_TALK = {
 LEARNER = {
     "fileName": "clip_1.wav",
     "UserID": "U9",
-    "RecordingMetadata": {"prompt": "밥을 먹어요", "orthographic": "밥을 머거요", "RecordedTime": 2.5},
+    "RecordingMetadata": {
+        "prompt": "밥을 먹어요",
+        "orthographic": "밥을 머거요",
+        "RecordedTime": 2.5,
+    },
     "SpeakerMetadata": {"nationality": "US", "topik_level": 3},
 }
 
@@ -460,13 +573,24 @@ LEARNER = {
 def test_labels_of_the_neighbours_are_known_by_their_keys(tmp_path, content, raw, facts):
     files = {"a/clip_1.json": json.dumps(content), "b/clip_1.wav": b""}
     (utterance,) = utterances_of(written(tmp_path, files))
-    assert (utterance.id, utterance.raw, utterance.reason, utterance.facts) == ("clip_1", raw, None, facts)
+    assert (utterance.id, utterance.raw, utterance.reason, utterance.facts) == (
+        "clip_1",
+        raw,
+        None,
+        facts,
+    )
     assert utterance.audio == str(tmp_path / "b/clip_1.wav")
 
 
 @pytest.mark.parametrize(
     "content",
-    [{}, {"text": "밥"}, {"발화정보": {}}, {"RecordingMetadata": {}}, {"RecordingMetadata": {"orthographic": 7}}],
+    [
+        {},
+        {"text": "밥"},
+        {"발화정보": {}},
+        {"RecordingMetadata": {}},
+        {"RecordingMetadata": {"orthographic": 7}},
+    ],
 )
 def test_a_label_without_any_known_key_is_unreadable(tmp_path, content):
     files = {"a/clip_1.json": json.dumps(content), "b/clip_1.wav": b""}
@@ -493,7 +617,9 @@ def test_a_manifest_is_read_by_itself_and_names_audio_anywhere(tmp_path, name):
         {"audio_filepath": "gone.wav", "text": "죽"},
     ]
     assert manifest(tmp_path, *rows, name=name) == [
-        RawUtterance("a", "밥", str(tmp_path / name.split("/")[0] / "a.wav"), facts={"speaker": "S1"}),
+        RawUtterance(
+            "a", "밥", str(tmp_path / name.split("/")[0] / "a.wav"), facts={"speaker": "S1"}
+        ),
         RawUtterance("b", "국", str(tmp_path / "else/b.flac")),
         RawUtterance("c", "물", str(tmp_path / "c.wav")),
         RawUtterance("gone", "죽", None, "no audio"),
@@ -543,7 +669,10 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path):
         ({"audio_filepath": "a.wav", "text": "밥", "offset": 1.5}, "part of a file"),
         ({"audio_filepath": "b.wav", "text": "밥", "offset": 0.0}, None),
         ({"audio_filepath": "b.wav", "text": None}, None),
-        ({"audio_filepath": "b.wav", "text": "밥", "speaker": {"name": "S1"}, "gender": None}, None),
+        (
+            {"audio_filepath": "b.wav", "text": "밥", "speaker": {"name": "S1"}, "gender": None},
+            None,
+        ),
     ],
     ids=lambda value: str(value)[:50],
 )
@@ -559,7 +688,9 @@ def test_a_bad_line_of_a_manifest_leaves_the_others_alone(tmp_path, row, reason,
 def test_lines_of_a_manifest_may_be_in_any_encoding(tmp_path):
     rows = [{"audio_filepath": f"{name}.wav", "text": "밥"} for name in "abc"]
     first, second, third = (json.dumps(row, ensure_ascii=False) for row in rows)
-    content = b"\r\n".join([("\ufeff" + first).encode(), b"", second.encode("cp949"), third.encode()])
+    content = b"\r\n".join(
+        [("\ufeff" + first).encode(), b"", second.encode("cp949"), third.encode()]
+    )
     written(tmp_path, {"m.json": content, "a.wav": b"", "b.wav": b"", "c.wav": b""})
     assert [(u.id, u.raw, u.encoding) for u in utterances_of(tmp_path / "m.json")] == [
         ("a", "밥", "utf-8"),
@@ -596,7 +727,10 @@ def test_the_order_of_lines_changes_no_clip(tmp_path):
         sorted(korean(tmp_path / name, *chosen, audio=audio), key=lambda u: u.id)
         for name, chosen in (("a", lines), ("b", mixed))
     ]
-    (a, b) = ([(u.id, u.raw, os.path.relpath(u.audio, tmp_path)[2:], u.facts) for u in found] for found in sorted_by_id)
+    (a, b) = (
+        [(u.id, u.raw, os.path.relpath(u.audio, tmp_path)[2:], u.facts) for u in found]
+        for found in sorted_by_id
+    )
     assert a == b and len(a) == 29
 
 
@@ -624,7 +758,9 @@ def test_the_same_name_in_two_folders_of_json_labels_is_two_clips(tmp_path):
         files[name] = label(transcription={"AnswerLabelText": part})
         files[FOREIGN_AUDIO.replace("2.Validation", part)] = b""
     utterances = utterances_of(written(tmp_path, files))
-    assert [(u.raw, u.reason, part in u.audio) for u, part in zip(utterances, PARTS, strict=True)] == [
+    assert [
+        (u.raw, u.reason, part in u.audio) for u, part in zip(utterances, PARTS, strict=True)
+    ] == [
         ("1.Training", None, True),
         ("2.Validation", None, True),
     ]
@@ -633,7 +769,11 @@ def test_the_same_name_in_two_folders_of_json_labels_is_two_clips(tmp_path):
 
 def test_the_same_name_in_a_folder_and_beside_it_is_two_clips(tmp_path):
     utterances = korean(
-        tmp_path, "a/x_1.wav :: 하나", "x_1.wav :: 둘", audio=["a/x_1.wav", "x_1.wav"], name="scripts.txt"
+        tmp_path,
+        "a/x_1.wav :: 하나",
+        "x_1.wav :: 둘",
+        audio=["a/x_1.wav", "x_1.wav"],
+        name="scripts.txt",
     )
     assert [(u.id, u.audio) for u in utterances] == [
         ("x_1", str(tmp_path / "a/x_1.wav")),
@@ -651,7 +791,8 @@ def test_a_clip_stored_twice_is_taken_once_and_its_copy_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["../dialog_00000001.wav", "a/../../dialog_00000001.wav", "..\\dialog_00000001.wav", ".."]
+    "name",
+    ["../dialog_00000001.wav", "a/../../dialog_00000001.wav", "..\\dialog_00000001.wav", ".."],
 )
 def test_a_script_that_leads_out_of_the_corpus_is_refused_by_name(tmp_path, name):
     utterances = korean(tmp_path, f"{name} :: 밥", line(2), audio=map(clip, (1, 2)))
@@ -668,7 +809,9 @@ def test_a_line_with_a_nul_byte_is_rejected_and_the_next_one_read(tmp_path, text
     assert reasons(utterances) == {"dialog_00000001": "label unreadable", "dialog_00000002": None}
 
 
-@pytest.mark.parametrize("metadata", [[], [f"/{clip(1)}|1|2|F"], [f"/{clip(n)}|1|2|F|A|5|1|7|1" for n in range(1, 9)]])
+@pytest.mark.parametrize(
+    "metadata", [[], [f"/{clip(1)}|1|2|F"], [f"/{clip(n)}|1|2|F|A|5|1|7|1" for n in range(1, 9)]]
+)
 def test_metadata_shorter_or_longer_than_the_scripts_changes_no_clip(tmp_path, metadata):
     utterances = korean(tmp_path, line(1), line(2), audio=map(clip, (1, 2)), metadata=metadata)
     assert reasons(utterances) == {"dialog_00000001": None, "dialog_00000002": None}
@@ -745,8 +888,13 @@ def test_an_unreadable_folder_is_left_out_by_name(tmp_path):
 
 def test_what_an_earlier_run_wrote_into_the_corpus_is_no_part_of_it(tmp_path):
     earlier = json.dumps({"audio_filepath": "../a.wav", "duration": 1, "text": "밥"})
-    written(tmp_path, {LABELS: line(1), clip(1): b"", "out/korean.jsonl": earlier, "out/rejected.jsonl": "{}"})
-    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out"))) == {"dialog_00000001": None}
+    written(
+        tmp_path,
+        {LABELS: line(1), clip(1): b"", "out/korean.jsonl": earlier, "out/rejected.jsonl": "{}"},
+    )
+    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out"))) == {
+        "dialog_00000001": None
+    }
 
 
 def test_what_macos_puts_beside_each_file_is_passed_over(tmp_path):
@@ -765,14 +913,27 @@ def test_a_label_file_is_named_in_the_checksum_by_its_bytes(tmp_path):
 
 
 JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(codec=None), max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 EXAMPLES = {
     "x.json": [json.loads(label()), FREE_TALK, LEARNER],
     "x.jsonl": [
-        {"audio_filepath": "clip_1.wav", "text": "밥", "id": "one", "offset": 0, "speaker": "S1", "gender": "F"},
+        {
+            "audio_filepath": "clip_1.wav",
+            "text": "밥",
+            "id": "one",
+            "offset": 0,
+            "speaker": "S1",
+            "gender": "F",
+        },
     ],
 }
 
@@ -814,7 +975,9 @@ def test_any_value_in_place_of_any_key_gives_an_utterance(tmp_path_factory, plac
 
 def test_folders_of_undecodable_names_are_searched(tmp_path):
     folder = os.fsdecode(b"3.\xc0\xcf\xbb\xf3")  # 3.일상 in CP949, as unzip leaves it
-    (utterance,) = korean(tmp_path, line(1), audio=[f"{folder}/dialog_00000001.wav"], name=f"{folder}/x_scripts.txt")
+    (utterance,) = korean(
+        tmp_path, line(1), audio=[f"{folder}/dialog_00000001.wav"], name=f"{folder}/x_scripts.txt"
+    )
     assert utterance.audio == str(tmp_path / folder / "dialog_00000001.wav")
 
 
@@ -843,16 +1006,24 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):
 
 def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path):
     row = json.dumps({"audio_filepath": f"../{clip(1)}", "duration": 1.0, "text": "cleaned"})
-    written(tmp_path, {"processed_before/korean.jsonl": row, "processed_before/preprocessing.json": "{}"})
+    written(
+        tmp_path,
+        {"processed_before/korean.jsonl": row, "processed_before/preprocessing.json": "{}"},
+    )
     written(tmp_path, {"processed_before/copies/korean.jsonl": row})
     written(tmp_path, {LABELS: line(1, "raw"), clip(1): b""})
     listing = listed_corpus(tmp_path, tmp_path / "processed")
-    assert [(utterance.raw, utterance.reason) for utterance in raw_utterances(listing)] == [("raw", None)]
+    assert [(utterance.raw, utterance.reason) for utterance in raw_utterances(listing)] == [
+        ("raw", None)
+    ]
     assert listing.notes == [f"{tmp_path}/processed_before was left out: script 1 wrote it."]
 
 
 def test_metadata_meets_the_clip_of_its_own_folder_where_names_repeat(tmp_path):
-    paths = [f"{part}/2.원천데이터/dialog_01/001/dialog_00000001.wav" for part in ("1.Training", "2.Validation")]
+    paths = [
+        f"{part}/2.원천데이터/dialog_01/001/dialog_00000001.wav"
+        for part in ("1.Training", "2.Validation")
+    ]
     for path, gender in zip(paths, "MF", strict=True):
         part = path.partition("/")[0]
         written(tmp_path, {
@@ -863,6 +1034,8 @@ def test_metadata_meets_the_clip_of_its_own_folder_where_names_repeat(tmp_path):
 
 
 def test_audio_that_a_manifest_of_the_user_names_in_vain_is_missing_and_not_unsafe(tmp_path):
-    row = json.dumps({"audio_filepath": "../audio/gone.wav", "duration": 1.0, "text": "밥"}, ensure_ascii=False)
+    row = json.dumps(
+        {"audio_filepath": "../audio/gone.wav", "duration": 1.0, "text": "밥"}, ensure_ascii=False
+    )
     written(tmp_path, {"manifests/my.jsonl": row})
     assert reasons(utterances_of(tmp_path / "manifests/my.jsonl")) == {"gone": "no audio"}

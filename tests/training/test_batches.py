@@ -67,7 +67,9 @@ def test_without_added_tokens_a_mark_is_unknown_as_in_the_first_seeds(tiny_base,
 
 
 def test_a_clip_that_vanished_during_the_run_is_named(recogniser, tmp_path):
-    clips = TrainingClips([Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser.tokenizer)
+    clips = TrainingClips(
+        [Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser.tokenizer
+    )
     with pytest.raises(DataError, match=r"gone\.wav"):
         clips[0]
 
@@ -82,7 +84,9 @@ def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterance
         losses = [model(**collate([clips[i]])).loss for i in (0, 9)]
     n_frames = alone.logits.shape[1]
     assert torch.allclose(together.logits[0, :n_frames], alone.logits[0], atol=1e-4)
-    assert together.loss.item() == pytest.approx(np.mean([loss.item() for loss in losses]), rel=1e-4)
+    assert together.loss.item() == pytest.approx(
+        np.mean([loss.item() for loss in losses]), rel=1e-4
+    )
 
 
 def test_batches_hold_every_clip_once_longest_first_within_their_seconds_of_padded_audio():
@@ -104,9 +108,16 @@ def test_inputs_are_what_the_feature_extractor_makes_of_the_batch(recogniser):
     waveforms = [noise(3_000, 1), noise(1_000, 2) * 7 + 1, np.zeros(800, np.float32)]
     ours = model_inputs(waveforms, recogniser.feature_extractor)
     theirs = recogniser.feature_extractor(
-        waveforms, sampling_rate=16_000, padding=True, return_attention_mask=True, return_tensors="pt"
+        waveforms,
+        sampling_rate=16_000,
+        padding=True,
+        return_attention_mask=True,
+        return_tensors="pt",
     )
-    assert all(torch.equal(ours[name].float(), theirs[name].float()) for name in ("input_values", "attention_mask"))
+    assert all(
+        torch.equal(ours[name].float(), theirs[name].float())
+        for name in ("input_values", "attention_mask")
+    )
 
 
 V3 = RECIPES["v3"]  # updates of 64 clips
@@ -133,12 +144,16 @@ def test_the_order_of_an_epoch_depends_on_its_number_and_the_seed():
     durations = seconds(500)
     assert epoch_updates(durations, V3, 0) == epoch_updates(durations, V3, 0)
     assert epoch_updates(durations, V3, 0) != epoch_updates(durations, V3, 1)
-    assert epoch_updates(durations, V3, 0) != epoch_updates(durations, dataclasses.replace(V3, seed=1), 0)
+    assert epoch_updates(durations, V3, 0) != epoch_updates(
+        durations, dataclasses.replace(V3, seed=1), 0
+    )
 
 
 def test_other_clips_meet_in_every_epoch():
     durations = seconds(512)
-    one, other = ({frozenset(update) for update in epoch_updates(durations, V3, epoch)} for epoch in (0, 1))
+    one, other = (
+        {frozenset(update) for update in epoch_updates(durations, V3, epoch)} for epoch in (0, 1)
+    )
     assert not one & other
 
 
@@ -149,7 +164,9 @@ def test_an_update_is_dealt_whole_to_any_number_of_processes(n_clips, n_processe
     plan = batch_plan(recipe, n_processes)
     for update in epoch_updates(durations, recipe, 0):
         shares = [dealt(update, rank, durations, recipe, plan) for rank in range(n_processes)]
-        assert Counter(place for share in shares for batch in share for place in batch) == Counter(update)
+        assert Counter(place for share in shares for batch in share for place in batch) == Counter(
+            update
+        )
         counts = [sum(map(len, share)) for share in shares]
         assert max(counts) - min(counts) <= 1
         for batch in (batch for share in shares for batch in share):
@@ -166,8 +183,14 @@ def test_micro_batches_of_like_clips_are_dealt_to_and_fro():
     shares = [dealt(list(range(8)), rank, durations, two, plan) for rank in (0, 1)]
     assert shares == [[[0, 1], [6, 7]], [[2, 3], [4, 5]]]
     assert [padded_seconds(share, durations) for share in shares] == [9 * 2 + 3 * 2, 7 * 2 + 5 * 2]
-    assert [dealt(list(range(5)), rank, durations, two, plan) for rank in (0, 1)] == [[[0, 1], [4]], [[2], [3]]]
-    assert [dealt(list(range(3)), rank, durations, two, plan) for rank in (0, 1)] == [[[0, 1]], [[2]]]
+    assert [dealt(list(range(5)), rank, durations, two, plan) for rank in (0, 1)] == [
+        [[0, 1], [4]],
+        [[2], [3]],
+    ]
+    assert [dealt(list(range(3)), rank, durations, two, plan) for rank in (0, 1)] == [
+        [[0, 1]],
+        [[2]],
+    ]
 
 
 def test_clips_are_dealt_like_cards_and_cut_by_seconds():
@@ -182,7 +205,9 @@ def test_clips_are_dealt_like_cards_and_cut_by_seconds():
         [6],
     ]  # 9 s alone, 2 x 4 s, then 3 x 4 would be 12
     assert dealt(update, 1, durations, by_seconds, plan) == [[1], [3, 5]]
-    assert dealt(update[:1], 1, durations, two, plan) == []  # no clip is left for the second process
+    assert (
+        dealt(update[:1], 1, durations, two, plan) == []
+    )  # no clip is left for the second process
     assert padded_seconds([[0], [2, 4], [6]], durations) == 9 + 8 + 1
 
 

@@ -42,12 +42,16 @@ def identity(state, split):
     return run_identity(V3, split, state[0], 1)
 
 
-def test_a_checkpoint_is_a_model_folder_and_gives_back_what_was_written(tiny_base, state, utterances, tmp_path):
+def test_a_checkpoint_is_a_model_folder_and_gives_back_what_was_written(
+    tiny_base, state, utterances, tmp_path
+):
     recogniser, optimizer, scaler = state
     for values in recogniser.model.parameters():
         values.grad = torch.ones_like(values)
     optimizer.step()
-    progress = Progress(update=7, log=[{"step": 7, "eval_cer": 0.5}], best_update=7, best_cer=0.5, n_nonfinite=2)
+    progress = Progress(
+        update=7, log=[{"step": 7, "eval_cer": 0.5}], best_update=7, best_cer=0.5, n_nonfinite=2
+    )
     checkpoint = write_checkpoint(tmp_path, recogniser, optimizer, scaler, progress)
     assert checkpoint.name == "checkpoint-7"
     other, _ = expanded_base_model(str(tiny_base), V3)
@@ -56,8 +60,12 @@ def test_a_checkpoint_is_a_model_folder_and_gives_back_what_was_written(tiny_bas
     for name, value in recogniser.model.state_dict().items():
         assert torch.equal(other.model.state_dict()[name], value), name
     ours, theirs = (list(o.state_dict()["state"].values()) for o in (optimizer, optimizer_again))
-    assert all(torch.equal(one["exp_avg"], two["exp_avg"]) for one, two in zip(ours, theirs, strict=True))
-    assert load_recogniser(str(checkpoint)).tokenizer.get_vocab() == recogniser.tokenizer.get_vocab()
+    assert all(
+        torch.equal(one["exp_avg"], two["exp_avg"]) for one, two in zip(ours, theirs, strict=True)
+    )
+    assert (
+        load_recogniser(str(checkpoint)).tokenizer.get_vocab() == recogniser.tokenizer.get_vocab()
+    )
 
 
 def test_the_marker_is_the_newest_file_and_names_all_others(state, tmp_path):
@@ -66,7 +74,9 @@ def test_the_marker_is_the_newest_file_and_names_all_others(state, tmp_path):
     others = [path for path in checkpoint.iterdir() if path.name != COMPLETE_FILE]
     assert marked == {path.name: path.stat().st_size for path in others}
     assert {*SEVEN_FILES, "optimizer.pt", "progress.json"} == marked.keys()
-    assert (checkpoint / COMPLETE_FILE).stat().st_mtime_ns >= max(path.stat().st_mtime_ns for path in others)
+    assert (checkpoint / COMPLETE_FILE).stat().st_mtime_ns >= max(
+        path.stat().st_mtime_ns for path in others
+    )
 
 
 def test_a_half_written_checkpoint_is_passed_over_and_named(tmp_path):
@@ -75,7 +85,10 @@ def test_a_half_written_checkpoint_is_passed_over_and_named(tmp_path):
         if complete:
             (tmp_path / f"checkpoint-{number}" / COMPLETE_FILE).write_text("{}")
     (tmp_path / "checkpoint-old").mkdir()
-    assert last_complete_checkpoint(tmp_path) == (tmp_path / "checkpoint-10", [tmp_path / "checkpoint-200"])
+    assert last_complete_checkpoint(tmp_path) == (
+        tmp_path / "checkpoint-10",
+        [tmp_path / "checkpoint-200"],
+    )
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])
@@ -108,15 +121,23 @@ def test_a_folder_of_the_same_experiment_may_be_used_again(identity, tmp_path):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda identity: identity["recipe"].update(learning_rate=7.0), "recipe learning_rate was 0.0001, is 7.0"),
-        (lambda identity: identity["recipe"].update(new_value=1), "recipe new_value was None, is 1"),
+        (
+            lambda identity: identity["recipe"].update(learning_rate=7.0),
+            "recipe learning_rate was 0.0001, is 7.0",
+        ),
+        (
+            lambda identity: identity["recipe"].update(new_value=1),
+            "recipe new_value was None, is 1",
+        ),
         (lambda identity: identity["recipe"].pop("seed"), "recipe seed was 42, is None"),
         (lambda identity: identity["split"].update(test="0" * 64), "split test"),
         (lambda identity: identity["base_model"].update(sha256="0" * 64), "base_model sha256"),
         (lambda identity: identity.update(n_processes=2), "n_processes was 1, is 2"),
     ],
 )
-def test_a_folder_of_another_experiment_is_refused_by_what_differs(identity, tmp_path, change, named):
+def test_a_folder_of_another_experiment_is_refused_by_what_differs(
+    identity, tmp_path, change, named
+):
     (tmp_path / "run.json").write_text(json.dumps(identity))
     change(identity)
     with pytest.raises(DataError, match=named):
@@ -128,7 +149,9 @@ def test_a_folder_of_another_experiment_is_refused_by_what_differs(identity, tmp
 def test_the_checkpoints_of_another_recipe_are_refused_by_name(identity, tmp_path, fresh):
     (tmp_path / "run.json").write_text(json.dumps(identity))
     identity["recipe"]["name"] = "v7"
-    with pytest.raises(DataError, match=r"belongs to recipe v3, and this is recipe v7. Pass --checkpoints .*_v7"):
+    with pytest.raises(
+        DataError, match=r"belongs to recipe v3, and this is recipe v7. Pass --checkpoints .*_v7"
+    ):
         claim(tmp_path, "run.json", identity, "--checkpoints", fresh)
 
 
@@ -146,7 +169,10 @@ def test_a_fresh_start_renames_the_old_folders_and_deletes_nothing(identity, spl
     identity["recipe"]["learning_rate"] = 7.0
     for suffix in ("old", "old2"):
         notes = open_experiment(model, checkpoints, identity, split, fresh=True)
-        assert [note.split()[-2].rpartition("/")[2] for note in notes] == [f"model.{suffix}", f"checkpoints.{suffix}"]
+        assert [note.split()[-2].rpartition("/")[2] for note in notes] == [
+            f"model.{suffix}",
+            f"checkpoints.{suffix}",
+        ]
     assert (tmp_path / "checkpoints.old" / "checkpoint-1").is_dir()
     assert (tmp_path / "model.old" / "split" / "train.jsonl").is_file()
     assert not (checkpoints / "checkpoint-1").exists()
@@ -158,7 +184,9 @@ def test_a_folder_is_set_aside_under_the_first_free_name(tmp_path):
         (tmp_path / "x").mkdir()
         (tmp_path / "x" / str(number)).touch()
         set_aside(tmp_path / "x")
-    assert [(tmp_path / name / str(i)).is_file() for i, name in enumerate(("x.old", "x.old2", "x.old3"))] == [True] * 3
+    assert [
+        (tmp_path / name / str(i)).is_file() for i, name in enumerate(("x.old", "x.old2", "x.old3"))
+    ] == [True] * 3
 
 
 def test_a_model_that_script_2_did_not_make_is_not_written_over(identity, split, tmp_path):
@@ -169,7 +197,9 @@ def test_a_model_that_script_2_did_not_make_is_not_written_over(identity, split,
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_checkpoints_of_nobody_knows_which_experiment_are_neither_continued_nor_deleted(identity, split, tmp_path):
+def test_checkpoints_of_nobody_knows_which_experiment_are_neither_continued_nor_deleted(
+    identity, split, tmp_path
+):
     (tmp_path / "ck" / "checkpoint-1000").mkdir(parents=True)  # of the Trainer, for instance
     with pytest.raises(DataError, match=r"ck holds checkpoints without the run.json .*--fresh"):
         open_experiment(tmp_path / "model", tmp_path / "ck", identity, split)
@@ -180,7 +210,9 @@ def test_checkpoints_of_nobody_knows_which_experiment_are_neither_continued_nor_
 
 
 @pytest.mark.parametrize(("output", "checkpoints"), [("run", "run/ck"), ("ck/model", "ck")])
-def test_a_fresh_start_sets_a_folder_within_the_other_aside_too(identity, split, tmp_path, output, checkpoints):
+def test_a_fresh_start_sets_a_folder_within_the_other_aside_too(
+    identity, split, tmp_path, output, checkpoints
+):
     places = tmp_path / output, tmp_path / checkpoints
     open_experiment(*places, identity, split)
     (places[1] / "checkpoint-1").mkdir()

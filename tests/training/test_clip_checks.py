@@ -30,7 +30,9 @@ WRITABLE = frozenset([*SYLLABLES, " ", *".,?!"])
 
 def written(path, waveform, rate=16_000, text="가나 다라.", duration=None, **options):
     soundfile.write(path, waveform, rate, **options)
-    return Utterance(path.stem, str(path), len(waveform) / rate if duration is None else duration, text)
+    return Utterance(
+        path.stem, str(path), len(waveform) / rate if duration is None else duration, text
+    )
 
 
 def faults_of(clip, max_duration_s=20.0):
@@ -40,7 +42,9 @@ def faults_of(clip, max_duration_s=20.0):
 
 def test_a_good_clip_has_no_fault(utterances):
     checks = checked_inputs(
-        {"train": utterances[:6], "validation": utterances[6:9], "test": utterances[9:]}, 20.0, WRITABLE
+        {"train": utterances[:6], "validation": utterances[6:9], "test": utterances[9:]},
+        20.0,
+        WRITABLE,
     )
     assert checks.findings == ()
     assert checks.n_clips == {"train": 6, "validation": 3, "test": 3}
@@ -58,7 +62,9 @@ def test_audio_that_cannot_be_used_is_named_by_its_reason(tmp_path):
     (tmp_path / "damaged.flac").write_bytes(content)
     soundfile.write(tmp_path / "short.wav", noise(399, 1), 16_000)
     soundfile.write(tmp_path / "cut.wav", noise(32_000, 1), 16_000)
-    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-1_600])  # 0.05 s, which no duration tells
+    (tmp_path / "cut.wav").write_bytes(
+        (tmp_path / "cut.wav").read_bytes()[:-1_600]
+    )  # 0.05 s, which no duration tells
     os.mkfifo(tmp_path / "pipe.wav")  # nobody writes into it: reading would never end
     names = {"gone.wav": "audio missing", "text.wav": "audio unreadable", "damaged.flac": "audio unreadable",
              "empty.wav": "audio empty", "short.wav": "audio too short", "cut.wav": "audio truncated",
@@ -70,21 +76,35 @@ def test_audio_that_cannot_be_used_is_named_by_its_reason(tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "found"),
-    [(20.0, []), (20.1, [("too long", "20.1 s")]), (0.25, []), (0.2, [("too short to train on", "0.20 s")])],
+    [
+        (20.0, []),
+        (20.1, [("too long", "20.1 s")]),
+        (0.25, []),
+        (0.2, [("too short to train on", "0.20 s")]),
+    ],
 )
 def test_durations_at_their_bounds(tmp_path, seconds, found):
     text = "가나다라 " * 12 if seconds > 1 else "가"
-    assert faults_of(written(tmp_path / "a.wav", noise(int(seconds * 16_000), 1), text=text.strip())) == found
+    assert (
+        faults_of(written(tmp_path / "a.wav", noise(int(seconds * 16_000), 1), text=text.strip()))
+        == found
+    )
 
 
 def test_silence_is_told_by_its_peak(tmp_path):
     quiet = np.zeros(16_000, dtype=np.float32)
     quiet[5] = 0.0009
-    assert faults_of(written(tmp_path / "a.wav", quiet, subtype="FLOAT")) == [("silent", "peak 0.00045")]
+    assert faults_of(written(tmp_path / "a.wav", quiet, subtype="FLOAT")) == [
+        ("silent", "peak 0.00045")
+    ]
     quiet[5] = -0.0011
-    assert faults_of(written(tmp_path / "b.wav", quiet, subtype="FLOAT")) == [("silent", "peak 0.00055")]
+    assert faults_of(written(tmp_path / "b.wav", quiet, subtype="FLOAT")) == [
+        ("silent", "peak 0.00055")
+    ]
     quiet[6] = 0.0010
-    assert faults_of(written(tmp_path / "c.wav", quiet, subtype="FLOAT")) == []  # from -0.0011 to 0.0010: 0.00105
+    assert (
+        faults_of(written(tmp_path / "c.wav", quiet, subtype="FLOAT")) == []
+    )  # from -0.0011 to 0.0010: 0.00105
     constant = np.full(16_000, 0.5, dtype=np.float32)
     assert faults_of(written(tmp_path / "d.wav", constant)) == [("silent", "peak 0.00000")]
 
@@ -105,7 +125,10 @@ def test_clipped_audio_is_told_and_kept(tmp_path):
 def test_clipping_is_counted_as_an_obvious_loop_counts_it(samples):
     n = len(samples)
     full = [abs(np.float32(sample)) >= FULL_SCALE for sample in samples]
-    slow = sum(full[i] and ((i > 0 and full[i - 1]) or (i + 1 < n and full[i + 1])) for i in range(n)) / n
+    slow = (
+        sum(full[i] and ((i > 0 and full[i - 1]) or (i + 1 < n and full[i + 1])) for i in range(n))
+        / n
+    )
     assert clipped_share(np.array(samples, dtype=np.float32)) == pytest.approx(slow)
 
 
@@ -140,12 +163,16 @@ def test_ctc_can_align_a_label_exactly_when_no_fault_says_otherwise(text, frames
     for character in text:
         label = character if character in WRITABLE else "?"
         path += ["blank", label] if path and path[-1] == label else [label]
-    told = "label longer than CTC allows" in [kind for kind, _ in label_faults(text, frames, WRITABLE)]
+    told = "label longer than CTC allows" in [
+        kind for kind, _ in label_faults(text, frames, WRITABLE)
+    ]
     assert told == (bool(text) and frames < len(path))
 
 
 def test_a_rate_of_speech_that_nobody_reaches_is_told_and_kept(tmp_path):
-    fast = written(tmp_path / "a.wav", noise(16_000, 1), text="가나다라마바사아자차카타파")  # 13 in a second
+    fast = written(
+        tmp_path / "a.wav", noise(16_000, 1), text="가나다라마바사아자차카타파"
+    )  # 13 in a second
     assert faults_of(fast) == [("speaking rate", "13.0 syllables/s")]
     slow = written(tmp_path / "b.wav", noise(80_000, 1), text="가나.")
     assert faults_of(slow) == [("speaking rate", "0.4 syllables/s")]
@@ -170,16 +197,23 @@ def test_batches_are_planned_by_the_measured_duration_where_the_manifests_is_wro
 
 
 def test_other_sample_rates_are_counted_and_no_fault(tmp_path):
-    clips = [written(tmp_path / f"{rate}.wav", noise(rate, 1), rate) for rate in (8_000, 16_000, 16_000, 48_000)]
+    clips = [
+        written(tmp_path / f"{rate}.wav", noise(rate, 1), rate)
+        for rate in (8_000, 16_000, 16_000, 48_000)
+    ]
     checks = checked_inputs({"train": clips}, 20.0, WRITABLE)
     assert (checks.sample_rates, checks.findings) == ({16_000: 2, 8_000: 1, 48_000: 1}, ())
-    assert "16,000 Hz 2, 8,000 Hz 1, 48,000 Hz 1 (read as 16,000 Hz)" in printed_checks(checks, 3)[0]
+    assert (
+        "16,000 Hz 2, 8,000 Hz 1, 48,000 Hz 1 (read as 16,000 Hz)" in printed_checks(checks, 3)[0]
+    )
 
 
 def test_the_sound_of_every_clip_is_told_by_its_split(tmp_path, utterances):
     same = written(tmp_path / "copy.flac", soundfile.read(utterances[0].audio_filepath)[0])
     gone = dataclasses.replace(same, audio_filepath="/nowhere/a.wav")
-    sounds = checked_inputs({"train": utterances[:2], "validation": [], "test": [gone, same]}, 20.0, WRITABLE).sounds
+    sounds = checked_inputs(
+        {"train": utterances[:2], "validation": [], "test": [gone, same]}, 20.0, WRITABLE
+    ).sounds
     assert sounds["test"] == [None, sounds["train"][0]]
     assert (len(sounds["train"]), len(set(sounds["train"])), sounds["validation"]) == (2, 2, [])
 
@@ -206,7 +240,11 @@ def test_training_leaves_bad_clips_out_and_the_other_splits_lose_none(messy, utt
     sizes = {split: len(part) for split, part in messy.items()}
     checks = checked_inputs(messy, 20.0, WRITABLE)
     assert usable_training_clips(messy["train"], checks) == utterances[:4]
-    assert checks.left_out == {"audio missing": 1, "label mostly unknown": 1, "label longer than CTC allows": 1}
+    assert checks.left_out == {
+        "audio missing": 1,
+        "label mostly unknown": 1,
+        "label longer than CTC allows": 1,
+    }
     assert {split: len(part) for split, part in messy.items()} == sizes == checks.n_clips
     assert {finding.split for finding in checks.findings} == {"train", "validation", "test"}
 
@@ -216,14 +254,21 @@ def test_every_finding_names_the_clip_and_every_kind_says_what_to_do(messy):
     for part in messy.values():
         for clip in part[-3:]:
             assert any(line.strip().startswith(clip.id) for line in lines), clip.id
-    assert "  audio missing: train 1, validation 1, test 1 (left out of training, kept in validation and test)" in lines
+    assert (
+        "  audio missing: train 1, validation 1, test 1 (left out of training, kept in validation and test)"
+        in lines
+    )
     assert f"    -> {KINDS['audio missing'].advice}" in lines
     few = printed_checks(checked_inputs(messy, 20.0, WRITABLE), 1)
-    assert few.count("    and 2 more: --check names all of them") == 4  # three kinds, and a rate of speech
+    assert (
+        few.count("    and 2 more: --check names all of them") == 4
+    )  # three kinds, and a rate of speech
 
 
 def test_names_cannot_write_to_the_terminal(utterances):
-    hostile = dataclasses.replace(utterances[0], id="a\x1b[2J\nb", audio_filepath="/nowhere/\x07.wav")
+    hostile = dataclasses.replace(
+        utterances[0], id="a\x1b[2J\nb", audio_filepath="/nowhere/\x07.wav"
+    )
     lines = printed_checks(checked_inputs({"train": [hostile]}, 20.0, WRITABLE), None)
     assert any("a?[2J?b  /nowhere/?.wav" in line for line in lines)
 
@@ -237,7 +282,9 @@ def test_a_clip_is_left_out_once_whatever_it_lacks(utterances, tmp_path):
 
 def test_no_usable_training_clip_is_an_error(utterances):
     gone = [dataclasses.replace(clip, audio_filepath="/nowhere") for clip in utterances]
-    with pytest.raises(DataError, match="no training clip is usable: audio missing 12. Run script 2 with --check"):
+    with pytest.raises(
+        DataError, match="no training clip is usable: audio missing 12. Run script 2 with --check"
+    ):
         usable_training_clips(gone, checked_inputs({"train": gone}, 20.0, WRITABLE))
 
 
@@ -257,13 +304,18 @@ def test_durations_fall_into_their_bins():
 
 
 def test_v3_needs_the_disk_of_five_checkpoints_and_the_model():
-    assert disk_needed(317_000_000, 313_000_000, 3) == 5 * (4 * 317 + 8 * 313) * 10**6 + 4 * 317 * 10**6
+    assert (
+        disk_needed(317_000_000, 313_000_000, 3)
+        == 5 * (4 * 317 + 8 * 313) * 10**6 + 4 * 317 * 10**6
+    )
 
 
 def test_too_full_a_disk_is_told_before_training(tmp_path):
     line = refuse_full_disk(tmp_path / "not" / "yet", 1_000, 0)
     assert "0.00 GB needed" in line
-    with pytest.raises(DataError, match=r"checkpoints need 1000000.0 GB, and .* GB are free. Free some space"):
+    with pytest.raises(
+        DataError, match=r"checkpoints need 1000000.0 GB, and .* GB are free. Free some space"
+    ):
         refuse_full_disk(tmp_path, 10**15, 0)
     refuse_full_disk(tmp_path, 10**15, 10**15)  # a resumed run writes over its own
 
@@ -271,13 +323,19 @@ def test_too_full_a_disk_is_told_before_training(tmp_path):
 @pytest.mark.parametrize(
     ("seconds", "in_manifest", "kinds"),
     [
-        (1.0, 20.5, {"too long", "duration not the manifest's"}),  # batches are planned by the manifest
+        (
+            1.0,
+            20.5,
+            {"too long", "duration not the manifest's"},
+        ),  # batches are planned by the manifest
         (1.0, 0.2, {"too short to train on", "duration not the manifest's"}),
         (0.24, 0.24, {"too short to train on"}),
     ],
 )
 def test_a_bound_holds_for_the_file_and_for_the_manifest(tmp_path, seconds, in_manifest, kinds):
-    clip = written(tmp_path / "a.wav", noise(int(seconds * 16_000), 1), text="가", duration=in_manifest)
+    clip = written(
+        tmp_path / "a.wav", noise(int(seconds * 16_000), 1), text="가", duration=in_manifest
+    )
     assert {kind for kind, _ in faults_of(clip)} == kinds
 
 
@@ -301,10 +359,14 @@ def test_the_speaking_rate_at_its_bounds(tmp_path, seconds, text, told):
 def test_half_a_percent_of_a_clip_may_be_clipped_at_either_end(tmp_path, n_full, told, value):
     waveform = noise(16_000, 1)  # of 16,000 samples, 80 are 0.5 %
     waveform[100 : 100 + n_full] = value
-    assert [kind for kind, _ in faults_of(written(tmp_path / "a.wav", waveform))] == ["clipped"] * told
+    assert [kind for kind, _ in faults_of(written(tmp_path / "a.wav", waveform))] == [
+        "clipped"
+    ] * told
 
 
-@pytest.mark.parametrize(("limit", "n_named", "n_more"), [(0, 0, 3), (2, 2, 1), (3, 3, 0), (None, 3, 0)])
+@pytest.mark.parametrize(
+    ("limit", "n_named", "n_more"), [(0, 0, 3), (2, 2, 1), (3, 3, 0), (None, 3, 0)]
+)
 def test_as_many_clips_are_named_as_the_limit_says(utterances, limit, n_named, n_more):
     gone = [dataclasses.replace(clip, audio_filepath="/nowhere") for clip in utterances[:3]]
     lines = printed_checks(checked_inputs({"train": gone}, 20.0, WRITABLE), limit)
@@ -321,5 +383,13 @@ def test_training_leaves_out_what_it_cannot_learn_from_and_keeps_the_rest():
 
 
 def test_speaking_rates_are_told_by_their_quantiles():
-    checks = InputChecks({"train": 21}, (), {16_000: 21}, (1.0,) * 21, tuple(float(rate) for rate in range(21)), {})
-    assert checks_record(checks)["speaking_rates"] == {"0.0": 0.0, "0.05": 1.0, "0.5": 10.0, "0.95": 19.0, "1.0": 20.0}
+    checks = InputChecks(
+        {"train": 21}, (), {16_000: 21}, (1.0,) * 21, tuple(float(rate) for rate in range(21)), {}
+    )
+    assert checks_record(checks)["speaking_rates"] == {
+        "0.0": 0.0,
+        "0.05": 1.0,
+        "0.5": 10.0,
+        "0.95": 19.0,
+        "1.0": 20.0,
+    }

@@ -61,30 +61,46 @@ def first_update(tiny_base, clips, folder, **values):
 
 
 def test_loss_and_gradient_of_8x1_and_2x4_are_the_same(tiny_base, utterances, tmp_path):
-    whole = first_update(tiny_base, utterances[:8], tmp_path / "8x1", batch_per_gpu=8, accumulation=1)
-    parts = first_update(tiny_base, utterances[:8], tmp_path / "2x4", batch_per_gpu=2, accumulation=4)
+    whole = first_update(
+        tiny_base, utterances[:8], tmp_path / "8x1", batch_per_gpu=8, accumulation=1
+    )
+    parts = first_update(
+        tiny_base, utterances[:8], tmp_path / "2x4", batch_per_gpu=2, accumulation=4
+    )
     assert parts == pytest.approx(whole, rel=1e-3)
 
 
-def test_micro_batches_by_seconds_give_the_loss_and_gradient_of_the_whole_update(tiny_base, utterances, tmp_path):
+def test_micro_batches_by_seconds_give_the_loss_and_gradient_of_the_whole_update(
+    tiny_base, utterances, tmp_path
+):
     whole = first_update(tiny_base, utterances[:8], tmp_path / "whole")
     cut = first_update(tiny_base, utterances[:8], tmp_path / "cut", max_batch_seconds=2.5)
     assert cut == pytest.approx(whole, rel=1e-3)
 
 
-def test_the_last_update_of_an_epoch_divides_by_the_clips_that_it_has(tiny_base, utterances, tmp_path):
+def test_the_last_update_of_an_epoch_divides_by_the_clips_that_it_has(
+    tiny_base, utterances, tmp_path
+):
     _, result = run(tiny_base, utterances[:11], tmp_path, learning_rate=1e-12)  # 8 clips, then 3
     losses = [row["loss"] for row in result.progress.log if "loss" in row]
-    mean = run(tiny_base, utterances[:11], tmp_path / "one", learning_rate=1e-12, batch_per_gpu=11)[1].progress.log[0]
+    mean = run(tiny_base, utterances[:11], tmp_path / "one", learning_rate=1e-12, batch_per_gpu=11)[
+        1
+    ].progress.log[0]
     assert (8 * losses[0] + 3 * losses[1]) / 11 == pytest.approx(mean["loss"], rel=1e-4)
     last = epoch_updates([clip.duration for clip in utterances[:11]], STILL, 0)[1]
     alone = job(tiny_base, [utterances[place] for place in last])
-    model, clips = alone.recogniser.model.train(), TrainingClips(alone.clips, alone.recogniser.tokenizer)
+    model, clips = (
+        alone.recogniser.model.train(),
+        TrainingClips(alone.clips, alone.recogniser.tokenizer),
+    )
     batch = Collator(alone.recogniser.feature_extractor)([clips[i] for i in range(3)])
     clip_losses(model, batch, model.config.pad_token_id, "float32").mean().backward()
     norms = [values.grad.norm() for values in model.parameters() if values.grad is not None]
     row = next(row for row in result.progress.log if row["step"] == 2)
-    assert (len(last), row["grad_norm"]) == (3, pytest.approx(torch.stack(norms).norm().item(), rel=1e-3))
+    assert (len(last), row["grad_norm"]) == (
+        3,
+        pytest.approx(torch.stack(norms).norm().item(), rel=1e-3),
+    )
 
 
 def test_the_losses_are_those_of_the_model_itself(tiny_base, utterances):
@@ -104,10 +120,14 @@ def test_a_label_longer_than_the_frames_costs_nothing_and_breaks_nothing(tiny_ba
     wanted = job(tiny_base, [dataclasses.replace(utterances[0], text="가" * 60), utterances[1]])
     clips = TrainingClips(wanted.clips, wanted.recogniser.tokenizer)
     batch = Collator(wanted.recogniser.feature_extractor)([clips[0], clips[1]])
-    losses = clip_losses(wanted.recogniser.model, batch, wanted.recogniser.model.config.pad_token_id, "float32")
+    losses = clip_losses(
+        wanted.recogniser.model, batch, wanted.recogniser.model.config.pad_token_id, "float32"
+    )
     losses.sum().backward()
     assert losses[0] == 0 < losses[1]
-    gradients = [values.grad for values in wanted.recogniser.model.parameters() if values.grad is not None]
+    gradients = [
+        values.grad for values in wanted.recogniser.model.parameters() if values.grad is not None
+    ]
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
@@ -119,14 +139,18 @@ def test_bf16_runs_the_network_in_bf16_and_the_loss_in_float32(tiny_base, uttera
     clips = TrainingClips(utterances[:4], wanted.recogniser.tokenizer)
     batch = Collator(wanted.recogniser.feature_extractor)([clips[i] for i in range(4)])
     with torch.inference_mode():
-        exact, half = (clip_losses(model, batch, model.config.pad_token_id, p) for p in ("float32", "bf16"))
+        exact, half = (
+            clip_losses(model, batch, model.config.pad_token_id, p) for p in ("float32", "bf16")
+        )
     assert seen == [torch.float32, torch.bfloat16]
     assert half.dtype == torch.float32
     assert half.tolist() == pytest.approx(exact.tolist(), rel=0.05)
     assert not torch.equal(half, exact)
 
 
-def test_validation_is_in_float32_as_script_3_is_whatever_training_is(tiny_base, utterances, tmp_path):
+def test_validation_is_in_float32_as_script_3_is_whatever_training_is(
+    tiny_base, utterances, tmp_path
+):
     wanted = dataclasses.replace(job(tiny_base, utterances, batch_per_gpu=4), precision="bf16")
     seen = set()
     wanted.recogniser.model.lm_head.register_forward_hook(
@@ -139,11 +163,22 @@ def test_validation_is_in_float32_as_script_3_is_whatever_training_is(tiny_base,
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path, frozen):
     """transformers' own model, one clip at a time, one parameter at a time: three updates with weight decay."""
-    values = {"batch_per_gpu": 4, "weight_decay": 0.01, "freeze_feature_encoder": frozen, "final_model": "last"}
+    values = {
+        "batch_per_gpu": 4,
+        "weight_decay": 0.01,
+        "freeze_feature_encoder": frozen,
+        "final_model": "last",
+    }
     ours, result = run(tiny_base, utterances, tmp_path, **values)
     plain = job(tiny_base, utterances, **values)
-    model, recipe, clips = plain.recogniser.model.train(), plain.recipe, TrainingClips(utterances, ours.tokenizer)
-    optimizer = torch.optim.AdamW(new_optimizer(model, recipe).param_groups, foreach=False, fused=False)
+    model, recipe, clips = (
+        plain.recogniser.model.train(),
+        plain.recipe,
+        TrainingClips(utterances, ours.tokenizer),
+    )
+    optimizer = torch.optim.AdamW(
+        new_optimizer(model, recipe).param_groups, foreach=False, fused=False
+    )
     collate, losses = Collator(ours.feature_extractor), []
     for number, places in enumerate(epoch_updates(plain.durations, recipe, 0)):
         each = [model(**collate([clips[place]])).loss for place in places]
@@ -155,11 +190,14 @@ def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path
         optimizer.zero_grad()
         losses.append(sum(loss.item() for loss in each) / len(each))
     assert len(losses) == 3
-    assert [row["loss"] for row in result.progress.log if "loss" in row] == pytest.approx(losses, rel=1e-4)
+    assert [row["loss"] for row in result.progress.log if "loss" in row] == pytest.approx(
+        losses, rel=1e-4
+    )
     batch = collate([clips[place] for place in range(4)])
     with torch.inference_mode():
         logits = [
-            network.eval()(batch["input_values"], batch["attention_mask"]).logits for network in (ours.model, model)
+            network.eval()(batch["input_values"], batch["attention_mask"]).logits
+            for network in (ours.model, model)
         ]
     torch.testing.assert_close(*logits, atol=1e-3, rtol=1e-3)
 
@@ -174,7 +212,13 @@ def test_training_moves_the_new_rows_and_leaves_the_frozen_encoder(tiny_base, ut
     assert (after["lm_head.weight"][-4:] != before.state_dict()["lm_head.weight"][-4:]).any(1).all()
 
 
-RANDOM = {"batch_per_gpu": 4, "epochs": 2.0, "layerdrop": 0.5, "mask_time_prob": 0.2, "hidden_dropout": 0.2}
+RANDOM = {
+    "batch_per_gpu": 4,
+    "epochs": 2.0,
+    "layerdrop": 0.5,
+    "mask_time_prob": 0.2,
+    "hidden_dropout": 0.2,
+}
 
 
 def weights(recogniser):
@@ -182,28 +226,38 @@ def weights(recogniser):
 
 
 @pytest.mark.parametrize("final_model", ["best", "last"])
-def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(tiny_base, utterances, tmp_path, final_model):
+def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(
+    tiny_base, utterances, tmp_path, final_model
+):
     values = {**RANDOM, "final_model": final_model, "checkpoints_kept": 6}  # 12 clips: 6 updates
     whole, uninterrupted = run(tiny_base, utterances, tmp_path / "whole", **values)
     for number in (1, 4, 6):
         checkpoint = tmp_path / "whole" / f"checkpoint-{number}"
-        resumed, result = run(tiny_base, utterances, tmp_path / "whole", checkpoint=checkpoint, **values)
+        resumed, result = run(
+            tiny_base, utterances, tmp_path / "whole", checkpoint=checkpoint, **values
+        )
         assert (result.resumed_from, result.progress.update) == (number, 6)
         assert result.final_update == uninterrupted.final_update
         for name, value in whole.model.state_dict().items():
             assert torch.equal(value, resumed.model.state_dict()[name]), name
 
 
-def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_another_run(tiny_base, utterances, tmp_path):
+def test_two_runs_of_one_seed_are_the_same_and_another_seed_is_another_run(
+    tiny_base, utterances, tmp_path
+):
     one, other, third = (
-        run(tiny_base, utterances, tmp_path / str(number), **RANDOM, seed=seed)[0].model.lm_head.weight
+        run(tiny_base, utterances, tmp_path / str(number), **RANDOM, seed=seed)[
+            0
+        ].model.lm_head.weight
         for number, seed in enumerate((7, 7, 8))
     )
     assert torch.equal(one, other)
     assert not torch.equal(one, third)
 
 
-def test_the_final_model_is_the_checkpoint_with_the_lowest_validation_cer(tiny_base, utterances, tmp_path):
+def test_the_final_model_is_the_checkpoint_with_the_lowest_validation_cer(
+    tiny_base, utterances, tmp_path
+):
     values = {"batch_per_gpu": 4, "epochs": 4.0, "learning_rate": 0.02}
     recogniser, result = run(tiny_base, utterances, tmp_path, **values, final_model="best")
     scores = {row["step"]: row["eval_cer"] for row in result.progress.log if "eval_cer" in row}
@@ -225,7 +279,11 @@ def test_of_equal_checkpoints_the_first_is_the_best(tiny_base, utterances, tmp_p
 def test_old_checkpoints_go_but_the_last_ones_and_the_best_stay(tiny_base, utterances, tmp_path):
     (tmp_path / "checkpoint-1").mkdir()  # half written by a run that was killed
     run(tiny_base, utterances, tmp_path, batch_per_gpu=2, learning_rate=1e-12, checkpoints_kept=2)
-    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-1", "checkpoint-5", "checkpoint-6"}
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {
+        "checkpoint-1",
+        "checkpoint-5",
+        "checkpoint-6",
+    }
     assert all((path / COMPLETE_FILE).is_file() for path in tmp_path.glob("checkpoint-*"))
 
 
@@ -237,7 +295,8 @@ def test_evaluation_in_training_gives_the_rates_of_decoding(tiny_base, utterance
 
 def test_the_log_tells_padding_speed_and_time_left(tiny_base, utterances, tmp_path):
     clips = [
-        dataclasses.replace(clip, duration=duration) for clip, duration in zip(utterances, [1, 1, 1, 5], strict=False)
+        dataclasses.replace(clip, duration=duration)
+        for clip, duration in zip(utterances, [1, 1, 1, 5], strict=False)
     ]
     _, result = run(tiny_base, clips, tmp_path, batch_per_gpu=4, epochs=2.0)
     row = result.progress.log[0]
@@ -272,10 +331,16 @@ def test_a_loss_that_is_no_number_is_counted_named_and_changes_nothing(
     assert printed.count("clip_11") == 1 and "no finite number" in printed
 
 
-def test_too_many_losses_in_a_row_stop_the_run_with_advice(tiny_base, utterances, tmp_path, monkeypatch):
-    wanted = job(tiny_base, utterances, batch_per_gpu=2, epochs=10.0, eval_steps=100, save_steps=100)
+def test_too_many_losses_in_a_row_stop_the_run_with_advice(
+    tiny_base, utterances, tmp_path, monkeypatch
+):
+    wanted = job(
+        tiny_base, utterances, batch_per_gpu=2, epochs=10.0, eval_steps=100, save_steps=100
+    )
     spoil(monkeypatch, {clip.id for clip in utterances})
-    with pytest.raises(SharedError, match=f"{MAX_SKIPPED_IN_A_ROW} updates in a row.*--learning-rate"):
+    with pytest.raises(
+        SharedError, match=f"{MAX_SKIPPED_IN_A_ROW} updates in a row.*--learning-rate"
+    ):
         train(wanted, tmp_path, tmp_path / "log.jsonl", None)
 
 
@@ -284,11 +349,15 @@ def test_the_longest_batch_is_tried_without_changing_the_model(tiny_base, uttera
     before = weights(wanted.recogniser)
     line = try_longest_batch(wanted)
     assert f"4 clips of up to {max(clip.duration for clip in utterances):.1f} s" in line
-    assert all(torch.equal(before[name], value) for name, value in weights(wanted.recogniser).items())
+    assert all(
+        torch.equal(before[name], value) for name, value in weights(wanted.recogniser).items()
+    )
     assert all(values.grad is None for values in wanted.recogniser.model.parameters())
 
 
-def test_a_longest_batch_without_a_finite_loss_stops_before_training(tiny_base, utterances, monkeypatch):
+def test_a_longest_batch_without_a_finite_loss_stops_before_training(
+    tiny_base, utterances, monkeypatch
+):
     wanted = job(tiny_base, utterances)
     spoil(monkeypatch, {"clip_11"})
     with pytest.raises(SharedError, match="clip_11"):
@@ -296,9 +365,13 @@ def test_a_longest_batch_without_a_finite_loss_stops_before_training(tiny_base, 
 
 
 @pytest.mark.parametrize("values", [{}, {"layerdrop": 0.5}, {"mask_time_prob": 0.2}])
-def test_gradient_checkpointing_changes_memory_and_not_the_update(tiny_base, utterances, tmp_path, values):
+def test_gradient_checkpointing_changes_memory_and_not_the_update(
+    tiny_base, utterances, tmp_path, values
+):
     plain = first_update(tiny_base, utterances[:8], tmp_path / "plain", **values)
-    saving = first_update(tiny_base, utterances[:8], tmp_path / "saving", gradient_checkpointing=True, **values)
+    saving = first_update(
+        tiny_base, utterances[:8], tmp_path / "saving", gradient_checkpointing=True, **values
+    )
     assert saving == pytest.approx(plain, rel=1e-5)
 
 
@@ -307,7 +380,9 @@ def test_the_learning_rate_warms_up_and_falls_in_straight_lines():
     rates = [learning_rate(v3, update, 1_000) for update in (0, 25, 50, 525, 999, 1_000)]
     assert rates == pytest.approx([0, 5e-5, 1e-4, 5e-5, 1e-4 / 950, 0])
     v1 = RECIPES["v1"]
-    assert [learning_rate(v1, update, 3_750) for update in (150, 300)] == pytest.approx([1.5e-4, 3e-4])
+    assert [learning_rate(v1, update, 3_750) for update in (150, 300)] == pytest.approx(
+        [1.5e-4, 3e-4]
+    )
     still = dataclasses.replace(v3, warmup_ratio=0.0)
     assert learning_rate(still, 0, 10) == pytest.approx(1e-4)
 
@@ -318,7 +393,9 @@ def test_the_learning_rate_is_that_of_transformers(tiny_base):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
     schedule = get_linear_schedule_with_warmup(optimizer, 50, 1_000)
     for update in range(1_000):
-        assert learning_rate(RECIPES["v3"], update, 1_000) == pytest.approx(schedule.get_last_lr()[0])
+        assert learning_rate(RECIPES["v3"], update, 1_000) == pytest.approx(
+            schedule.get_last_lr()[0]
+        )
         optimizer.step()
         schedule.step()
 
@@ -336,7 +413,8 @@ def test_biases_and_normalisations_do_not_decay_and_the_frozen_encoder_is_not_op
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what a CPU does")
 @pytest.mark.parametrize(
-    ("asked", "note"), [("fp16", "needs a GPU"), ("bf16", "this CPU has no bf16"), ("float32", "float32 on the CPU")]
+    ("asked", "note"),
+    [("fp16", "needs a GPU"), ("bf16", "this CPU has no bf16"), ("float32", "float32 on the CPU")],
 )
 def test_a_cpu_trains_in_float32_where_it_has_nothing_else_and_says_so(asked, note):
     precision, said = precision_here(dataclasses.replace(RECIPES["v3"], precision=asked))
@@ -347,15 +425,31 @@ def test_a_cpu_trains_in_float32_where_it_has_nothing_else_and_says_so(asked, no
 
 
 def test_batches_say_what_is_left_over_and_what_stands_alone(tiny_base, utterances):
-    lines = "\n".join(printed_batches(job(tiny_base, utterances[:10], max_batch_seconds=1.0, epochs=3.0)))
+    lines = "\n".join(
+        printed_batches(job(tiny_base, utterances[:10], max_batch_seconds=1.0, epochs=3.0))
+    )
     assert "micro-batches of 1 s x 1 = 8 an update" in lines
     assert "2 updates, the last of 2 clips; 6 updates in all" in lines
     assert "clips over 1 s stand alone: the longest has 1.7 s" in lines
 
 
 def test_a_command_keeps_no_place_of_this_machine():
-    arguments = ["--data", "/data/of/kim/processed", "--output=/mnt/disk/model", "--recipe", "v3", "data/x"]
-    assert public_command(arguments) == ["--data", "processed", "--output=model", "--recipe", "v3", "data/x"]
+    arguments = [
+        "--data",
+        "/data/of/kim/processed",
+        "--output=/mnt/disk/model",
+        "--recipe",
+        "v3",
+        "data/x",
+    ]
+    assert public_command(arguments) == [
+        "--data",
+        "processed",
+        "--output=model",
+        "--recipe",
+        "v3",
+        "data/x",
+    ]
     assert public_command(["--data", "../kim/data", "--output=~kim/model", "a/../../b"]) == [
         "--data",
         "data",
@@ -364,7 +458,9 @@ def test_a_command_keeps_no_place_of_this_machine():
     ]
 
 
-def test_a_run_that_was_interrupted_at_its_very_end_has_nothing_left_to_train(tiny_base, utterances, tmp_path):
+def test_a_run_that_was_interrupted_at_its_very_end_has_nothing_left_to_train(
+    tiny_base, utterances, tmp_path
+):
     whole, _ = run(tiny_base, utterances, tmp_path, final_model="last")
     checkpoint, _ = last_complete_checkpoint(tmp_path)
     again, result = run(tiny_base, utterances, tmp_path, checkpoint=checkpoint, final_model="last")
@@ -373,7 +469,15 @@ def test_a_run_that_was_interrupted_at_its_very_end_has_nothing_left_to_train(ti
     assert all(torch.equal(value, weights(again)[name]) for name, value in weights(whole).items())
 
 
-def test_a_checkpoint_of_other_clips_is_refused_since_the_order_would_be_another(tiny_base, utterances, tmp_path):
+def test_a_checkpoint_of_other_clips_is_refused_since_the_order_would_be_another(
+    tiny_base, utterances, tmp_path
+):
     run(tiny_base, utterances, tmp_path, batch_per_gpu=4)
     with pytest.raises(SharedError, match="other clips than when .*checkpoint-1 was written"):
-        run(tiny_base, utterances[1:], tmp_path, checkpoint=tmp_path / "checkpoint-1", batch_per_gpu=4)
+        run(
+            tiny_base,
+            utterances[1:],
+            tmp_path,
+            checkpoint=tmp_path / "checkpoint-1",
+            batch_per_gpu=4,
+        )

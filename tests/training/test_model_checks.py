@@ -25,7 +25,9 @@ def expanded(tiny_base):
     return expanded_base_model(str(tiny_base), RECIPES["v3"])[0]
 
 
-def test_new_tokens_change_neither_text_nor_logits_and_win_no_frame(tiny_base, expanded, utterances):
+def test_new_tokens_change_neither_text_nor_logits_and_win_no_frame(
+    tiny_base, expanded, utterances
+):
     proof = step_0(str(tiny_base), expanded, "resize", utterances)
     assert proof.holds
     assert proof.n_clips == proof.n_same_text == 12
@@ -45,7 +47,9 @@ def test_new_tokens_change_neither_text_nor_logits_and_win_no_frame(tiny_base, e
         (lambda head: head.bias[:5].sub_(50), "of 12 clips give the base model's text"),
     ],
 )
-def test_a_damaged_head_stops_the_run_before_its_first_update(tiny_base, expanded, utterances, damage, told):
+def test_a_damaged_head_stops_the_run_before_its_first_update(
+    tiny_base, expanded, utterances, damage, told
+):
     with torch.no_grad():
         damage(expanded.model.lm_head)
     with pytest.raises(DataError, match=f"not its base at step 0: .*{told}"):
@@ -69,7 +73,9 @@ def test_a_clip_that_cannot_be_read_is_no_reason_to_stop(tiny_base, expanded, ut
 def test_the_sample_is_spread_over_the_validation_split(utterances):
     assert sample(utterances) == utterances
     many = [dataclasses.replace(utterances[0], id=str(number)) for number in range(800)]
-    assert [clip.id for clip in sample(many)] == [str(50 * number) for number in range(SAMPLE_CLIPS)]
+    assert [clip.id for clip in sample(many)] == [
+        str(50 * number) for number in range(SAMPLE_CLIPS)
+    ]
 
 
 def test_a_saved_folder_gives_the_text_of_the_model_in_memory(expanded, utterances, tmp_path):
@@ -85,7 +91,9 @@ def test_a_saved_folder_of_other_weights_is_refused(expanded, utterances, tmp_pa
         saved_model(expanded, tmp_path / "model", utterances)
 
 
-def test_a_saved_folder_with_another_tokenizer_is_refused(tiny_base, expanded, utterances, tmp_path):
+def test_a_saved_folder_with_another_tokenizer_is_refused(
+    tiny_base, expanded, utterances, tmp_path
+):
     save_recogniser(expanded, tmp_path / "model")
     vocabulary = (tmp_path / "model" / "vocab.json").read_text(encoding="utf-8")
     swapped = vocabulary.replace('"가"', '"?"').replace('"파"', '"가"').replace('"?"', '"파"')
@@ -96,8 +104,12 @@ def test_a_saved_folder_with_another_tokenizer_is_refused(tiny_base, expanded, u
 
 
 @pytest.mark.parametrize("marks", [".,?!", "."])
-def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest(tiny_base, utterances, marks):
-    recogniser, added = expanded_base_model(str(tiny_base), dataclasses.replace(RECIPES["v3"], added_tokens=marks))
+def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest(
+    tiny_base, utterances, marks
+):
+    recogniser, added = expanded_base_model(
+        str(tiny_base), dataclasses.replace(RECIPES["v3"], added_tokens=marks)
+    )
     before = recogniser.model.lm_head.bias.clone()
     ids = recogniser.tokenizer.convert_tokens_to_ids(added)
     raised = start_new_tokens(recogniser, added, utterances)
@@ -107,13 +119,17 @@ def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest
     assert not moved.any()
     shares = []
     for clip in utterances:
-        probabilities = frame_logits(recogniser, [read_waveform(clip.audio_filepath)])[0].softmax(-1)
+        probabilities = frame_logits(recogniser, [read_waveform(clip.audio_filepath)])[0].softmax(
+            -1
+        )
         shares.append((probabilities[:, ids].sum(-1) / probabilities.amax(-1)).max().item())
     assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)  # biases are rounded to a tenth
     assert step_0(str(tiny_base), recogniser, "resize", utterances).holds
 
 
-def test_without_new_tokens_or_readable_clips_the_head_stays_as_it_is(tiny_base, expanded, utterances):
+def test_without_new_tokens_or_readable_clips_the_head_stays_as_it_is(
+    tiny_base, expanded, utterances
+):
     before = expanded.model.lm_head.bias.clone()
     assert start_new_tokens(expanded, [], utterances) is None
     gone = dataclasses.replace(utterances[0], audio_filepath="/nowhere.wav")

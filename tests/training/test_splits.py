@@ -31,7 +31,9 @@ def clips(n_clips, n_sentences=None, **facts):
     """Clips of so many sentences, each its own where n_sentences is None; no two share an id."""
     facts = {"theme": "dialog", "part": "training", **facts}
     return [
-        Utterance(f"clip_{n:06}", f"/raw/{n}.wav", 1.0, f"문장 {n % (n_sentences or n_clips)}.", **facts)
+        Utterance(
+            f"clip_{n:06}", f"/raw/{n}.wav", 1.0, f"문장 {n % (n_sentences or n_clips)}.", **facts
+        )
         for n in range(n_clips)
     ]
 
@@ -46,7 +48,13 @@ def everything(split):
 
 @pytest.mark.parametrize(
     ("n_clips", "wanted"),
-    [(8_000, (6_400, 800, 800)), (240, (192, 24, 24)), (10, (8, 1, 1)), (19, (17, 1, 1)), (101, (81, 10, 10))],
+    [
+        (8_000, (6_400, 800, 800)),
+        (240, (192, 24, 24)),
+        (10, (8, 1, 1)),
+        (19, (17, 1, 1)),
+        (101, (81, 10, 10)),
+    ],
 )
 def test_a_tenth_goes_to_validation_and_a_tenth_to_test(n_clips, wanted):
     assert split_sizes(n_clips) == wanted
@@ -60,7 +68,9 @@ def test_v3_takes_8_000_clips_of_more_by_chance():
     assert sizes(split) == (6_400, 800, 800)
     assert len({clip.id for clip in everything(split)}) == 8_000
     left_out = {clip.id for clip in clips(9_000)} - {clip.id for clip in everything(split)}
-    assert 50 < len([name for name in left_out if name < "clip_001000"]) < 200  # not the last thousand
+    assert (
+        50 < len([name for name in left_out if name < "clip_001000"]) < 200
+    )  # not the last thousand
     assert not any("asks for" in note for note in split.notes)
 
 
@@ -96,9 +106,13 @@ def test_seed_42_draws_the_same_clips_on_every_machine():
     seed=st.integers(0, 99),
     n_single=st.integers(0, 40),
 )
-def test_a_sentence_never_lies_in_two_splits_and_no_clip_is_lost_or_doubled(sentences, seed, n_single):
+def test_a_sentence_never_lies_in_two_splits_and_no_clip_is_lost_or_doubled(
+    sentences, seed, n_single
+):
     texts = sentences + [f"홀로 {n}" for n in range(n_single)]
-    utterances = [Utterance(f"clip_{n:03}", f"/raw/{n}.wav", 1.0, text) for n, text in enumerate(texts)]
+    utterances = [
+        Utterance(f"clip_{n:03}", f"/raw/{n}.wav", 1.0, text) for n, text in enumerate(texts)
+    ]
     try:
         split = split_utterances(utterances, replace(ALL_CLIPS, seed=seed))
     except DataError:  # too few sentences for three splits
@@ -111,10 +125,15 @@ def test_a_sentence_never_lies_in_two_splits_and_no_clip_is_lost_or_doubled(sent
 
 
 @settings(derandomize=True, max_examples=30, deadline=None)
-@given(sentences=st.lists(st.sampled_from("가나다라마바"), min_size=0, max_size=40), seed=st.integers(0, 99))
+@given(
+    sentences=st.lists(st.sampled_from("가나다라마바"), min_size=0, max_size=40),
+    seed=st.integers(0, 99),
+)
 def test_sizes_are_exact_where_most_sentences_are_said_once(sentences, seed):
     texts = sentences + [f"홀로 {n}" for n in range(200)]
-    utterances = [Utterance(f"clip_{n:03}", f"/raw/{n}.wav", 1.0, text) for n, text in enumerate(texts)]
+    utterances = [
+        Utterance(f"clip_{n:03}", f"/raw/{n}.wav", 1.0, text) for n, text in enumerate(texts)
+    ]
     split = split_utterances(utterances, replace(ALL_CLIPS, seed=seed))
     assert sizes(split) == split_sizes(len(texts))
     assert not any("exactly" in note for note in split.notes)
@@ -124,7 +143,9 @@ def test_sizes_are_exact_where_most_sentences_are_said_once(sentences, seed):
 def test_sizes_are_exact_as_long_as_single_sentences_can_fill_up(times, n_repeated):
     texts = [f"다시 {n // times}" for n in range(n_repeated)]
     texts += [f"홀로 {n}" for n in range(100 - len(texts))]
-    utterances = [Utterance(f"clip_{n:03}", f"/raw/{n}.wav", 1.0, text) for n, text in enumerate(texts)]
+    utterances = [
+        Utterance(f"clip_{n:03}", f"/raw/{n}.wav", 1.0, text) for n, text in enumerate(texts)
+    ]
     for seed in range(40):
         assert sizes(split_utterances(utterances, replace(ALL_CLIPS, seed=seed))) == (80, 10, 10)
 
@@ -132,7 +153,9 @@ def test_sizes_are_exact_as_long_as_single_sentences_can_fill_up(times, n_repeat
 def test_repeated_sentences_are_spread_in_proportion():
     twice = [replace(clip, text=f"다시 {n // 2}") for n, clip in enumerate(clips(1_000)) if n < 200]
     split = split_utterances(twice + clips(1_000)[200:], ALL_CLIPS)
-    n_repeated = [sum(clip.text.startswith("다시") for clip in part) for part in split.parts().values()]
+    n_repeated = [
+        sum(clip.text.startswith("다시") for clip in part) for part in split.parts().values()
+    ]
     assert n_repeated[0] > 130 and min(n_repeated) > 5  # 160, 20, 20 on the average
 
 
@@ -150,20 +173,26 @@ def test_spacing_punctuation_and_case_make_no_other_sentence(one, other):
 
 
 def test_a_note_says_where_repeats_move_the_sizes():
-    notes = split_utterances(clips(110, n_sentences=22), ALL_CLIPS).notes  # five of each do not make 11
+    notes = split_utterances(
+        clips(110, n_sentences=22), ALL_CLIPS
+    ).notes  # five of each do not make 11
     assert "repeated sentences were kept together, so the sizes are not exactly 8:1:1." in notes
 
 
 def test_too_few_sentences_are_refused_with_the_way_out():
     with pytest.raises(DataError, match=r"40 clips of 2 different sentences .* --group-by none"):
         split_utterances(clips(40, n_sentences=2), ALL_CLIPS)
-    assert sizes(split_utterances(clips(40, n_sentences=2), replace(ALL_CLIPS, group_by="none"))) == (32, 4, 4)
+    assert sizes(
+        split_utterances(clips(40, n_sentences=2), replace(ALL_CLIPS, group_by="none"))
+    ) == (32, 4, 4)
 
 
 @pytest.mark.parametrize("name", ["v1", "v2"])
 def test_v1_and_v2_keep_the_first_of_each_part(name):
     recipe = RECIPES[name]
-    split = split_utterances(clips(16_000, n_sentences=50), recipe)  # 12,800 / 1,600 / 1,600 before the caps
+    split = split_utterances(
+        clips(16_000, n_sentences=50), recipe
+    )  # 12,800 / 1,600 / 1,600 before the caps
     assert sizes(split) == (12_000, 1_500, 1_500)
     whole = split_utterances(clips(16_000, n_sentences=50), replace(recipe, split_caps=None))
     assert split.train == whole.train[:12_000] and split.test == whole.test[:1_500]
@@ -220,21 +249,35 @@ def test_too_few_clips_are_refused_and_the_message_says_what_was_drawn_from():
     with pytest.raises(DataError) as failure:
         split_utterances(clips(9), V3)
     assert str(failure.value) == "9 clips are too few to split 8:1:1: at least 10 are needed."
-    with pytest.raises(DataError, match=r"3 clips are too few .* 일상 \(theme dialog\): 3 of 103 clips\."):
+    with pytest.raises(
+        DataError, match=r"3 clips are too few .* 일상 \(theme dialog\): 3 of 103 clips\."
+    ):
         split_utterances(clips(3) + clips(100, theme="hobby"), V3)
 
 
 def spoken(*n_clips):
     """So many clips of each speaker, each with a sentence of its own."""
     speakers = [f"speaker {n}" for n, count in enumerate(n_clips) for _ in range(count)]
-    return [replace(clip, speaker=speaker) for clip, speaker in zip(clips(len(speakers)), speakers, strict=True)]
+    return [
+        replace(clip, speaker=speaker)
+        for clip, speaker in zip(clips(len(speakers)), speakers, strict=True)
+    ]
 
 
 def slowly_drawn(speakers, n_clips, wanted, n_left):
     """drawn_speakers by trying every choice: the nearest sum, the smaller of two, the earliest speakers of several."""
-    choices = [taken for taken in product((True, False), repeat=len(speakers)) if 0 < sum(taken) <= len(taken) - n_left]
-    chosen = [[speaker for speaker, take in zip(speakers, taken, strict=True) if take] for taken in choices]
-    return set(min(chosen, key=lambda names: (abs(total(names, n_clips) - wanted), total(names, n_clips))))
+    choices = [
+        taken
+        for taken in product((True, False), repeat=len(speakers))
+        if 0 < sum(taken) <= len(taken) - n_left
+    ]
+    chosen = [
+        [speaker for speaker, take in zip(speakers, taken, strict=True) if take]
+        for taken in choices
+    ]
+    return set(
+        min(chosen, key=lambda names: (abs(total(names, n_clips) - wanted), total(names, n_clips)))
+    )
 
 
 def total(speakers, n_clips):
@@ -246,11 +289,16 @@ def total(speakers, n_clips):
 def test_speakers_are_drawn_as_trying_every_choice_would(counts, wanted, n_left):
     speakers = [f"speaker {n}" for n in range(len(counts))]
     n_clips = dict(zip(speakers, counts, strict=True))
-    assert drawn_speakers(speakers, n_clips, wanted, n_left) == slowly_drawn(speakers, n_clips, wanted, n_left)
+    assert drawn_speakers(speakers, n_clips, wanted, n_left) == slowly_drawn(
+        speakers, n_clips, wanted, n_left
+    )
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
-@given(st.lists(st.integers(1, 9), min_size=3, max_size=7).filter(lambda counts: sum(counts) >= 10), st.integers(0, 9))
+@given(
+    st.lists(st.integers(1, 9), min_size=3, max_size=7).filter(lambda counts: sum(counts) >= 10),
+    st.integers(0, 9),
+)
 def test_a_speaker_never_lies_in_two_splits_and_no_clip_is_lost(counts, seed):
     utterances = spoken(*counts)
     split = split_utterances(utterances, replace(BY_SPEAKER, seed=seed))
@@ -302,13 +350,19 @@ def test_seed_42_draws_the_same_speakers_on_every_machine():
 
 
 def test_clips_of_unknown_speakers_are_left_out_before_the_selection_and_counted():
-    unknown = [replace(clip, id=f"unknown {n}", speaker=who) for n, clip in enumerate(clips(25)) for who in (None, "")]
+    unknown = [
+        replace(clip, id=f"unknown {n}", speaker=who)
+        for n, clip in enumerate(clips(25))
+        for who in (None, "")
+    ]
     utterances = spoken(*[5] * 20) + unknown
     split = split_utterances(utterances, replace(BY_SPEAKER, clips_before_split=80))
     assert sum(sizes(split)) == 80
     assert all(clip.speaker for clip in everything(split))
     assert "speaker unknown: 50 of 150 clips, which were left out." in split.notes
-    assert not any("unknown" in note for note in split_utterances(spoken(*[5] * 20), BY_SPEAKER).notes)
+    assert not any(
+        "unknown" in note for note in split_utterances(spoken(*[5] * 20), BY_SPEAKER).notes
+    )
 
 
 @pytest.mark.parametrize(
@@ -384,14 +438,20 @@ def test_each_clip_is_given_the_checksum_of_its_sound(recorded):
     split = Split([recorded(None), recorded(None)], [recorded(None)], [recorded(None)], ())
     sounds = {"train": ["a", None], "validation": ["b"], "test": ["c"]}
     given = split.with_sounds(sounds)
-    assert {name: [clip.audio_sha256 for clip in part] for name, part in given.parts().items()} == sounds
+    assert {
+        name: [clip.audio_sha256 for clip in part] for name, part in given.parts().items()
+    } == sounds
     assert [clip.id for clip in everything(given)] == [clip.id for clip in everything(split)]
 
 
 def test_speaker_overlap_is_unknown_where_nobody_is_known(recorded):
     known, unknown = recorded("a", speaker="김"), recorded("b")
     assert counts_of(Split([unknown], [unknown], [unknown], ()), "speaker") == [None] * 3
-    assert counts_of(Split([known, unknown], [unknown], [known, known], ()), "speaker") == [None, 2, None]
+    assert counts_of(Split([known, unknown], [unknown], [known, known], ()), "speaker") == [
+        None,
+        2,
+        None,
+    ]
 
 
 def test_a_split_by_speaker_overlaps_in_no_speaker_and_one_by_sentence_in_no_sentence():
@@ -404,8 +464,13 @@ def test_a_split_by_speaker_overlaps_in_no_speaker_and_one_by_sentence_in_no_sen
 
 def test_sizes_and_overlap_are_printed_as_tables(recorded):
     part = [recorded("a", duration=1800.0, speaker="김"), recorded("b", duration=3600.0)]
-    split = Split(part, [recorded("c", text=part[0].text)], [recorded("d", speaker="김")], ("a note.",))
-    assert [*printed_split(split).splitlines(), *printed_overlap(overlaps(split.parts())).splitlines()] == [
+    split = Split(
+        part, [recorded("c", text=part[0].text)], [recorded("d", speaker="김")], ("a note.",)
+    )
+    assert [
+        *printed_split(split).splitlines(),
+        *printed_overlap(overlaps(split.parts())).splitlines(),
+    ] == [
         "a note.",
         "split · 분할              clips     hours  speakers",
         "  train                       2      1.50         1",

@@ -45,7 +45,9 @@ def _same_clips(first: Evaluation, other: Evaluation) -> bool:
     if [u.text for u in first.utterances] != [u.text for u in other.utterances]:
         return False
     ids = [[u.id for u in evaluation.utterances] for evaluation in (first, other)]
-    numbered = [str(number) for number in range(1, len(ids[0]) + 1)]  # by rescored(), for a file without ids
+    numbered = [
+        str(number) for number in range(1, len(ids[0]) + 1)
+    ]  # by rescored(), for a file without ids
     return ids[0] == ids[1] or numbered in ids
 
 
@@ -60,7 +62,9 @@ def gap_to_korean(foreign: Evaluation, folders: list[Path]) -> dict[str, Any] | 
         if korean is None:
             continue
         rng = np.random.default_rng(SAMPLE_SEED)
-        order = rng.permutation(len(korean.drawn))  # a pair of draws of one number would not be independent
+        order = rng.permutation(
+            len(korean.drawn)
+        )  # a pair of draws of one number would not be independent
         gaps = {}
         for name in GAP_SCORES:
             number = list(foreign.totals).index(name)
@@ -71,14 +75,20 @@ def gap_to_korean(foreign: Evaluation, folders: list[Path]) -> dict[str, Any] | 
                 "difference": round(rates[0] - rates[1], 6),
                 "interval": interval(foreign.drawn[:, number] - korean.drawn[order, number]),
             }
-        return {"korean": {"manifest": korean.manifest, "n_clips": len(korean.utterances)}, "scores": gaps}
+        return {
+            "korean": {"manifest": korean.manifest, "n_clips": len(korean.utterances)},
+            "scores": gaps,
+        }
     return None
 
 
 def _clean_korean_results(path: Path, weights_sha256: str | None) -> Evaluation | None:
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-        same = summary["checksums"]["weights"] == weights_sha256 is not None and summary["rule"] == RULE
+        same = (
+            summary["checksums"]["weights"] == weights_sha256 is not None
+            and summary["rule"] == RULE
+        )
         if not same or summary["corpus"] != "korean" or summary["warning"]:
             return None
         korean = rescored(path.with_suffix(".jsonl"), "korean")

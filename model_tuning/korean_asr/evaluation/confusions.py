@@ -5,7 +5,12 @@ from collections import Counter, defaultdict
 from typing import Any
 
 from korean_asr.manifest import Utterance
-from korean_asr.metrics import JAMO_POSITIONS, aligned_jamo, jamo_position, without_punctuation_and_spaces
+from korean_asr.metrics import (
+    JAMO_POSITIONS,
+    aligned_jamo,
+    jamo_position,
+    without_punctuation_and_spaces,
+)
 
 N_CLIPS = 3  # named for each confusion
 N_MOST = 30  # confusions kept for each position: the rest were heard once or twice
@@ -27,9 +32,16 @@ def letter(jamo: str) -> str:
 
 def kind_of(reference: str, hypothesis: str) -> str | None:
     """`plain heard as tense` and the like, for two letters of one place of articulation; else None."""
-    if not (reference and hypothesis and any(reference in place and hypothesis in place for place in _PLACES)):
+    if not (
+        reference
+        and hypothesis
+        and any(reference in place and hypothesis in place for place in _PLACES)
+    ):
         return None
-    ways = [next(way for way, letters in LARYNGEAL.items() if one in letters) for one in (reference, hypothesis)]
+    ways = [
+        next(way for way, letters in LARYNGEAL.items() if one in letters)
+        for one in (reference, hypothesis)
+    ]
     return f"{ways[0]} heard as {ways[1]}"
 
 
@@ -56,7 +68,9 @@ def clip_confusions(reference: str, hypothesis: str) -> tuple[Counter, Counter]:
     return said, heard
 
 
-def confusions(utterances: list[Utterance], pairs: list[tuple[str, str]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def confusions(
+    utterances: list[Utterance], pairs: list[tuple[str, str]]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """`all` and each first language -> position -> confusions, the most frequent first, each with three clips.
 
     pairs: reference and hypothesis of each clip. A row: reference, hypothesis (letters, "" for a coda that is not there), n, of

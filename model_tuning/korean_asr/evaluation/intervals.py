@@ -19,7 +19,9 @@ class Units:
 
 def units_of(speakers: list[str | None]) -> Units:
     """Speakers where at least MIN_SPEAKERS are known (a clip without one then stands alone), else clips."""
-    known = {speaker: number for number, speaker in enumerate(dict.fromkeys(filter(None, speakers)))}
+    known = {
+        speaker: number for number, speaker in enumerate(dict.fromkeys(filter(None, speakers)))
+    }
     if len(known) < MIN_SPEAKERS:
         return Units("clips", np.arange(len(speakers)), len(speakers))
     n_known, alone = len(known), 0
@@ -41,10 +43,14 @@ def drawn_rates(ratios: np.ndarray, units: Units) -> np.ndarray:
     np.add.at(sums, units.of_clip, ratios.reshape(n_clips, -1))
     rng = np.random.default_rng(SEED)
     drawn = np.empty((N_DRAWS, 2 * n_scores))
-    for number in range(N_DRAWS):  # one at a time: a table of all draws would take a gigabyte for 100,000 clips
+    for number in range(
+        N_DRAWS
+    ):  # one at a time: a table of all draws would take a gigabyte for 100,000 clips
         drawn[number] = np.bincount(rng.integers(0, units.n, units.n), minlength=units.n) @ sums
     numerators, denominators = drawn[:, 0::2], drawn[:, 1::2]
-    return np.divide(numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0)
+    return np.divide(
+        numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0
+    )
 
 
 def interval(drawn: np.ndarray) -> list[float] | None:

@@ -29,7 +29,12 @@ SCORE_TITLES = {
     "swer": "sWER (spacing of the reference)",
     "jamo": "jamo error rate",
 }
-FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")  # learners' labels have no punctuation
+FAIR = (
+    "cer_no_punctuation",
+    "wer_no_punctuation",
+    "cer_no_space",
+    "swer",
+)  # learners' labels have no punctuation
 SLICE_TITLES = {
     "first_language": "first language · 모국어",
     "topik_level": "TOPIK level · 토픽 등급",
@@ -47,7 +52,9 @@ N_WORST, N_HEARD = 10, 5
 EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
 
 
-def show(evaluations: list[Evaluation], folder: Path | None, owner: int = 0, embed_audio: bool = False) -> None:
+def show(
+    evaluations: list[Evaluation], folder: Path | None, owner: int = 0, embed_audio: bool = False
+) -> None:
     """Write the files where a folder is given, then print each report and the comparison: `| head` must not lose them."""
     written = write_results(evaluations, folder, owner, embed_audio) if folder else []
     for evaluation in evaluations:
@@ -64,7 +71,10 @@ def printed_report(evaluation: Evaluation) -> str:
     A warning about clips of the training data is its first line.
     """
     summary = evaluation.summary
-    scores, made_by = summary["scores"], f" (recipe {summary['recipe']})" if summary["recipe"] else ""
+    scores, made_by = (
+        summary["scores"],
+        f" (recipe {summary['recipe']})" if summary["recipe"] else "",
+    )
     lines = [
         f"WARNING · 경고: {summary['warning']}: these scores say nothing about new speech."
         if summary["warning"]
@@ -74,7 +84,10 @@ def printed_report(evaluation: Evaluation) -> str:
         *(f"Note: {note}" for note in evaluation.notes),
         f"Clips: {summary['n_clips']:,}  Minutes: {summary['duration'] / 60:.1f}  Unreadable: {summary['n_unreadable']}"
         + (f"  Silent: {summary['n_silent']}" if summary["n_silent"] else ""),
-        *(f"  {problem}: {n:,}, counted as all deletions" for problem, n in summary["problems"].items()),
+        *(
+            f"  {problem}: {n:,}, counted as all deletions"
+            for problem, n in summary["problems"].items()
+        ),
         f"CER: {scores['cer']['rate']:.4f}",
         f"WER: {scores['wer']['rate']:.4f}",
         "",
@@ -93,13 +106,20 @@ def printed_report(evaluation: Evaluation) -> str:
 def _score_lines(summary: dict[str, Any]) -> list[str]:
     """The table of scores, and where its intervals come from."""
     scores, drawn = summary["scores"], summary["intervals"]
-    lines = [f"{'score':<36}{'rate':>8}  {'95 % interval':<17}{'S':>7}{'D':>7}{'I':>7}{'reference':>11}"]
+    lines = [
+        f"{'score':<36}{'rate':>8}  {'95 % interval':<17}{'S':>7}{'D':>7}{'I':>7}{'reference':>11}"
+    ]
     rows = {**{title: scores[name] for name, title in SCORE_TITLES.items()},
             **{f"  {POSITION_TITLES[position]}": scores["jamo"][position] for position in JAMO_POSITIONS}}  # fmt: skip
     for title, row in rows.items():
         edits = f"{row['substitutions']:>7,}{row['deletions']:>7,}{row['insertions']:>7,}{row['reference_length']:>11,}"
-        lines.append(f"{_padded(title, 36)}{row['rate']:>8.4f}  {_bounds(row['interval']):<17}{edits}")
-    lines += ["", f"{'':<36}{'F1':>8}  {'95 % interval':<17}{'precision':>10}{'recall':>8}{'reference':>11}"]
+        lines.append(
+            f"{_padded(title, 36)}{row['rate']:>8.4f}  {_bounds(row['interval']):<17}{edits}"
+        )
+    lines += [
+        "",
+        f"{'':<36}{'F1':>8}  {'95 % interval':<17}{'precision':>10}{'recall':>8}{'reference':>11}",
+    ]
     marks = {f"punctuation {mark}": scores["punctuation"][mark] for mark in MARKS}
     for title, row in {"spacing · 띄어쓰기": scores["spacing"], **marks}.items():
         f1, precision, recall = (_rate(row[key]) for key in ("f1", "precision", "recall"))
@@ -110,14 +130,18 @@ def _score_lines(summary: dict[str, Any]) -> list[str]:
         + ("" if drawn["resampled"] == "speakers" else " (fewer than 20 speakers are known)")
     )
     if summary["lowest_reachable_cer"] is not None:
-        lines.append(f"lowest reachable CER with this model's characters: {summary['lowest_reachable_cer']:.4f}")
+        lines.append(
+            f"lowest reachable CER with this model's characters: {summary['lowest_reachable_cer']:.4f}"
+        )
     if made := summary["decoding"]:
         lines.append(
             f"decoded in {made['precision']}, {made['n_processes']} process(es): {made['rtfx']:.1f} seconds of audio a second, "
             f"{made['n_batches']:,} batches, {made['padding_waste']:.1%} padding"
         )
     if summary["calibration"]:
-        lines.append(f"calibration error of the model's confidence: {summary['calibration']['error']:.4f}")
+        lines.append(
+            f"calibration error of the model's confidence: {summary['calibration']['error']:.4f}"
+        )
     return lines
 
 
@@ -133,8 +157,12 @@ def _seen_lines(summary: dict[str, Any]) -> list[str]:
         + ", ".join(f"{kind} {'unknown' if n is None else f'{n:,}'}" for kind, n in seen.items())
     ]
     for kind, part in summary["without_seen"].items():
-        rates = ", ".join(f"{SCORE_TITLES[name]} {part['scores'][name]['rate']:.4f}" for name in ("cer", "wer"))
-        lines.append(f"  without clips whose {kind} was in training: {part['n_clips']:,} clips, {rates}")
+        rates = ", ".join(
+            f"{SCORE_TITLES[name]} {part['scores'][name]['rate']:.4f}" for name in ("cer", "wer")
+        )
+        lines.append(
+            f"  without clips whose {kind} was in training: {part['n_clips']:,} clips, {rates}"
+        )
     return lines
 
 
@@ -164,7 +192,9 @@ def _gap_lines(gap: dict[str, Any] | None) -> list[str]:
 
 
 def _slice_lines(title: str, parts: dict[str, dict[str, Any]]) -> list[str]:
-    lines = [f"{_padded(title, 26)}{'clips':>8}{'CER':>9}  {'95 % interval':<17}{'CER no space':>13}  95 % interval"]
+    lines = [
+        f"{_padded(title, 26)}{'clips':>8}{'CER':>9}  {'95 % interval':<17}{'CER no space':>13}  95 % interval"
+    ]
     for name, part in parts.items():
         cer, fair = part["scores"]["cer"], part["scores"]["cer_no_space"]
         small = "  (few clips)" if part["small"] else ""
@@ -177,7 +207,9 @@ def _slice_lines(title: str, parts: dict[str, dict[str, Any]]) -> list[str]:
 
 def _heard_lines(found: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]:
     """For each first language, or for all, what a listener hears instead most often."""
-    lines = ["what a Korean listener hears instead, times of all; ∅ nothing · 다르게 들린 소리 (횟수/전체)"]
+    lines = [
+        "what a Korean listener hears instead, times of all; ∅ nothing · 다르게 들린 소리 (횟수/전체)"
+    ]
     for group, positions in found.items():
         if group == "all" and len(found) > 1:
             continue  # on the page and in the JSON
@@ -189,7 +221,9 @@ def _heard_lines(found: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]
                 if row["n"] > 1
             )
             if heard:
-                lines.append(f"  {_padded(printable(group), 12)}{_padded(POSITION_TITLES[position], 18)}{heard}")
+                lines.append(
+                    f"  {_padded(printable(group), 12)}{_padded(POSITION_TITLES[position], 18)}{heard}"
+                )
     return lines
 
 
@@ -197,7 +231,9 @@ def _worst_clips(evaluation: Evaluation) -> list[str]:
     """The clips with the highest CER, the more errors first among equals."""
     counts = [each["cer"] for each in evaluation.per_utterance]
     ids = [utterance.id for utterance in evaluation.utterances]
-    order = sorted(range(len(ids)), key=lambda i: (counts[i].rate, counts[i].errors, ids[i]), reverse=True)
+    order = sorted(
+        range(len(ids)), key=lambda i: (counts[i].rate, counts[i].errors, ids[i]), reverse=True
+    )
     worst = [place for place in order if counts[place].errors][:N_WORST]
     lines = ["", f"Worst clips · 오류가 많은 음성 ({len(worst)})"]
     for place in worst:
@@ -217,14 +253,21 @@ def printed_comparison(evaluations: list[Evaluation]) -> str:
     if len(set(names)) < len(names):  # two files of one name, or two folders
         names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
     width = max(12, *(len(name) + 2 for name in names))
-    lines = ["", "Side by side · 나란히", f"{'':<36}" + "".join(f"{name:>{width}}" for name in names)]
+    lines = [
+        "",
+        "Side by side · 나란히",
+        f"{'':<36}" + "".join(f"{name:>{width}}" for name in names),
+    ]
     for score, title in SCORE_TITLES.items():
-        rates = "".join(f"{evaluation.totals[score].rate:>{width}.4f}" for evaluation in evaluations)
+        rates = "".join(
+            f"{evaluation.totals[score].rate:>{width}.4f}" for evaluation in evaluations
+        )
         lines.append(f"{title:<36}{rates}")
     for name, other in zip(names[1:], evaluations[1:], strict=True):
         lines += ["", f"{name} against {names[0]}, on the same {N_DRAWS:,} draws"]
         lines += [
-            f"  {SCORE_TITLES[score]:<36}{verdict(name, row)}" for score, row in differences(first, other).items()
+            f"  {SCORE_TITLES[score]:<36}{verdict(name, row)}"
+            for score, row in differences(first, other).items()
         ]
     return "\n".join(lines)
 
@@ -254,19 +297,30 @@ def _padded(text: str, width: int) -> str:
     return text + " " * max(1, width - columns)
 
 
-def write_results(evaluations: list[Evaluation], folder: Path, owner: int = 0, embed_audio: bool = False) -> list[Path]:
+def write_results(
+    evaluations: list[Evaluation], folder: Path, owner: int = 0, embed_audio: bool = False
+) -> list[Path]:
     """korean.{json,jsonl,html} or foreign.* of the owner, other models' with their names; returns what was written."""
     written: list[Path] = []
     for number, evaluation in enumerate(evaluations):
-        stem = evaluation.corpus if number == owner else f"{evaluation.corpus}.{evaluation.model.rpartition('/')[2]}"
+        stem = (
+            evaluation.corpus
+            if number == owner
+            else f"{evaluation.corpus}.{evaluation.model.rpartition('/')[2]}"
+        )
         if folder / f"{stem}.json" in written:  # two models of one name
             stem += f".{number + 1}"
         summary, rows = evaluation.summary, evaluation.rows(folder)
         if number != owner:
             compared = differences(evaluations[owner], evaluation)
-            summary = {**summary, "compared_with": {"model": evaluations[owner].model, "differences": compared}}
+            summary = {
+                **summary,
+                "compared_with": {"model": evaluations[owner].model, "differences": compared},
+            }
         paths = [clip.audio_filepath for clip in evaluation.utterances]
-        audio = [embedded_audio(path) if embed_audio else linked_audio(path, folder) for path in paths]
+        audio = [
+            embedded_audio(path) if embed_audio else linked_audio(path, folder) for path in paths
+        ]
         write_json(folder / f"{stem}.json", summary)
         write_json_lines(folder / f"{stem}.jsonl", rows)
         with whole_file(folder / f"{stem}.html") as file:
@@ -289,7 +343,9 @@ def embedded_audio(path: str) -> str | None:
         content = Path(path).read_bytes() if kind else b""
         if content[:4] not in (b"RIFF", b"fLaC"):
             samples, buffer = read_samples(path), io.BytesIO()
-            soundfile.write(buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16")
+            soundfile.write(
+                buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16"
+            )
             kind, content = "audio/wav", buffer.getvalue()
     except (UnreadableAudio, OSError, ValueError):
         return None

@@ -27,9 +27,12 @@ def rescored(path: Path, corpus: str) -> Evaluation:
             f"{path} is missing. --rescore wants a file of results, such as results/korean.jsonl."
         ) from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no file of results: its bytes are not UTF-8 (byte {error.start}).") from None
+        raise DataError(
+            f"{path} is no file of results: its bytes are not UTF-8 (byte {error.start})."
+        ) from None
     results = [
-        _result(line, path.resolve().parent, f"{path}, line {number}", number) for number, line in enumerate(lines, 1)
+        _result(line, path.resolve().parent, f"{path}, line {number}", number)
+        for number, line in enumerate(lines, 1)
     ]
     if not results:
         raise DataError(f"{path} holds no result.")
@@ -81,7 +84,9 @@ def _result(line: str, folder: Path, place: str, number: int) -> tuple[Utterance
         made = Hypothesis(normalised(hypothesis), problem, confidence, row.get("is_silent") is True)
         return utterance, made, row.get("seen_in_training") is True
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise DataError(f"{place}: no result. Each line is a JSON object with `text` and `pred_text`.") from None
+        raise DataError(
+            f"{place}: no result. Each line is a JSON object with `text` and `pred_text`."
+        ) from None
 
 
 CARRIED = (
@@ -96,6 +101,8 @@ def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
         summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if summary["checksums"]["clips"] != content_checksum(utterances) or summary["rule"] != RULE:
             return {}
-        return {name: summary[name] for name in CARRIED} | {"weights_sha256": summary["checksums"]["weights"]}
+        return {name: summary[name] for name in CARRIED} | {
+            "weights_sha256": summary["checksums"]["weights"]
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -14,9 +14,23 @@ from korean_asr.decoding import Decoded, Hypothesis, decoded_by_all
 from korean_asr.errors import SharedError
 from korean_asr.evaluation.confusions import confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
-from korean_asr.hardware import device_here, from_first, is_first, join_processes, n_processes, refuse_unavailable
+from korean_asr.hardware import (
+    device_here,
+    from_first,
+    is_first,
+    join_processes,
+    n_processes,
+    refuse_unavailable,
+)
 from korean_asr.manifest import Utterance, content_checksum, manifest_rows
-from korean_asr.metrics import RULE, Counts, HitCounts, corpus_counts, panel_counts, utterance_counts
+from korean_asr.metrics import (
+    RULE,
+    Counts,
+    HitCounts,
+    corpus_counts,
+    panel_counts,
+    utterance_counts,
+)
 from korean_asr.model import load_recogniser, versions
 from korean_asr.model_folder import model_folder, recipe_of
 from korean_asr.overlap import Seen, refuse_seen, seen_in_training
@@ -73,7 +87,10 @@ class Evaluation:
     @cached_property
     def ratios(self) -> np.ndarray:
         """(n_clips, n_scores, 2): what each score of each clip divides by what, in the order of totals."""
-        return np.array([[count.ratio for count in counts.values()] for counts in self.per_utterance], dtype=np.float64)
+        return np.array(
+            [[count.ratio for count in counts.values()] for counts in self.per_utterance],
+            dtype=np.float64,
+        )
 
     @property
     def n_unreadable(self) -> int:
@@ -109,7 +126,10 @@ class Evaluation:
             "model": self.model,
             "recipe": self.facts.get("recipe"),
             "manifest": self.manifest,
-            "checksums": {"clips": content_checksum(self.utterances), "weights": self.facts.get("weights_sha256")},
+            "checksums": {
+                "clips": content_checksum(self.utterances),
+                "weights": self.facts.get("weights_sha256"),
+            },
             "versions": versions(),
             "n_clips": len(self.utterances),
             "n_unreadable": self.n_unreadable,
@@ -125,7 +145,12 @@ class Evaluation:
             },
             "decoding": self.facts.get("decoding"),
             "lowest_reachable_cer": self.facts.get("lowest_reachable_cer"),
-            "intervals": {"resampled": self.units.resampled, "n_units": self.units.n, "draws": N_DRAWS, "level": LEVEL},
+            "intervals": {
+                "resampled": self.units.resampled,
+                "n_units": self.units.n,
+                "draws": N_DRAWS,
+                "level": LEVEL,
+            },
             "scores": score_rows(self.totals, self.drawn),
             "groups": {
                 key: {name: self.part(places) for name, places in parts.items()}
@@ -140,7 +165,9 @@ class Evaluation:
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """What korean.jsonl and foreign.jsonl hold: each clip's manifest line, with pred_text and its own rates."""
         rows = manifest_rows(self.utterances, folder)
-        for place, (row, hypothesis, counts) in enumerate(zip(rows, self.hypotheses, self.per_utterance, strict=True)):
+        for place, (row, hypothesis, counts) in enumerate(
+            zip(rows, self.hypotheses, self.per_utterance, strict=True)
+        ):
             if place in self.seen.overlap:  # so that the file alone, moved elsewhere, still says so
                 row["seen_in_training"] = True
             row["pred_text"] = hypothesis.text
@@ -190,15 +217,23 @@ def slices(utterances: list[Utterance], corpus: str) -> dict[str, dict[str, list
     found: dict[str, dict[str, list[int]]] = {}
     for key in SLICED_BY[corpus]:
         name_of: Callable[[Utterance], str | None] = (
-            duration_bin if key == "duration" else lambda utterance, key=key: getattr(utterance, key)
+            duration_bin
+            if key == "duration"
+            else lambda utterance, key=key: getattr(utterance, key)
         )
         parts = defaultdict(list)
         for place, utterance in enumerate(utterances):
             parts[name_of(utterance) or "unknown"].append(place)
         if set(parts) - {"unknown"}:
-            first = [f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)]
+            first = [
+                f"{low}-{high} s"
+                for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)
+            ]
             order = {name: number for number, name in enumerate(first)}
-            found[key] = {name: parts[name] for name in sorted(parts, key=lambda name: (order.get(name, 99), name))}
+            found[key] = {
+                name: parts[name]
+                for name in sorted(parts, key=lambda name: (order.get(name, 99), name))
+            }
     return found
 
 
@@ -246,11 +281,15 @@ def calibration(evaluation: Evaluation) -> dict[str, Any] | None:
 def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...] = (),
              precision: str = "float32", allow_overlap: bool = False) -> list[Evaluation]:  # fmt: skip
     """Score every model on the same clips. Raises DataError where a model was trained on one of them and that is not allowed."""
-    refuse_unavailable(precision, device_here())  # before the long work, and before the processes meet
+    refuse_unavailable(
+        precision, device_here()
+    )  # before the long work, and before the processes meet
     for source in sources:
         model_folder(source)
     join_processes()
-    guards = from_first([seen_in_training(source, utterances) for source in sources] if is_first() else None)
+    guards = from_first(
+        [seen_in_training(source, utterances) for source in sources] if is_first() else None
+    )
     if not allow_overlap:
         for source, seen in zip(sources, guards, strict=True):
             refuse_seen(source, utterances, seen)
@@ -263,7 +302,9 @@ def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], co
 def _evaluated(source: str, manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...],
                precision: str, seen: Seen) -> Evaluation:  # fmt: skip
     recogniser = load_recogniser(source)
-    decoded = decoded_by_all(recogniser, utterances, f"decoding with {recogniser.name}", precision=precision)
+    decoded = decoded_by_all(
+        recogniser, utterances, f"decoding with {recogniser.name}", precision=precision
+    )
     if all(hypothesis.problem for hypothesis in decoded.hypotheses):
         raise SharedError(
             f"none of the {len(utterances)} clips of {manifest} can be read (the first: {decoded.hypotheses[0].problem}, "
@@ -274,7 +315,9 @@ def _evaluated(source: str, manifest: Path, utterances: list[Utterance], corpus:
             *notes,
             f"{seen.n_validation:,} clips are of the validation split, by which the checkpoint was chosen.",
         )
-    outside = outside_vocabulary((clip.text for clip in utterances), writable_characters(recogniser.tokenizer))
+    outside = outside_vocabulary(
+        (clip.text for clip in utterances), writable_characters(recogniser.tokenizer)
+    )
     return Evaluation(
         corpus=corpus,
         model=recogniser.name,
@@ -312,7 +355,9 @@ def spread_sample(utterances: list[Utterance], limit: int) -> list[Utterance]:
     speakers: dict[str, dict[str, list[Utterance]]] = defaultdict(lambda: defaultdict(list))
     for utterance in shuffled:
         speakers[utterance.first_language or ""][utterance.speaker or ""].append(utterance)
-    languages = [_round_robin(list(by_speaker.values())) for _, by_speaker in sorted(speakers.items())]
+    languages = [
+        _round_robin(list(by_speaker.values())) for _, by_speaker in sorted(speakers.items())
+    ]
     return sorted(_round_robin(languages)[:limit], key=lambda utterance: utterance.id)
 
 

@@ -42,7 +42,12 @@ SLICES = {
     "speaker": "Speaker · 화자",
 }
 POSITIONS = {"onset": "Onset · 초성", "nucleus": "Nucleus · 중성", "coda": "Coda · 종성"}
-KINDS = {"id": "clip · 음성 이름", "audio": "audio · 음성", "sentence": "sentence · 문장", "speaker": "speaker · 화자"}
+KINDS = {
+    "id": "clip · 음성 이름",
+    "audio": "audio · 음성",
+    "sentence": "sentence · 문장",
+    "speaker": "speaker · 화자",
+}
 JAMO = "ㄱㄲㄳㄴㄵㄶㄷㄸㄹㄺㄻㄼㄽㄾㄿㅀㅁㅂㅃㅄㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎㅏㅐㅑㅒㅓㅔㅕㅖㅗㅘㅙㅚㅛㅜㅝㅞㅟㅠㅡㅢㅣ"
 N_CONFUSIONS = 10  # of one position, in the list beside its map
 N_LABEL = 14  # characters of one label of a chart
@@ -64,7 +69,10 @@ WIDTH = 5.0
 
 
 def evaluation_page(
-    summary: dict[str, Any], rows: list[dict[str, Any]], audio: list[str | None], embedded: bool = False
+    summary: dict[str, Any],
+    rows: list[dict[str, Any]],
+    audio: list[str | None],
+    embedded: bool = False,
 ) -> str:
     """One self-contained page about a korean.json or foreign.json; it can always be written as UTF-8.
 
@@ -110,7 +118,9 @@ def aligned(reference: str, hypothesis: str) -> list[str | list[str]]:
 
 def _slices(rows: list[dict[str, Any]]) -> dict[str, Counter[str]]:
     """Field -> how many clips have each of its values, the fields without any left out: what the clips are filtered by."""
-    counts = {key: Counter(sorted(filter(None, (_known(row, key) for row in rows)))) for key in SLICES}
+    counts = {
+        key: Counter(sorted(filter(None, (_known(row, key) for row in rows)))) for key in SLICES
+    }
     return {key: values for key, values in counts.items() if values and key != "duration"}
 
 
@@ -119,9 +129,14 @@ def _known(row: dict[str, Any], key: str) -> str | None:
     return None if value is None or value == "" else str(value)
 
 
-def _clips(rows: list[dict[str, Any]], audio: list[str | None], slices: dict[str, Counter[str]]) -> list[list[Any]]:
+def _clips(
+    rows: list[dict[str, Any]], audio: list[str | None], slices: dict[str, Counter[str]]
+) -> list[list[Any]]:
     """One list a clip, since its keys would weigh more than its values; the script names them again."""
-    numbers = {key: {value: number for number, value in enumerate(counts)} for key, counts in slices.items()}
+    numbers = {
+        key: {value: number for number, value in enumerate(counts)}
+        for key, counts in slices.items()
+    }
     return [
         [
             str(row.get("id", "")),
@@ -159,18 +174,30 @@ def _escape_sequence(character: str) -> str:
 # Confusions
 
 
-def _confusions(confusions: dict[str, Any], places: dict[str, int]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _confusions(
+    confusions: dict[str, Any], places: dict[str, int]
+) -> list[tuple[str, list[dict[str, Any]]]]:
     """(first language, the maps of its positions), all speakers first."""
     names = sorted(confusions, key=lambda name: name != "all")
     return [
-        (name, [_map(key, confusions[name][key], places) for key in POSITIONS if confusions[name].get(key)])
+        (
+            name,
+            [
+                _map(key, confusions[name][key], places)
+                for key in POSITIONS
+                if confusions[name].get(key)
+            ],
+        )
         for name in names
     ]
 
 
 def _map(position: str, pairs: list[dict[str, Any]], places: dict[str, int]) -> dict[str, Any]:
     """Rows and columns of a heat map with its cells, and the most frequent pairs with the places of their clips."""
-    rows, columns = (sorted({pair[side] for pair in pairs}, key=_alphabetical) for side in ("reference", "hypothesis"))
+    rows, columns = (
+        sorted({pair[side] for pair in pairs}, key=_alphabetical)
+        for side in ("reference", "hypothesis")
+    )
     cells = {(pair["reference"], pair["hypothesis"]): pair for pair in pairs}
     strongest = max(percent(pair["n"], pair["of"]) for pair in pairs) or 1
     return {
@@ -179,7 +206,8 @@ def _map(position: str, pairs: list[dict[str, Any]], places: dict[str, int]) -> 
         "rows": [(jamo, [cells.get((jamo, heard)) for heard in columns]) for jamo in rows],
         "strongest": strongest,
         "most": [
-            pair | {"clips": [(str(clip), places.get(str(clip))) for clip in pair.get("clips") or []]}
+            pair
+            | {"clips": [(str(clip), places.get(str(clip))) for clip in pair.get("clips") or []]}
             for pair in pairs[:N_CONFUSIONS]
         ],
     }
@@ -194,14 +222,20 @@ def _alphabetical(jamo: str) -> tuple[int, str]:
 
 def _duration_chart(summary: dict[str, Any]) -> Markup | None:
     slices = _scored_slices(summary, "duration")
-    return _drawn("duration", _rates_upright, slices, words=_in_words("CER by duration", slices)) if slices else None
+    return (
+        _drawn("duration", _rates_upright, slices, words=_in_words("CER by duration", slices))
+        if slices
+        else None
+    )
 
 
 def _first_language_chart(summary: dict[str, Any]) -> Markup | None:
     slices = _scored_slices(summary, "first_language")
     if len(slices) < 2:
         return None
-    slices = dict(sorted(slices.items(), key=lambda item: item[1]["scores"]["cer_no_space"]["rate"]))
+    slices = dict(
+        sorted(slices.items(), key=lambda item: item[1]["scores"]["cer_no_space"]["rate"])
+    )
     words = _in_words("Fair CER by first language", slices, "cer_no_space")
     return _drawn("first-language", _rates_lying, slices, words=words)
 
@@ -209,15 +243,17 @@ def _first_language_chart(summary: dict[str, Any]) -> Markup | None:
 def _scored_slices(summary: dict[str, Any], key: str) -> dict[str, Any]:
     """The slices that have both rates that a chart shows."""
     slices = (summary.get("groups") or {}).get(key) or {}
-    return {name: part for name, part in slices.items() if {"cer", "cer_no_space"} <= (part.get("scores") or {}).keys()}
+    return {
+        name: part
+        for name, part in slices.items()
+        if {"cer", "cer_no_space"} <= (part.get("scores") or {}).keys()
+    }
 
 
 def _in_words(title: str, slices: dict[str, Any], score: str = "cer") -> str:
     rates = {name: part["scores"][score]["rate"] for name, part in slices.items()}
     best, worst = min(rates, key=rates.get), max(rates, key=rates.get)
-    words = (
-        f"{title}: lowest {rates[best]:.4f} ({cut(best, N_LABEL)}), highest {rates[worst]:.4f} ({cut(worst, N_LABEL)})"
-    )
+    words = f"{title}: lowest {rates[best]:.4f} ({cut(best, N_LABEL)}), highest {rates[worst]:.4f} ({cut(worst, N_LABEL)})"
     return words if len(rates) > 1 else f"{title}: {rates[best]:.4f} ({cut(best, N_LABEL)})"
 
 
@@ -234,7 +270,12 @@ def _rates_upright(slices: dict[str, Any]) -> Any:
         slices.values()
     ):  # a text apart: of two lines in one, only matplotlib finds the middle
         axes.annotate(
-            f"{part['n_clips']:,}", (place, 0), (0, -26), ("data", "axes fraction"), "offset points", ha="center"
+            f"{part['n_clips']:,}",
+            (place, 0),
+            (0, -26),
+            ("data", "axes fraction"),
+            "offset points",
+            ha="center",
         )
     axes.set_xlim(-0.5, len(slices) - 0.5)
     axes.set_ylim(bottom=0)
@@ -266,7 +307,9 @@ def _dots(axes: Any, slices: dict[str, Any], lying: bool) -> None:
                 ends(at, *interval, color=colour, linewidth=2, alpha=strength)
             point = (rate, at) if lying else (at, rate)
             face = "none" if part.get("small") else colour
-            axes.plot(*point, marker, color=colour, markerfacecolor=face, markersize=6, clip_on=False)
+            axes.plot(
+                *point, marker, color=colour, markerfacecolor=face, markersize=6, clip_on=False
+            )
     _legend(axes)
 
 
@@ -275,9 +318,14 @@ def _calibration_chart(calibration: dict[str, Any] | None) -> Markup | None:
     if not bins:
         return None
     n_characters = sum(part["n_characters"] for part in bins)
-    above = sum((part["confidence"] - part["accuracy"]) * part["n_characters"] for part in bins) / n_characters
+    above = (
+        sum((part["confidence"] - part["accuracy"]) * part["n_characters"] for part in bins)
+        / n_characters
+    )
     words = f"Accuracy by confidence: confidence is {100 * abs(above):.1f} points too {'high' if above > 0 else 'low'}"
-    return _drawn("calibration", _reliability, bins, words=f"{words} on average, {counted(len(bins), 'bin')}")
+    return _drawn(
+        "calibration", _reliability, bins, words=f"{words} on average, {counted(len(bins), 'bin')}"
+    )
 
 
 def _reliability(bins: list[dict[str, Any]]) -> Any:
@@ -286,8 +334,17 @@ def _reliability(bins: list[dict[str, Any]]) -> Any:
     confidences = [part["confidence"] for part in bins]
     low = math.floor(10 * min(min(part["confidence"], part["accuracy"]) for part in bins)) / 10
     axes.plot([low, 1], [low, 1], "--", color=QUIET, linewidth=1, label="as sure as right")
-    axes.plot(confidences, [part["accuracy"] for part in bins], "o-", color=ACCENT, linewidth=1.5, label="measured")
-    below = figure.add_axes([axes.get_position().x0, 0.42 / 3.4, axes.get_position().width, 0.5 / 3.4], sharex=axes)
+    axes.plot(
+        confidences,
+        [part["accuracy"] for part in bins],
+        "o-",
+        color=ACCENT,
+        linewidth=1.5,
+        label="measured",
+    )
+    below = figure.add_axes(
+        [axes.get_position().x0, 0.42 / 3.4, axes.get_position().width, 0.5 / 3.4], sharex=axes
+    )
     below.vlines(confidences, 0, [part["n_characters"] for part in bins], color=SECOND, linewidth=7)
     below.set_ylim(bottom=0)
     below.set_yticks([])
@@ -306,7 +363,12 @@ def _axes(height: float, left: float, bottom: float, top: float) -> tuple[Any, A
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height))
-    inside = [left / WIDTH, bottom / height, (WIDTH - left - 0.12) / WIDTH, (height - bottom - top) / height]
+    inside = [
+        left / WIDTH,
+        bottom / height,
+        (WIDTH - left - 0.12) / WIDTH,
+        (height - bottom - top) / height,
+    ]
     return figure, figure.add_axes(inside)
 
 
@@ -336,12 +398,16 @@ def _drawn(name: str, figure_of: Any, content: Any, words: str) -> Markup:
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure_of(content).savefig(file, format="svg", transparent=True, metadata=nothing)
         drawing = file.getvalue()
-    drawing = re.sub("<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.S)
+    drawing = re.sub(
+        "<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", drawing, flags=re.S
+    )
     box = re.search('viewBox="(.*?)"', drawing)[1]
     inner = drawing[drawing.index(">", drawing.index("<svg")) + 1 :]
     # Only within tags: a text may read like an attribute, and holds no < or > of its own.
     inner = re.sub("<[^>]*>", lambda tag: _owned(tag[0], name), inner)
-    return Markup(f'<svg viewBox="{box}" role="img" aria-label="{Markup.escape(plain(words))}">{inner}')
+    return Markup(
+        f'<svg viewBox="{box}" role="img" aria-label="{Markup.escape(plain(words))}">{inner}'
+    )
 
 
 def _owned(tag: str, name: str) -> str:
@@ -368,7 +434,11 @@ def _sha256(script: str) -> str:
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=visible, undefined=jinja2.ChainableUndefined
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=visible,
+        undefined=jinja2.ChainableUndefined,
     )
     environment.filters |= {
         "between": _between, "both": both, "counted": counted, "cut": cut, "number": "{:,}".format, "percent": percent,
@@ -377,4 +447,6 @@ def _template() -> jinja2.Template:
     environment.globals |= {
         "kinds": KINDS, "positions": POSITIONS, "score_titles": SCORES, "slice_titles": SLICES, "titles": TITLES,
     }  # fmt: skip
-    return environment.from_string(Path(__file__).with_name("evaluation.html").read_text(encoding="utf-8"))
+    return environment.from_string(
+        Path(__file__).with_name("evaluation.html").read_text(encoding="utf-8")
+    )

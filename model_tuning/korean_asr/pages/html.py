@@ -5,11 +5,16 @@ from typing import Any
 
 from markupsafe import Markup
 
-TITLES = {"korean": "Korean speakers · 한국어 화자", "foreign": "Foreign speakers of Korean · 외국인 화자"}
+TITLES = {
+    "korean": "Korean speakers · 한국어 화자",
+    "foreign": "Foreign speakers of Korean · 외국인 화자",
+}
 N_SHOWN = 200  # characters of one text: a line may be as long as a file
 
 # What Python calls printable and no font shows: Hangul fillers, the Braille blank, a joiner, variation selectors.
-_BLANK = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {chr(code) for code in range(0xFE00, 0xFE10)}
+_BLANK = frozenset("\u034f\u115f\u1160\u2800\u3164\uffa0") | {
+    chr(code) for code in range(0xFE00, 0xFE10)
+}
 _UNUSUAL = re.compile("[^ -~가-힣]")
 
 
@@ -27,7 +32,9 @@ def plain(value: Any) -> str:
 
 
 def _named(text: str, name: str) -> str:
-    return _UNUSUAL.sub(lambda match: match[0] if can_be_seen(match[0]) else name.format(ord(match[0])), text)
+    return _UNUSUAL.sub(
+        lambda match: match[0] if can_be_seen(match[0]) else name.format(ord(match[0])), text
+    )
 
 
 def can_be_seen(character: str) -> bool:
@@ -37,7 +44,11 @@ def can_be_seen(character: str) -> bool:
 def both(text: str) -> Markup:
     """`English · 한국어` with the second half marked as Korean, for fonts and screen readers, and its `code` as such."""
     english, dot, korean = text.rpartition(" · ")
-    html = f'{visible(english)} <span lang="ko">{visible(korean)}</span>' if dot else str(visible(text))
+    html = (
+        f'{visible(english)} <span lang="ko">{visible(korean)}</span>'
+        if dot
+        else str(visible(text))
+    )
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", html))
 
 

@@ -16,7 +16,9 @@ LATER_KEYS = (
     "labels", "examples", "durations", "rates", "speakers", "first_languages", "vocabulary", "fastest", "slowest",
 )  # fmt: skip
 N_BEFORE = 60  # of them, in front of the change in a longer line
-N_COMPARED = 3 * N_SHOWN  # more than is shown, so that the end of the cut does not look like a change
+N_COMPARED = (
+    3 * N_SHOWN
+)  # more than is shown, so that the end of the cut does not look like a change
 
 # An SVG of 360 units is shown 320 to 480 pixels wide, so its text of 12 units is about as large as the page's small print.
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 180, 46, 10, 22
@@ -65,12 +67,20 @@ def _histogram(bins: dict[str, Any], unit: str) -> dict[str, Any] | None:
     if not tallest:
         return None
     edges = [f"{round(i * step, 6):,g}" for i in range(len(counts) + 1)]
-    bars = [(place, n, f"{edges[place]} to {edges[place + 1]} {unit}") for place, n in enumerate(counts) if n]
+    bars = [
+        (place, n, f"{edges[place]} to {edges[place + 1]} {unit}")
+        for place, n in enumerate(counts)
+        if n
+    ]
     most = max(bars, key=lambda bar: bar[1], default=None)
-    words = [counted(sum(counts) + above, "clip")] + ([f"most often {most[2]} ({most[1]:,})"] if most else [])
+    words = [counted(sum(counts) + above, "clip")] + (
+        [f"most often {most[2]} ({most[1]:,})"] if most else []
+    )
     slots = len(counts) + (2 if above else 0)  # the bar of those above stands apart
     width = (WIDTH - LEFT - 14) / slots
-    ticks = [(LEFT + i * width, edges[i]) for i in range(0, len(edges), _round_number(len(counts), 7))]
+    ticks = [
+        (LEFT + i * width, edges[i]) for i in range(0, len(edges), _round_number(len(counts), 7))
+    ]
     if above:
         bars.append((slots - 1, above, f"{edges[-1]} {unit} or more"))
         words.append(f"{above:,} of {bars[-1][2]}")
@@ -80,9 +90,12 @@ def _histogram(bins: dict[str, Any], unit: str) -> dict[str, Any] | None:
     return {
         # One clip among 100,000 is to be seen too.
         "bars": [
-            (LEFT + (i + 0.08) * width, 0.84 * width, max(1.5, n * height), f"{text}: {n:,}") for i, n, text in bars
+            (LEFT + (i + 0.08) * width, 0.84 * width, max(1.5, n * height), f"{text}: {n:,}")
+            for i, n, text in bars
         ],
-        "lines": [(HEIGHT - BOTTOM - n * height, _short(n)) for n in range(0, tallest + between, between)],
+        "lines": [
+            (HEIGHT - BOTTOM - n * height, _short(n)) for n in range(0, tallest + between, between)
+        ],
         "ticks": ticks,
         "words": ", ".join(words),
     }
@@ -102,7 +115,9 @@ def _short(n: int) -> str:
     return f"{n / 1000**thousands:g}{['', *'kMGTPE'][thousands]}"
 
 
-_ENVIRONMENT = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=visible)
+_ENVIRONMENT = jinja2.Environment(
+    autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=visible
+)
 _ENVIRONMENT.filters |= {
     "both": both, "counted": counted, "cut": cut, "histogram": _histogram, "marked": _marked,
     "number": "{:,}".format, "percent": percent,

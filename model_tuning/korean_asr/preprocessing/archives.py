@@ -127,7 +127,9 @@ def _zip_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member
                 yield Member(archive, name, problem=UNSAFE)
             elif info.is_dir():
                 continue
-            elif info.file_size > min(MAX_LABEL_FILE_BYTES, max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size)):
+            elif info.file_size > min(
+                MAX_LABEL_FILE_BYTES, max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size)
+            ):
                 yield Member(archive, name, problem=TOO_LARGE)
             elif wanted(name):
                 bytes_left -= info.file_size
@@ -215,8 +217,12 @@ class _TarSource:
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
     name = info.filename
-    if not info.flag_bits & 0x800:  # the archive does not say that it is UTF-8, and zipfile took it for CP437
-        with suppress(UnicodeEncodeError):  # but for a name that stands in Unicode in an extra field
+    if (
+        not info.flag_bits & 0x800
+    ):  # the archive does not say that it is UTF-8, and zipfile took it for CP437
+        with suppress(
+            UnicodeEncodeError
+        ):  # but for a name that stands in Unicode in an extra field
             name = _decoded(name.encode("cp437"))
     return name.replace("\\", "/")
 

@@ -9,7 +9,9 @@ from functools import lru_cache
 from itertools import takewhile
 
 Facts = tuple[tuple[str, str], ...]
-MAX_COMPARED = 100  # folders that agree equally long: a corpus of a million 1.wav must not take for ever
+MAX_COMPARED = (
+    100  # folders that agree equally long: a corpus of a million 1.wav must not take for ever
+)
 Files = tuple[
     tuple[str, bool], ...
 ]  # of one stem in one folder: (suffix, claimed); a name that is written otherwise: /name
@@ -32,7 +34,9 @@ class _Namesakes:
     n_claimed: int
     facts: dict[str, Facts] = field(default_factory=dict)  # by folder
     files: dict[str, Files] = field(default_factory=dict)  # by folder
-    ways_up: list[tuple[tuple[str, ...], str]] = field(default_factory=list)  # (way up, folder), sorted
+    ways_up: list[tuple[tuple[str, ...], str]] = field(
+        default_factory=list
+    )  # (way up, folder), sorted
 
     def put(self, facts: Facts, folder: str, files: Files) -> None:
         if folder not in self.files:
@@ -45,9 +49,14 @@ class _Namesakes:
         way_up = tuple(reversed(wanted))
         place = bisect(self.ways_up, (way_up, ""))
         # The longest agreement is with a neighbour, since ways up are sorted.
-        length = max(_n_equal(way_up, way) for way, _ in self.ways_up[max(place - 1, 0) : place + 1])
+        length = max(
+            _n_equal(way_up, way) for way, _ in self.ways_up[max(place - 1, 0) : place + 1]
+        )
         first = bisect(self.ways_up, (way_up[:length], ""))
-        alike = takewhile(lambda item: item[0][:length] == way_up[:length], self.ways_up[first : first + MAX_COMPARED])
+        alike = takewhile(
+            lambda item: item[0][:length] == way_up[:length],
+            self.ways_up[first : first + MAX_COMPARED],
+        )
         return min(alike, key=lambda item: (-len({*item[0]} & {*wanted}), item[1]))[1]
 
 
@@ -103,13 +112,16 @@ class AudioIndex:
         if len(files) > 1:  # two files of one clip: the one that the label names, else the .wav
             wanted = _suffix(stem, parts_of(name)[-1])
             suffix = min(
-                (suffix for suffix, _ in files), key=lambda suffix: (suffix != wanted, suffix != ".wav", suffix)
+                (suffix for suffix, _ in files),
+                key=lambda suffix: (suffix != wanted, suffix != ".wav", suffix),
             )
         return self._claimed(stem, folder, suffix)
 
     def claim_file(self, folder: str, name: str) -> Claim:
         """The very file that a manifest names, found before or not."""
-        folder = folder if folder in self._real else self._walked.get(os.path.realpath(folder), folder)
+        folder = (
+            folder if folder in self._real else self._walked.get(os.path.realpath(folder), folder)
+        )
         stem = stem_of(name)
         suffix = _suffix(stem, name)
         _, files = self._facts_and_files(stem, folder)
@@ -157,15 +169,24 @@ class AudioIndex:
         if any(claimed for _, claimed in files):
             return Claim(stem, None, "duplicate id")
         entry = self._entries[stem]
-        is_second = stem in self._other_ids or (isinstance(entry, _Namesakes) and entry.n_claimed > 0)
+        is_second = stem in self._other_ids or (
+            isinstance(entry, _Namesakes) and entry.n_claimed > 0
+        )
         self._put(stem, facts, folder, tuple((known, known == suffix) for known, _ in files))
         if isinstance(entry, _Namesakes):
             entry.n_claimed += 1
         path = self._path(stem, folder, suffix)
         if not is_second:
             return Claim(stem, path, None, facts)
-        way = os.path.relpath(folder, self._root)  # "." for the root: a bare stem would be the first clip's id
-        return Claim(os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}", path, None, facts)
+        way = os.path.relpath(
+            folder, self._root
+        )  # "." for the root: a bare stem would be the first clip's id
+        return Claim(
+            os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}",
+            path,
+            None,
+            facts,
+        )
 
     def _path(self, stem: str, folder: str, suffix: str) -> str:
         # The folder alone is resolved: a link .pcm -> store/abc123 must keep the name that tells its format.
@@ -201,4 +222,7 @@ def _way_up(folder: str) -> tuple[tuple[str, ...], str]:
 
 def _n_equal(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     """How many first parts are equal."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
+        min(len(one), len(other)),
+    )

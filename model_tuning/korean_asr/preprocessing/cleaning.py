@@ -27,7 +27,13 @@ from korean_asr.errors import DataError, printable
 from korean_asr.files import SortedLines, file_checksum, json_line, whole_file, write_json
 from korean_asr.manifest import Utterance, manifest_rows
 from korean_asr.pages.preprocessing_page import preprocessing_page
-from korean_asr.preprocessing.corpora import Listing, RawUtterance, listed_corpus, raw_utterances, unpack_hint
+from korean_asr.preprocessing.corpora import (
+    Listing,
+    RawUtterance,
+    listed_corpus,
+    raw_utterances,
+    unpack_hint,
+)
 from korean_asr.transcripts import Rejected, clean_transcript
 from korean_asr.vocabulary import Outside, printed_outside
 
@@ -51,7 +57,11 @@ REASONS = {
     "audio truncated": "the audio file ends before its header says · 음성 잘림",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧음",
 }
-REFUSED = ("label unreadable", "label too large", "unsafe path")  # told by name, since a whole file may be behind one
+REFUSED = (
+    "label unreadable",
+    "label too large",
+    "unsafe path",
+)  # told by name, since a whole file may be behind one
 N_EXAMPLES, N_EXTREMES, N_REFUSED_TOLD, N_SPEAKERS_TOLD, N_CHARACTERS_TOLD = 3, 10, 10, 50, 100
 # How much is held in memory at a time; labels may be longer than any clip's.
 CHUNK_CLIPS, CHUNK_CHARACTERS = 1000, 1 << 20
@@ -118,7 +128,15 @@ class Tally:
         """Add the counts of clips that come after these; their lines stay where they are."""
         for name in ("n_clips", "n_rejected", "ticks", "n_refused"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("reasons", "rules", "converted", "durations", "rates", "speakers", "first_languages"):
+        for name in (
+            "reasons",
+            "rules",
+            "converted",
+            "durations",
+            "rates",
+            "speakers",
+            "first_languages",
+        ):
             getattr(self, name).update(getattr(other, name))
         for name in ("reason_examples", "rule_examples"):
             for key, examples in getattr(other, name).items():
@@ -161,7 +179,12 @@ class Corpus:
 
 
 def preprocessed(
-    place: Path, settings: Settings, n_jobs: int, name: str, output: Path, alphabet: Alphabet | None = None
+    place: Path,
+    settings: Settings,
+    n_jobs: int,
+    name: str,
+    output: Path,
+    alphabet: Alphabet | None = None,
 ) -> Corpus:
     """Clean and look at every clip of a corpus. Raises DataError if none is usable; one bad clip is only counted.
 
@@ -170,14 +193,24 @@ def preprocessed(
     alphabet: what the labels are compared with, if they are to be.
     """
     listing = listed_corpus(place, output)
-    corpus = Corpus(name, place, settings, _empty_tally(alphabet), SortedLines(output), SortedLines(output), listing)
+    corpus = Corpus(
+        name,
+        place,
+        settings,
+        _empty_tally(alphabet),
+        SortedLines(output),
+        SortedLines(output),
+        listing,
+    )
     look = partial(_looked_at, settings=settings, output=output, corpus=name, alphabet=alphabet)
     progress = tqdm(desc=name, total=len(listing.audio) or None, unit=" clips", delay=2)
     for tally in _in_order(look, _chunks(raw_utterances(listing)), n_jobs):
         progress.update(tally.n_clips + tally.n_rejected)
         corpus.rows.extend(tally.rows)
         place_of_first = corpus.tally.n_rejected
-        corpus.rejected.extend([(f"{n:012}", line) for n, line in enumerate(tally.rejected, place_of_first)])
+        corpus.rejected.extend(
+            [(f"{n:012}", line) for n, line in enumerate(tally.rejected, place_of_first)]
+        )
         corpus.tally.take(tally)
     progress.close()
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
@@ -250,7 +283,11 @@ def _go_with_parent() -> None:
 
 
 def _looked_at(
-    clips: list[RawUtterance], settings: Settings, output: Path, corpus: str, alphabet: Alphabet | None
+    clips: list[RawUtterance],
+    settings: Settings,
+    output: Path,
+    corpus: str,
+    alphabet: Alphabet | None,
 ) -> Tally:
     """Clean the text and look at the audio of each clip."""
     tally = _empty_tally(alphabet)
@@ -288,7 +325,9 @@ def _looked_at(
     tally.n_clips = len(utterances)
     tally.fastest, tally.slowest = _fastest(extremes), _slowest(extremes)
     rows = manifest_rows(utterances, output)
-    tally.rows = [(utterance.id, json_line(row)) for utterance, row in zip(utterances, rows, strict=True)]
+    tally.rows = [
+        (utterance.id, json_line(row)) for utterance, row in zip(utterances, rows, strict=True)
+    ]
     return tally
 
 
@@ -300,7 +339,9 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         return "label unreadable"
     changes: list[tuple[str, str, str]] = []
     try:
-        text = clean_transcript(clip.raw, **choices, changes=changes)  # before the audio: it tells more
+        text = clean_transcript(
+            clip.raw, **choices, changes=changes
+        )  # before the audio: it tells more
         if clip.audio is None:
             return clip.reason
         info = audio_info(clip.audio)
@@ -336,12 +377,20 @@ def printed_corpus(title: str, corpus: Corpus) -> str:
         f"  {tally.n_clips + tally.n_rejected:,} clips, {tally.n_clips:,} usable ({hours:.2f} h), "
         f"{tally.n_rejected:,} rejected",
     ]
-    lines += [f"    rejected {n:>8,}  {reason}: {REASONS[reason]}" for reason, n in _by_number(tally.reasons)]
-    lines += [f"    converted {n:>7,}  {what} (when it is read)" for what, n in _by_number(tally.converted)]
+    lines += [
+        f"    rejected {n:>8,}  {reason}: {REASONS[reason]}"
+        for reason, n in _by_number(tally.reasons)
+    ]
+    lines += [
+        f"    converted {n:>7,}  {what} (when it is read)"
+        for what, n in _by_number(tally.converted)
+    ]
     lines += [f"    rule {n:>12,}  {rule}" for rule, n in _by_number(tally.rules)]
     lines += [f"  {line}" for line in (*tally.refused, *corpus.listing.notes)]
     if tally.n_refused > len(tally.refused):
-        lines.append(f"  and {tally.n_refused - len(tally.refused):,} more refused; rejected.jsonl names them all.")
+        lines.append(
+            f"  and {tally.n_refused - len(tally.refused):,} more refused; rejected.jsonl names them all."
+        )
     if tally.outside:
         lines += [f"  {line}" for line in printed_outside(tally.outside)]
     return "\n".join(lines)
@@ -352,7 +401,9 @@ def _by_number(counts: Counter[str]) -> list[tuple[str, int]]:
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def write_outputs(folder: Path, corpora: list[Corpus], alphabet: Alphabet | None = None) -> list[Path]:
+def write_outputs(
+    folder: Path, corpora: list[Corpus], alphabet: Alphabet | None = None
+) -> list[Path]:
     """Write manifests, rejected.jsonl, preprocessing.json and .html; what an earlier run wrote of another corpus stays."""
     written = [folder / f"{corpus.name}.jsonl" for corpus in corpora]
     summary = _earlier_summary(folder, {corpus.name for corpus in corpora})
@@ -369,7 +420,10 @@ def write_outputs(folder: Path, corpora: list[Corpus], alphabet: Alphabet | None
     write_json(folder / "preprocessing.json", summary)
     with whole_file(folder / "preprocessing.html") as file:
         file.write(preprocessing_page(summary, REASONS))
-    return [*written, *(folder / name for name in ("rejected.jsonl", "preprocessing.json", "preprocessing.html"))]
+    return [
+        *written,
+        *(folder / name for name in ("rejected.jsonl", "preprocessing.json", "preprocessing.html")),
+    ]
 
 
 def _summary(corpus: Corpus, manifest_sha256: str, alphabet: Alphabet | None) -> dict[str, Any]:
@@ -379,7 +433,10 @@ def _summary(corpus: Corpus, manifest_sha256: str, alphabet: Alphabet | None) ->
     return {
         "folder": str(corpus.place),
         "settings": asdict(corpus.settings),
-        "labels": {"n_files": corpus.listing.n_label_files, "sha256": corpus.listing.digest.hexdigest()},
+        "labels": {
+            "n_files": corpus.listing.n_label_files,
+            "sha256": corpus.listing.digest.hexdigest(),
+        },
         "n_clips": tally.n_clips,
         "hours": round(tally.ticks / TICKS_PER_S / 3600, 4),
         "n_rejected": tally.n_rejected,
@@ -430,12 +487,16 @@ def _earlier_summary(folder: Path, names: set[str]) -> dict[str, Any]:
     try:
         summary = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
         kept = {
-            name: part for name, part in summary.items() if name not in names and (folder / f"{name}.jsonl").is_file()
+            name: part
+            for name, part in summary.items()
+            if name not in names and (folder / f"{name}.jsonl").is_file()
         }
     except (OSError, ValueError, AttributeError):
         return {}  # the first run, or a file of something else
     for name in kept:
-        print(f"{folder / name}.jsonl is of an earlier run and stays as it is. · 이전 결과를 그대로 둡니다.")
+        print(
+            f"{folder / name}.jsonl is of an earlier run and stays as it is. · 이전 결과를 그대로 둡니다."
+        )
     return kept
 
 

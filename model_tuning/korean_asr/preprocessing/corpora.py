@@ -52,9 +52,24 @@ MAX_KNOWN = 10_000  # sets of facts that are kept to be shared
 # speaker is read from them.
 GENDER_FIELD, AGE_FIELD, RESIDENCE_FIELD, QUALITY_FIELD, N_FIELDS = 3, 4, 6, 8, 9
 AGES = {"C": "유아", "T": "청소년", "A": "성인", "S": "고령", "Z": "기타"}
-RESIDENCES = {"1": "서울·경기", "2": "강원", "3": "충청", "4": "경상", "5": "전라", "6": "제주", "9": "기타"}
+RESIDENCES = {
+    "1": "서울·경기",
+    "2": "강원",
+    "3": "충청",
+    "4": "경상",
+    "5": "전라",
+    "6": "제주",
+    "9": "기타",
+}
 QUALITIES = {"1": "정상", "2": "노이즈", "3": "잡음", "4": "원거리"}
-GENDERS = {"남": "M", "여": "F", "남성": "M", "여성": "F", "남자": "M", "여자": "F"}  # 자유대화; the others write M, F
+GENDERS = {
+    "남": "M",
+    "여": "F",
+    "남성": "M",
+    "여성": "F",
+    "남자": "M",
+    "여자": "F",
+}  # 자유대화; the others write M, F
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +118,13 @@ def listed_corpus(place: Path, output: Path) -> Listing:
         return Listing(place, AudioIndex(str(place.parent)), labels=[str(place)])
     if not place.is_dir():
         what = "is neither a folder nor a file" if place.exists() else "does not exist"
-        raise DataError(f"{place} {what}. Pass the folder of the corpus, or a manifest. · 그런 폴더가 없습니다.")
+        raise DataError(
+            f"{place} {what}. Pass the folder of the corpus, or a manifest. · 그런 폴더가 없습니다."
+        )
     if os.path.realpath(place) == os.path.realpath(output):
-        raise DataError(f"{place} is the folder to write into. Pass another --output. · 출력 폴더를 따로 지정하세요.")
+        raise DataError(
+            f"{place} is the folder to write into. Pass another --output. · 출력 폴더를 따로 지정하세요."
+        )
     listing = Listing(place, AudioIndex(str(place)))
     archives = []
     for folder, names in _folders(listing, output):
@@ -130,7 +149,9 @@ def listed_corpus(place: Path, output: Path) -> Listing:
         )
     has_labels = listing.clip_texts or listing.label_archives or any(map(is_label, listing.labels))
     if listing.audio_archives and not len(listing.audio):
-        raise DataError(f"the audio of {place} is still packed: {unpack_hint(listing)} · 음성 압축을 먼저 푸세요.")
+        raise DataError(
+            f"the audio of {place} is still packed: {unpack_hint(listing)} · 음성 압축을 먼저 푸세요."
+        )
     if not has_labels:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
@@ -181,7 +202,9 @@ def is_metadata(name: str) -> bool:
 def unpack_hint(listing: Listing) -> str:
     """The command that unpacks the first audio archive, and how many others there are."""
     first, *others = listing.audio_archives
-    command = UNPACK_COMMANDS[next(suffix for suffix in ARCHIVE_SUFFIXES if first.lower().endswith(suffix))]
+    command = UNPACK_COMMANDS[
+        next(suffix for suffix in ARCHIVE_SUFFIXES if first.lower().endswith(suffix))
+    ]
     command = command.format(archive=shlex.quote(first), folder=shlex.quote(os.path.dirname(first)))
     likewise = f", and likewise {len(others):,} more" if others else ""
     return printable(f"run  {command}{likewise}. Label archives may stay packed.")
@@ -195,7 +218,9 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
     visited = {os.path.realpath(output)}
     unreadable: list[OSError] = []
     walk = os.walk(listing.place, followlinks=True, onerror=unreadable.append)
-    for folder, subfolders, names in tqdm(walk, f"listing {listing.place.name}", unit=" folders", delay=2):
+    for folder, subfolders, names in tqdm(
+        walk, f"listing {listing.place.name}", unit=" folders", delay=2
+    ):
         real = os.path.realpath(folder)
         if real in visited:  # a link that leads back, or the folder that is written into
             subfolders.clear()
@@ -227,9 +252,13 @@ def _file_archive(archive: str, listing: Listing) -> None:
     if holds_audio:
         listing.audio_archives.append(archive)
     if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
-        listing.label_archives.append(archive)  # one that cannot be read is refused by name when it is
+        listing.label_archives.append(
+            archive
+        )  # one that cannot be read is refused by name when it is
     elif not holds_audio:
-        listing.notes.append(printable(f"{archive} was left out: it holds neither labels nor audio."))
+        listing.notes.append(
+            printable(f"{archive} was left out: it holds neither labels nor audio.")
+        )
 
 
 def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
@@ -326,7 +355,9 @@ def _json_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
     """One label, or a manifest, a clip a line: every .jsonl, and a .json whose first line is a clip by itself."""
     lines = enumerate(_lines(member.file, listing), 1)
     first = next((item for item in lines if item[1] is None or item[1].strip()), (1, b""))
-    is_manifest = member.name.lower().endswith(".jsonl") or "audio_filepath" in (_json_object(first[1] or b"") or ())
+    is_manifest = member.name.lower().endswith(".jsonl") or "audio_filepath" in (
+        _json_object(first[1] or b"") or ()
+    )
     content = bytearray()
     for number, line in chain([first], lines):
         if is_manifest and line is None:
@@ -362,18 +393,26 @@ def _json_label(content: bytes, member: Member, listing: Listing) -> RawUtteranc
         if "\0" in name + raw:
             raise ValueError
     except (KeyError, TypeError, AttributeError, ValueError):
-        return _unreadable(f"{folder}/{member.base}", member.name, _decoded(content)[0][:200], encoding, listing)
+        return _unreadable(
+            f"{folder}/{member.base}", member.name, _decoded(content)[0][:200], encoding, listing
+        )
     if leaves_its_folder(name):
         return RawUtterance(name, raw, None, UNSAFE, encoding)
     if stem_of(name) not in listing.audio and stem_of(member.base) in listing.audio:
         name = member.base  # renamed together, the name inside forgotten
     claim = listing.audio.claim(f"{folder}/{name}")
-    return RawUtterance(claim.id, raw, claim.audio, claim.reason, encoding, _told({**facts, "part": _part(member)}))
+    return RawUtterance(
+        claim.id, raw, claim.audio, claim.reason, encoding, _told({**facts, "part": _part(member)})
+    )
 
 
 def _told(facts: dict[str, Any]) -> dict[str, str]:
     """What a label tells; a list or an object is no fact."""
-    return {key: str(value) for key, value in facts.items() if isinstance(value, (str, int, float)) and value != ""}
+    return {
+        key: str(value)
+        for key, value in facts.items()
+        if isinstance(value, (str, int, float)) and value != ""
+    }
 
 
 def _label_of(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -381,7 +420,9 @@ def _label_of(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
 
     Raises KeyError for a label of no known corpus; TypeError or AttributeError where a value is of another kind.
     """
-    if "transcription" in label:  # 외국인 한국어 발화 (505): read-aloud fills one pair of keys, answers the other
+    if (
+        "transcription" in label
+    ):  # 외국인 한국어 발화 (505): read-aloud fills one pair of keys, answers the other
         transcription = label["transcription"] or {}
         reading = transcription.get("ReadingLabelText") or ""
         raw = reading if reading.strip() else transcription.get("AnswerLabelText") or ""
@@ -419,7 +460,9 @@ def _manifest_row(line: bytes, member: Member, number: int, listing: Listing) ->
         if "\0" in audio + raw or not audio.strip():
             raise ValueError
     except (KeyError, TypeError, ValueError):
-        return RawUtterance(f"{member.name}, line {number}", text[:200].strip(), None, UNREADABLE, encoding)
+        return RawUtterance(
+            f"{member.name}, line {number}", text[:200].strip(), None, UNREADABLE, encoding
+        )
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), audio))
     if str(listing.place) == member.path and os.path.isfile(path):
         claim = listing.audio.claim_file(*os.path.split(path))
@@ -469,7 +512,12 @@ def _read_metadata(file: IO[bytes], listing: Listing) -> None:
             values = [value.strip() for value in _decoded(line)[0].split("|")]
             if len(values) < N_FIELDS:
                 continue
-            codes = (values[GENDER_FIELD], values[AGE_FIELD], values[RESIDENCE_FIELD], values[QUALITY_FIELD])
+            codes = (
+                values[GENDER_FIELD],
+                values[AGE_FIELD],
+                values[RESIDENCE_FIELD],
+                values[QUALITY_FIELD],
+            )
             facts = known.get(codes)
             if facts is None:
                 if len(known) > MAX_KNOWN:

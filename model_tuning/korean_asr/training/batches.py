@@ -38,8 +38,13 @@ class TrainingClips(torch.utils.data.Dataset):
         try:
             waveform = read_waveform(utterance.audio_filepath)
         except UnreadableAudio as error:  # it was readable when the run began
-            raise DataError(f"{utterance.audio_filepath}: {error}. Restore it, or run script 1 again.") from None
-        return {"waveform": waveform, "labels": label_ids(utterance.text, self.ids, self.delimiter_id, self.unknown_id)}
+            raise DataError(
+                f"{utterance.audio_filepath}: {error}. Restore it, or run script 1 again."
+            ) from None
+        return {
+            "waveform": waveform,
+            "labels": label_ids(utterance.text, self.ids, self.delimiter_id, self.unknown_id),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,9 @@ class Collator:
     def __call__(self, clips: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = model_inputs([clip["waveform"] for clip in clips], self.feature_extractor)
         labels = [torch.tensor(clip["labels"], dtype=torch.long) for clip in clips]
-        batch["labels"] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
+        batch["labels"] = torch.nn.utils.rnn.pad_sequence(
+            labels, batch_first=True, padding_value=IGNORED_LABEL
+        )
         return batch
 
 
@@ -75,10 +82,18 @@ def epoch_updates(durations: list[float], recipe: Recipe, epoch: int) -> list[li
     lengths = np.asarray(durations)
     rng = np.random.default_rng([recipe.seed, epoch])
     order = rng.permutation(n_clips)
-    n_sorted = size * max(1, min(UPDATES_SORTED, n_clips // (size * MIN_GROUPS))) if recipe.length_grouping else size
+    n_sorted = (
+        size * max(1, min(UPDATES_SORTED, n_clips // (size * MIN_GROUPS)))
+        if recipe.length_grouping
+        else size
+    )
     groups = [order[start : start + n_sorted] for start in range(0, n_clips, n_sorted)]
     longest_first = [group[np.argsort(-lengths[group], kind="stable")] for group in groups]
-    updates = [group[start : start + size].tolist() for group in longest_first for start in range(0, len(group), size)]
+    updates = [
+        group[start : start + size].tolist()
+        for group in longest_first
+        for start in range(0, len(group), size)
+    ]
     first = max(range(len(updates)), key=lambda i: lengths[updates[i][0]])
     rest = [i for i in rng.permutation(len(updates)).tolist() if i != first]
     return [updates[i] for i in (first, *rest)]
@@ -94,7 +109,9 @@ def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
         epoch += 1
 
 
-def dealt(update: list[int], rank: int, durations: list[float], recipe: Recipe, plan: BatchPlan) -> list[list[int]]:
+def dealt(
+    update: list[int], rank: int, durations: list[float], recipe: Recipe, plan: BatchPlan
+) -> list[list[int]]:
     """The micro-batches of one process's share of an update; a process without a share gets none.
 
     The update, longest first, is cut into micro-batches of the plan's size, and these are dealt to and fro (0 1 1 0 0 1), so that
@@ -103,14 +120,19 @@ def dealt(update: list[int], rank: int, durations: list[float], recipe: Recipe, 
     """
     n = plan.n_processes
     if recipe.max_batch_seconds is None:
-        n_rounds = -(-len(update) // (n * plan.per_device))  # fewer at the end of an epoch, of nearly one size
+        n_rounds = -(
+            -len(update) // (n * plan.per_device)
+        )  # fewer at the end of an epoch, of nearly one size
         batches = [batch.tolist() for batch in np.array_split(np.asarray(update), n * n_rounds)]
         mine = [batches[i * n + (rank if i % 2 == 0 else n - 1 - rank)] for i in range(n_rounds)]
         return [batch for batch in mine if batch]
     share = update[rank::n]
     batches: list[list[int]] = []
     for place in share:
-        if batches and durations[batches[-1][0]] * (len(batches[-1]) + 1) <= recipe.max_batch_seconds:
+        if (
+            batches
+            and durations[batches[-1][0]] * (len(batches[-1]) + 1) <= recipe.max_batch_seconds
+        ):
             batches[-1].append(place)
         else:
             batches.append([place])

@@ -41,7 +41,9 @@ class Progress:
     n_skipped_in_a_row: int = 0
 
 
-def run_identity(recipe: Recipe, split: Split, recogniser: Recogniser, n_processes: int) -> dict[str, Any]:
+def run_identity(
+    recipe: Recipe, split: Split, recogniser: Recogniser, n_processes: int
+) -> dict[str, Any]:
     """What makes two runs the same experiment, so that one may go on from the other's checkpoints."""
     return {
         "recipe": json.loads(json.dumps(dataclasses.asdict(recipe))),
@@ -51,7 +53,9 @@ def run_identity(recipe: Recipe, split: Split, recogniser: Recogniser, n_process
     }
 
 
-def claim(folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False) -> bool:
+def claim(
+    folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False
+) -> bool:
     """Whether a folder holds an experiment; refuse it if that is another one. Raises DataError that names what differs.
 
     Checkpoints that nobody claimed, of another program for instance, are another experiment's.
@@ -69,7 +73,9 @@ def claim(folder: Path, file_name: str, identity: dict[str, Any], option: str, f
             ) from None
         return bool(_numbered(folder))
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}.") from None
+        raise DataError(
+            f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}."
+        ) from None
     if names[0] != names[1]:
         raise DataError(
             f"{folder} belongs to recipe {names[0]}, and this is recipe {names[1]}. Pass {option} {folder}_{names[1]}; "
@@ -105,9 +111,13 @@ def refuse_another_experiment(
     """
     for folder, option in ((output, "--output"), (checkpoints, "--checkpoints")):
         if Path.cwd().is_relative_to(folder.resolve()):
-            raise UsageError(f"{option} {folder}: name a folder of its own, below or beside this one.")
+            raise UsageError(
+                f"{option} {folder}: name a folder of its own, below or beside this one."
+            )
     if output.resolve() == checkpoints.resolve():
-        raise UsageError(f"--output and --checkpoints are both {output}: give each a folder of its own.")
+        raise UsageError(
+            f"--output and --checkpoints are both {output}: give each a folder of its own."
+        )
     if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
         raise DataError(
             f"{output} holds a model that is not of script 2. Pass another --output. · 다른 모델의 폴더입니다."
@@ -130,7 +140,9 @@ def open_experiment(
     was trained on. Raises DataError where they hold another experiment.
     """
     held = refuse_another_experiment(output, checkpoints, identity, fresh)
-    held.sort(key=lambda folder: len(folder.resolve().parts), reverse=True)  # one that lies in the other goes first
+    held.sort(
+        key=lambda folder: len(folder.resolve().parts), reverse=True
+    )  # one that lies in the other goes first
     notes = [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in held if fresh]
     parts = {f"{name}.jsonl": part for name, part in split.parts().items()} | (
         {EARLIER_FILE: list(earlier)} if earlier else {}
@@ -139,14 +151,18 @@ def open_experiment(
         for name, part in parts.items():
             write_manifest(folder / "split" / name, part)
     write_json(checkpoints / RUN_FILE, identity)
-    if not (output / EXPERIMENT_FILE).exists():  # the claim; the whole record takes its place at the end
+    if not (
+        output / EXPERIMENT_FILE
+    ).exists():  # the claim; the whole record takes its place at the end
         write_json(output / EXPERIMENT_FILE, identity)
     return notes
 
 
 def set_aside(folder: Path) -> Path:
     """Rename a folder to the first free name behind its own: model.old, model.old2, ..."""
-    names = (folder.with_name(f"{folder.name}.old{number or ''}") for number in (0, *range(2, 10_000)))
+    names = (
+        folder.with_name(f"{folder.name}.old{number or ''}") for number in (0, *range(2, 10_000))
+    )
     return folder.rename(next(name for name in names if not name.exists()))
 
 
@@ -195,18 +211,26 @@ def write_checkpoint(
     (checkpoint / COMPLETE_FILE).unlink(missing_ok=True)
     save_recogniser(recogniser, checkpoint)
     with writing_into(folder):
-        torch.save({"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}, checkpoint / OPTIMIZER_FILE)
+        torch.save(
+            {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()},
+            checkpoint / OPTIMIZER_FILE,
+        )
     write_json(checkpoint / PROGRESS_FILE, dataclasses.asdict(progress))
     paths = [path for path in checkpoint.iterdir() if path.is_file()]
     for path in paths:
         with path.open("rb") as file:
             os.fsync(file.fileno())
-    write_json(checkpoint / COMPLETE_FILE, {path.name: path.stat().st_size for path in sorted(paths)})
+    write_json(
+        checkpoint / COMPLETE_FILE, {path.name: path.stat().st_size for path in sorted(paths)}
+    )
     return checkpoint
 
 
 def read_checkpoint(
-    checkpoint: Path, model: Wav2Vec2ForCTC, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    checkpoint: Path,
+    model: Wav2Vec2ForCTC,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
 ) -> Progress:
     """Put everything back as it stood. Raises DataError for a checkpoint that cannot be read."""
     try:
@@ -235,7 +259,9 @@ def remove_old_checkpoints(folder: Path, n_kept: int, best_update: int | None) -
     kept = {*complete[-n_kept:], best_update}
     for number, path in numbered.items():
         if number not in kept and number < complete[-1]:
-            (path / COMPLETE_FILE).unlink(missing_ok=True)  # first, so that what is half removed is not taken for whole
+            (path / COMPLETE_FILE).unlink(
+                missing_ok=True
+            )  # first, so that what is half removed is not taken for whole
             shutil.rmtree(path)
 
 

@@ -89,7 +89,9 @@ class InputChecks:
     sample_rates: dict[int, int]  # in Hz: clips
     durations: tuple[float, ...]
     speaking_rates: tuple[float, ...]
-    sounds: dict[str, list[str | None]]  # by split, of each clip: audio.Samples.checksum, None where it cannot be read
+    sounds: dict[
+        str, list[str | None]
+    ]  # by split, of each clip: audio.Samples.checksum, None where it cannot be read
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -101,14 +103,23 @@ class InputChecks:
         return dict(Counter(first.values()))
 
 
-def checked_inputs(parts: dict[str, list[Utterance]], max_duration_s: float, writable: frozenset[str]) -> InputChecks:
+def checked_inputs(
+    parts: dict[str, list[Utterance]], max_duration_s: float, writable: frozenset[str]
+) -> InputChecks:
     """Look at every clip of every split once, its audio to the end: damage in the middle must not stop the run in the night.
 
     parts: train, validation and test; writable: the characters that the model can write, the space among them.
     """
-    clips = [(split, place, clip) for split, part in parts.items() for place, clip in enumerate(part)]
-    with ThreadPoolExecutor(8) as pool:  # decoding leaves Python to the others, and so does a slow disk
-        looks = pool.map(partial(_look, max_duration_s=max_duration_s, writable=writable), (clip for *_, clip in clips))
+    clips = [
+        (split, place, clip) for split, part in parts.items() for place, clip in enumerate(part)
+    ]
+    with ThreadPoolExecutor(
+        8
+    ) as pool:  # decoding leaves Python to the others, and so does a slow disk
+        looks = pool.map(
+            partial(_look, max_duration_s=max_duration_s, writable=writable),
+            (clip for *_, clip in clips),
+        )
         looked = list(tqdm(looks, "checking audio and labels", len(clips), unit=" clips", delay=2))
     found = [
         Finding(kind, split, place, clip.id, clip.audio_filepath, detail, look.duration)
@@ -123,7 +134,9 @@ def checked_inputs(parts: dict[str, list[Utterance]], max_duration_s: float, wri
         durations=tuple(look.duration for look in readable),
         speaking_rates=tuple(look.speaking_rate for look in readable),
         sounds={
-            name: [look.sound for (split, *_), look in zip(clips, looked, strict=True) if split == name]
+            name: [
+                look.sound for (split, *_), look in zip(clips, looked, strict=True) if split == name
+            ]
             for name in parts
         },
     )
@@ -140,14 +153,21 @@ def usable_training_clips(train: list[Utterance], checks: InputChecks) -> list[U
         for finding in checks.findings
         if finding.split == "train" and finding.kind == DURATION_DIFFERS
     }
-    bad = {finding.place for finding in checks.findings if finding.split == "train" and KINDS[finding.kind].left_out}
+    bad = {
+        finding.place
+        for finding in checks.findings
+        if finding.split == "train" and KINDS[finding.kind].left_out
+    }
     kept = [
         replace(clip, duration=measured.get(place, clip.duration))
         for place, clip in enumerate(train)
         if place not in bad
     ]
     if not kept:
-        reasons = ", ".join(f"{kind} {n:,}" for kind, n in checks.left_out.items()) or "the training split is empty"
+        reasons = (
+            ", ".join(f"{kind} {n:,}" for kind, n in checks.left_out.items())
+            or "the training split is empty"
+        )
         raise SharedError(
             f"no training clip is usable: {reasons}. Run script 2 with --check, which names each clip and what to do. "
             "· 학습에 쓸 수 있는 음성이 없습니다. --check로 확인하세요."
@@ -235,8 +255,12 @@ def label_faults(text: str, frames: int, writable: frozenset[str]) -> list[tuple
 
 def duration_histogram(checks: InputChecks) -> list[tuple[str, int]]:
     """`2-3 s` and its clips, for each of DURATION_BINS_S up to the longest clip."""
-    counts = Counter(bisect.bisect_right(DURATION_BINS_S, duration) for duration in checks.durations)
-    names = [f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)]
+    counts = Counter(
+        bisect.bisect_right(DURATION_BINS_S, duration) for duration in checks.durations
+    )
+    names = [
+        f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)
+    ]
     names.append(f"{DURATION_BINS_S[-1]}- s")
     return [(names[i - 1], counts[i]) for i in range(1, max(counts, default=0) + 1)]
 
@@ -264,7 +288,11 @@ def printed_checks(checks: InputChecks, limit: int | None) -> list[str]:
         by_kind[finding.kind].append(finding)
     for kind, findings in by_kind.items():
         lines += _printed_kind(kind, findings, limit)
-    return lines if checks.findings else [*lines, "  no clip with a fault · 문제가 있는 음성이 없습니다"]
+    return (
+        lines
+        if checks.findings
+        else [*lines, "  no clip with a fault · 문제가 있는 음성이 없습니다"]
+    )
 
 
 def _printed_kind(kind: str, findings: list[Finding], limit: int | None) -> list[str]:
@@ -291,7 +319,10 @@ def checks_record(checks: InputChecks) -> dict[str, Any]:
         "n_clips": checks.n_clips,
         "sample_rates": {str(rate): n for rate, n in checks.sample_rates.items()},
         "durations": dict(duration_histogram(checks)),
-        "speaking_rates": {str(q): rate for q, rate in zip(QUANTILES, _speaking_rate_quantiles(checks), strict=True)},
+        "speaking_rates": {
+            str(q): rate
+            for q, rate in zip(QUANTILES, _speaking_rate_quantiles(checks), strict=True)
+        },
         "findings": clips,
     }
 
@@ -309,7 +340,9 @@ def refuse_full_disk(folder: Path, needed: int, already_there: int) -> str:
 
     already_there: bytes of earlier checkpoints of this run, whose place the new ones take.
     """
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    existing = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
     free = shutil.disk_usage(existing).free
     if free + already_there < needed:
         raise DataError(

@@ -138,7 +138,9 @@ def printed_batches(job: Job) -> list[str]:
             f"  (the recipe's {recipe.batch_per_gpu} x {recipe.accumulation} x {recipe.gpus}, for another number of processes)",
         )
     if recipe.max_batch_seconds and max(durations) > recipe.max_batch_seconds:
-        lines.append(f"  clips over {recipe.max_batch_seconds:g} s stand alone: the longest has {max(durations):.1f} s")
+        lines.append(
+            f"  clips over {recipe.max_batch_seconds:g} s stand alone: the longest has {max(durations):.1f} s"
+        )
     return lines
 
 
@@ -154,13 +156,18 @@ def new_optimizer(model: Wav2Vec2ForCTC, recipe: Recipe) -> torch.optim.AdamW:
     """AdamW over what is trained; biases and the scales of normalisations, which have one dimension, do not decay."""
     trained = [values for values in model.parameters() if values.requires_grad]
     groups = [
-        {"params": [values for values in trained if values.dim() > 1], "weight_decay": recipe.weight_decay},
+        {
+            "params": [values for values in trained if values.dim() > 1],
+            "weight_decay": recipe.weight_decay,
+        },
         {"params": [values for values in trained if values.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-def clip_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id: int, precision: str) -> torch.Tensor:
+def clip_losses(
+    model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id: int, precision: str
+) -> torch.Tensor:
     """(B,) float32: the CTC loss of each clip divided by its number of labels, as reduction "mean" does before it averages.
 
     The network runs in the precision, softmax and loss in float32. A loss that is infinite, for labels longer than the frames
@@ -168,14 +175,24 @@ def clip_losses(model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id
     """
     waveforms, mask = batch["input_values"], batch["attention_mask"]
     with in_precision(waveforms.device, precision):
-        logits = model(input_values=waveforms, attention_mask=mask).logits  # (B, n_frames, n_labels)
+        logits = model(
+            input_values=waveforms, attention_mask=mask
+        ).logits  # (B, n_frames, n_labels)
     n_labels = (batch["labels"] != IGNORED_LABEL).sum(-1)
     network = getattr(model, "module", model)
     n_frames = network._get_feat_extract_output_lengths(mask.sum(-1))
     log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)  # (n_frames, B, n_labels)
-    with torch.backends.cudnn.flags(enabled=False):  # cuDNN's CTC is another algorithm, without zero_infinity
+    with torch.backends.cudnn.flags(
+        enabled=False
+    ):  # cuDNN's CTC is another algorithm, without zero_infinity
         losses = torch.nn.functional.ctc_loss(
-            log_probabilities, batch["labels"].clamp(min=0), n_frames, n_labels, blank_id, "none", zero_infinity=True
+            log_probabilities,
+            batch["labels"].clamp(min=0),
+            n_frames,
+            n_labels,
+            blank_id,
+            "none",
+            zero_infinity=True,
         )
     return losses / n_labels.clamp(min=1)
 
@@ -212,7 +229,9 @@ def try_longest_batch(job: Job) -> str:
         for process in range(job.plan.n_processes)
         for batch in dealt(update, process, durations, job.recipe, job.plan)
     )
-    longest = max(batches, key=lambda batch: (padded_seconds([batch], durations), durations[batch[0]]))
+    longest = max(
+        batches, key=lambda batch: (padded_seconds([batch], durations), durations[batch[0]])
+    )
     clips = TrainingClips([job.clips[place] for place in longest], job.recogniser.tokenizer)
     batch = Collator(job.recogniser.feature_extractor)([clips[i] for i in range(len(clips))])
     seed_update(job.recipe, 0)
@@ -221,7 +240,9 @@ def try_longest_batch(job: Job) -> str:
     started = time.monotonic()
     losses = clip_losses(model, _on(model.device, batch), model.config.pad_token_id, job.precision)
     # As fp16 is scaled in the first update; the sum over clips is divided by those of an update there.
-    (losses.sum() / job.recipe.global_batch * (2.0**16 if job.precision == "fp16" else 1)).backward()
+    (
+        losses.sum() / job.recipe.global_batch * (2.0**16 if job.precision == "fp16" else 1)
+    ).backward()
     finite = bool(losses.isfinite().all())
     seconds = time.monotonic() - started
     model.zero_grad(set_to_none=True)
@@ -242,7 +263,9 @@ def _peak_memory(model: Wav2Vec2ForCTC) -> int:
     """Bytes at the highest point of the pass, and AdamW's two moments, which the first update will add."""
     if not torch.cuda.is_available():
         return 0
-    return torch.cuda.max_memory_allocated() + 8 * sum(v.numel() for v in model.parameters() if v.requires_grad)
+    return torch.cuda.max_memory_allocated() + 8 * sum(
+        v.numel() for v in model.parameters() if v.requires_grad
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +290,11 @@ def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) 
     optimizer = new_optimizer(model, recipe)
     scaler = torch.amp.GradScaler(model.device.type, enabled=job.precision == "fp16")
     clips_sha256 = content_checksum(job.clips)
-    progress = read_checkpoint(checkpoint, model, optimizer, scaler) if checkpoint else Progress(clips_sha256)
+    progress = (
+        read_checkpoint(checkpoint, model, optimizer, scaler)
+        if checkpoint
+        else Progress(clips_sha256)
+    )
     if progress.clips_sha256 != clips_sha256:
         raise SharedError(
             f"training can use other clips than when {checkpoint} was written: see what was left out above. Restore these "
@@ -295,7 +322,9 @@ def train(job: Job, checkpoints: Path, log_file: Path, checkpoint: Path | None) 
     if final != progress.update and is_first():
         load_weights(checkpoints / f"checkpoint-{final}", model)
     row = next(row for row in progress.log if row["step"] == final and "eval_cer" in row)
-    rates = {key.removeprefix("eval_"): rate for key, rate in row.items() if key.startswith("eval_")}
+    rates = {
+        key.removeprefix("eval_"): rate for key, rate in row.items() if key.startswith("eval_")
+    }
     return Run(progress, final, rates, resumed_from, time.monotonic() - started)
 
 
@@ -310,7 +339,9 @@ def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
     if n_processes() == 1:
         return network
     # Layerdrop leaves a layer without gradients, on some processes or on all.
-    return DistributedDataParallel(network, find_unused_parameters=True, gradient_as_bucket_view=True)
+    return DistributedDataParallel(
+        network, find_unused_parameters=True, gradient_as_bucket_view=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,10 +374,14 @@ def updates_with_clips(job: Job, n_done: int) -> Iterator[UpdateClips]:
     batches = iter(loader)
     for update, share, my_places in zip(updates, shares, places, strict=True):
         everyone = [
-            batch for process in range(plan.n_processes) for batch in dealt(update, process, durations, recipe, plan)
+            batch
+            for process in range(plan.n_processes)
+            for batch in dealt(update, process, durations, recipe, plan)
         ]
         audio = sum(durations[place] for place in update)
-        yield UpdateClips(len(update), batches, my_places, not share, audio, padded_seconds(everyone, durations))
+        yield UpdateClips(
+            len(update), batches, my_places, not share, audio, padded_seconds(everyone, durations)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +416,11 @@ class Updater:
         progress.audio_seconds += update.audio_seconds
         progress.padded_seconds += update.padded_seconds
         self._count_bad(bad_places, norm, progress)
-        return {"loss": sum(loss for loss, _ in shares) / update.n_clips, "grad_norm": norm, "learning_rate": rate}
+        return {
+            "loss": sum(loss for loss, _ in shares) / update.n_clips,
+            "grad_norm": norm,
+            "learning_rate": rate,
+        }
 
     def _gradients(self, update: UpdateClips) -> tuple[float, list[int]]:
         """Backward passes of this process's micro-batches; the sum of its finite losses, and the clips of the others.
@@ -396,14 +435,23 @@ class Updater:
             last = number == len(update.places)
             with nullcontext() if last or n_processes() == 1 else self.network.no_sync():
                 losses = clip_losses(
-                    self.network, batch, self.job.recogniser.model.config.pad_token_id, self.job.precision
+                    self.network,
+                    batch,
+                    self.job.recogniser.model.config.pad_token_id,
+                    self.job.precision,
                 )
                 self.scaler.scale(losses.sum() * weight).backward()
             made.append((places, losses.detach()))
         # Read at the end, since each reading waits for the GPU.
-        values = [(place, loss) for places, losses in made for place, loss in zip(places, losses.tolist(), strict=True)]
+        values = [
+            (place, loss)
+            for places, losses in made
+            for place, loss in zip(places, losses.tolist(), strict=True)
+        ]
         bad_places = [place for place, loss in values if not math.isfinite(loss)]
-        return 0.0 if update.is_idle else sum(loss for _, loss in values if math.isfinite(loss)), bad_places
+        return 0.0 if update.is_idle else sum(
+            loss for _, loss in values if math.isfinite(loss)
+        ), bad_places
 
     def _count_bad(self, bad_places: list[int], norm: float, progress: Progress) -> None:
         """Count losses and gradients that are no finite numbers; the same on every process. Raises SharedError for too many."""
@@ -453,16 +501,21 @@ class TrainingBar:
             return
         now = asdict(progress)
         seconds, audio, padded = (
-            now[key] - self.before[key] for key in ("training_seconds", "audio_seconds", "padded_seconds")
+            now[key] - self.before[key]
+            for key in ("training_seconds", "audio_seconds", "padded_seconds")
         )
         done = progress.update - self.first
         row = {
             "loss": round(sum(facts["loss"] for facts in self.window) / len(self.window), 6),
-            "grad_norm": round(facts["grad_norm"], 6) if math.isfinite(facts["grad_norm"]) else None,
+            "grad_norm": round(facts["grad_norm"], 6)
+            if math.isfinite(facts["grad_norm"])
+            else None,
             "learning_rate": facts["learning_rate"],
             "padding_waste": round(1 - audio / padded, 4),
             "audio_seconds_per_second": round(audio / seconds, 2),
-            "seconds_left": round((time.monotonic() - self.started) / done * (self.job.n_updates - progress.update)),
+            "seconds_left": round(
+                (time.monotonic() - self.started) / done * (self.job.n_updates - progress.update)
+            ),
             "nonfinite_updates": progress.n_nonfinite,
         }
         self._log(row, progress)
@@ -479,7 +532,9 @@ class TrainingBar:
         scores = f"validation CER {rates['cer']:.4f}  WER {rates['wer']:.4f}"
         if is_first():
             epoch = progress.log[-1]["epoch"]
-            self.bar.write(f"update {progress.update:>6,}  epoch {epoch:.2f}  {scores}", file=sys.stdout)
+            self.bar.write(
+                f"update {progress.update:>6,}  epoch {epoch:.2f}  {scores}", file=sys.stdout
+            )
 
     def _log(self, row: dict[str, Any], progress: Progress) -> None:
         epoch = progress.update / n_updates_an_epoch(len(self.job.clips), self.job.recipe)
@@ -493,7 +548,9 @@ def validation_rates(recogniser: Recogniser, validation: list[Utterance]) -> dic
     """Error rates of the model as it stands, on every validation clip once, however many processes decode."""
     hypotheses = decoded_by_all(recogniser, validation, "validation").hypotheses
     pairs = zip(validation, hypotheses, strict=True)
-    counts = corpus_counts([utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs])
+    counts = corpus_counts(
+        [utterance_counts(utterance.text, hypothesis.text) for utterance, hypothesis in pairs]
+    )
     return {name: count.rate for name, count in counts.items()}
 
 
@@ -510,13 +567,17 @@ def public_command(arguments: list[str]) -> list[str]:
     """The arguments of a command without what they tell of the machine: of a path that leaves this folder the last part."""
     public = []
     for argument in arguments:
-        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        option, equals, value = (
+            argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        )
         leaves = Path(value).is_absolute() or ".." in Path(value).parts or value.startswith("~")
         public.append(option + equals + (Path(value).name if leaves else value))
     return public
 
 
-def experiment_record(identity: dict[str, Any], split: Split, run: Run, **facts: Any) -> dict[str, Any]:
+def experiment_record(
+    identity: dict[str, Any], split: Split, run: Run, **facts: Any
+) -> dict[str, Any]:
     """What experiment.json holds: recipe, versions, seeds, checksums, sizes, measured speed, the final model's rates."""
     sizes = {name: {"n_clips": len(part), "hours": round(sum(u.duration for u in part) / 3600, 4)}
              for name, part in split.parts().items()}  # fmt: skip
@@ -535,7 +596,9 @@ def experiment_record(identity: dict[str, Any], split: Split, run: Run, **facts:
         "skipped_updates": progress.n_skipped,
         "speed": {
             "training_seconds": round(progress.training_seconds, 1),
-            "audio_seconds_per_second": round(progress.audio_seconds / progress.training_seconds, 2),
+            "audio_seconds_per_second": round(
+                progress.audio_seconds / progress.training_seconds, 2
+            ),
             "padding_waste": round(1 - progress.audio_seconds / progress.padded_seconds, 4),
             "seconds_since_last_start": round(run.seconds, 1),
         },

@@ -10,7 +10,9 @@ from korean_asr.files import whole_file
 
 def draw_training_curve(log: list[dict[str, Any]], path: Path) -> None:
     """Loss and learning rate over updates, validation CER and WER below them, as a PNG."""
-    from matplotlib.figure import Figure  # takes a second to import; only the end of script 2 needs it
+    from matplotlib.figure import (
+        Figure,
+    )  # takes a second to import; only the end of script 2 needs it
 
     figure = Figure(figsize=(8, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
@@ -47,7 +49,9 @@ def write_model_card(path: Path, experiment: dict[str, Any]) -> None:
         file.write(_CARD.render(**experiment))
 
 
-_CARD = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True).from_string("""\
+_CARD = jinja2.Environment(
+    trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+).from_string("""\
 ---
 language: ko
 pipeline_tag: automatic-speech-recognition

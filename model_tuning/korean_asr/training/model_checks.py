@@ -22,7 +22,9 @@ from korean_asr.vocabulary import token_texts
 # tests/benchmarks/head_start.py: from 14 logits behind (the mean of rows and biases) marks are hardly written after 100
 # updates, from 6 behind (one percent, for four tokens) most are; from 2 behind the first updates are spent on unlearning them.
 NEW_TOKENS_SHARE = 0.01
-SAMPLE_CLIPS = 16  # a minute of speech: ten seconds on a desktop's CPU for a model of 317 M parameters, twice
+SAMPLE_CLIPS = (
+    16  # a minute of speech: ten seconds on a desktop's CPU for a model of 317 M parameters, twice
+)
 
 
 def sample(split: list[Utterance]) -> list[Utterance]:
@@ -31,7 +33,9 @@ def sample(split: list[Utterance]) -> list[Utterance]:
     return split[::step][:SAMPLE_CLIPS]
 
 
-def start_new_tokens(recogniser: Recogniser, added: list[str], clips: list[Utterance]) -> float | None:
+def start_new_tokens(
+    recogniser: Recogniser, added: list[str], clips: list[Utterance]
+) -> float | None:
     """Move the biases of the added tokens so that all of them together have NEW_TOKENS_SHARE of the winner's probability in
     the frame of these training clips where they come nearest to it, and less in all others.
 
@@ -65,14 +69,18 @@ class Step0:
     n_equal_logits: int  # frames in which all old labels' logits do
     largest_difference: float  # of an old label's logit
     n_frames_of_new_tokens: int  # frames that a label wins which the base's head does not have
-    smallest_lead: float | None  # of the winner over the best new label, in logits; None where nothing is new
+    smallest_lead: (
+        float | None
+    )  # of the winner over the best new label, in logits; None where nothing is new
 
     @property
     def holds(self) -> bool:
         """Whether the model writes what its base wrote. Equal bits of logits are not asked for where those of the weights are
         equal: a processor may round the products of a head of another size in another order.
         """
-        return self.rows_kept and self.n_same_text == self.n_clips and not self.n_frames_of_new_tokens
+        return (
+            self.rows_kept and self.n_same_text == self.n_clips and not self.n_frames_of_new_tokens
+        )
 
     def record(self) -> dict[str, Any]:
         return {**asdict(self), "holds": self.holds}
@@ -121,7 +129,11 @@ def printed_step_0(proof: Step0) -> str:
     )
     if proof.head == "reinitialise":
         return f"step 0: {counts} (this recipe starts the head anew) · 출력층을 새로 시작합니다"
-    lead = "" if proof.smallest_lead is None else f"; new tokens are at least {proof.smallest_lead:.1f} logits behind"
+    lead = (
+        ""
+        if proof.smallest_lead is None
+        else f"; new tokens are at least {proof.smallest_lead:.1f} logits behind"
+    )
     return f"step 0: {counts}{lead} · 학습 전 확인"
 
 
@@ -131,8 +143,12 @@ def saved_model(recogniser: Recogniser, folder: Path, clips: list[Utterance]) ->
     Raises DataError where they differ.
     """
     ours = [hypothesis.text for hypothesis in decoded(recogniser, clips).hypotheses]
-    theirs = [hypothesis.text for hypothesis in decoded(load_recogniser(str(folder)), clips).hypotheses]
-    differing = [clip.id for clip, our, their in zip(clips, ours, theirs, strict=True) if our != their]
+    theirs = [
+        hypothesis.text for hypothesis in decoded(load_recogniser(str(folder)), clips).hypotheses
+    ]
+    differing = [
+        clip.id for clip, our, their in zip(clips, ours, theirs, strict=True) if our != their
+    ]
     if differing:
         raise DataError(
             f"{folder}, loaded again, writes another text for {len(differing)} of {len(clips)} clips (the first: "
@@ -144,7 +160,11 @@ def saved_model(recogniser: Recogniser, folder: Path, clips: list[Utterance]) ->
 def _rows_kept(base: Wav2Vec2ForCTC, expanded: Wav2Vec2ForCTC) -> bool:
     after = expanded.state_dict()
     # masked_spec_embed: drawn anew where a base was trained without masking; decoding does not use it.
-    before = {name: values for name, values in base.state_dict().items() if "masked_spec_embed" not in name}
+    before = {
+        name: values
+        for name, values in base.state_dict().items()
+        if "masked_spec_embed" not in name
+    }
     return all(torch.equal(after[name][: len(values)] if "lm_head" in name else after[name], values)
                for name, values in before.items())  # fmt: skip
 
@@ -164,7 +184,11 @@ def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _
     n_old = old.shape[1]
     new_old, added = new[:, :n_old], new[:, n_old:]  # (n_frames, n_old), (n_frames, n_added)
     texts = [
-        greedy_text(logits.argmax(-1), recogniser.model.config.pad_token_id, token_texts(recogniser.tokenizer))
+        greedy_text(
+            logits.argmax(-1),
+            recogniser.model.config.pad_token_id,
+            token_texts(recogniser.tokenizer),
+        )
         for logits, recogniser in ((old, base), (new, expanded))
     ]
     return _Pair(

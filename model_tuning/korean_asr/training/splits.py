@@ -40,14 +40,18 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
         pool = _of_known_speakers(pool, notes)
     if len(pool) < MIN_CLIPS:
         chosen = " ".join(["", *notes]) if len(pool) < len(utterances) else ""
-        raise DataError(f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed.{chosen}")
+        raise DataError(
+            f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed.{chosen}"
+        )
     # Sorted first: the order of a folder listing differs between machines. random.Random's shuffle is the same everywhere.
     shuffled = sorted(pool, key=lambda utterance: (utterance.id, utterance.audio_filepath))
     rng = random.Random(recipe.seed)
     rng.shuffle(shuffled)
     wanted = recipe.clips_before_split
     if wanted and len(shuffled) < wanted:
-        notes.append(f"{len(shuffled)} clips where recipe {recipe.name} asks for {wanted:,}: all are used, 8:1:1.")
+        notes.append(
+            f"{len(shuffled)} clips where recipe {recipe.name} asks for {wanted:,}: all are used, 8:1:1."
+        )
     selected = shuffled[:wanted]
     sizes = split_sizes(len(selected))
     if recipe.group_by == "sentence":
@@ -59,7 +63,9 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
                 "sentence stays in one split. Add other sentences, or pass --group-by none."
             )
         if (len(train), len(validation), len(test)) != sizes:
-            notes.append("repeated sentences were kept together, so the sizes are not exactly 8:1:1.")
+            notes.append(
+                "repeated sentences were kept together, so the sizes are not exactly 8:1:1."
+            )
     elif recipe.group_by == "speaker":
         train, validation, test = _split_by_speaker(selected, sizes, rng)
         if (len(train), len(validation), len(test)) != sizes:
@@ -75,9 +81,12 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
         parts = zip(SPLIT_NAMES, (train, validation, test), recipe.split_caps, strict=True)
         short = [f"{name} {len(part):,} of {cap:,}" for name, part, cap in parts if len(part) < cap]
         if short:
-            notes.append(f"fewer clips than recipe {recipe.name} asks for, all are used: {', '.join(short)}.")
+            notes.append(
+                f"fewer clips than recipe {recipe.name} asks for, all are used: {', '.join(short)}."
+            )
         train, validation, test = (
-            part[:cap] for part, cap in zip((train, validation, test), recipe.split_caps, strict=True)
+            part[:cap]
+            for part, cap in zip((train, validation, test), recipe.split_caps, strict=True)
         )
     return Split(train, validation, test, tuple(notes))
 
@@ -85,7 +94,10 @@ def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
 def training_pool(utterances: list[Utterance]) -> tuple[list[Utterance], list[str]]:
     """The clips of the 일상 part (theme dialog) and of its training part, where the manifest knows them, and notes."""
     pool, notes = utterances, []
-    for key, value, name in (("theme", "dialog", "일상 (theme dialog)"), ("part", "training", "training part")):
+    for key, value, name in (
+        ("theme", "dialog", "일상 (theme dialog)"),
+        ("part", "training", "training part"),
+    ):
         known = [utterance for utterance in pool if getattr(utterance, key) == value]
         if known:
             notes.append(f"{name}: {len(known):,} of {len(pool):,} clips.")
@@ -111,7 +123,9 @@ def _split_by_sentence(
     parts: tuple[list[Utterance], ...] = ([], [], [])
     for group in sorted(groups.values(), key=len, reverse=True):
         room = [size - len(part) for size, part in zip(sizes, parts, strict=True)]
-        fitting = [i for i in range(3) if room[i] >= len(group)] or [max(range(3), key=room.__getitem__)]
+        fitting = [i for i in range(3) if room[i] >= len(group)] or [
+            max(range(3), key=room.__getitem__)
+        ]
         chosen = rng.choices(fitting, weights=[max(room[i], 1) for i in fitting])[0]
         parts[chosen].extend(group)
     return parts
@@ -128,7 +142,9 @@ def _of_known_speakers(pool: list[Utterance], notes: list[str]) -> list[Utteranc
             f"none of the {len(pool):,} clips names its speaker, so none can be kept apart. {SENTENCE_INSTEAD}"
         )
     if len(known) < len(pool):
-        notes.append(f"speaker unknown: {len(pool) - len(known):,} of {len(pool):,} clips, which were left out.")
+        notes.append(
+            f"speaker unknown: {len(pool) - len(known):,} of {len(pool):,} clips, which were left out."
+        )
     return known
 
 
@@ -149,12 +165,18 @@ def _split_by_speaker(
     rest = [speaker for speaker in speakers if speaker not in test]
     validation = drawn_speakers(rest, n_clips, n_validation, n_left=1)
     parts: tuple[list[Utterance], ...] = ([], [], [])
-    for utterance in selected:  # in the order of the shuffle, so that the first of each part are drawn by chance too
-        parts[2 if utterance.speaker in test else 1 if utterance.speaker in validation else 0].append(utterance)
+    for utterance in (
+        selected
+    ):  # in the order of the shuffle, so that the first of each part are drawn by chance too
+        parts[
+            2 if utterance.speaker in test else 1 if utterance.speaker in validation else 0
+        ].append(utterance)
     return parts
 
 
-def drawn_speakers(speakers: list[str], n_clips: dict[str, int], wanted: int, n_left: int) -> set[str]:
+def drawn_speakers(
+    speakers: list[str], n_clips: dict[str, int], wanted: int, n_left: int
+) -> set[str]:
     """Speakers whose clips come as near to `wanted` as any choice of one or more that leaves `n_left` others.
 
     Of two sums as near, the smaller; of several choices, the one that takes the first speaker it can, then the next. Needs

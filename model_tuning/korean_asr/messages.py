@@ -1,0 +1,79 @@
+"""What users read: every title once, in both languages, and tables in which Hangul keeps its columns."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+# A title is "English · 한국어". Terminals with little room show the English half.
+CORPORA = {
+    "korean": "Korean speakers · 한국어 화자",
+    "foreign": "Foreign speakers of Korean · 외국인 화자",
+}
+SCORES = {
+    "cer": "CER · 글자 오류율",
+    "wer": "WER · 어절 오류율",
+    "cer_no_punctuation": "CER without punctuation · 문장 부호 제외 CER",
+    "wer_no_punctuation": "WER without punctuation · 문장 부호 제외 WER",
+    "cer_no_space": "CER without punctuation and spaces · 문장 부호·띄어쓰기 제외 CER",
+    "swer": "sWER (spacing of the reference) · 정답 띄어쓰기 기준 WER",
+    "jamo": "jamo error rate · 자모 오류율",
+}
+JAMO_POSITIONS = {
+    "onset": "onset · 초성",
+    "nucleus": "nucleus · 중성",
+    "coda": "coda · 종성",
+}
+SLICES = {
+    "duration": "duration · 길이",
+    "first_language": "first language · 모국어",
+    "topik_level": "TOPIK level · 토픽 등급",
+    "gender": "gender · 성별",
+    "age": "age · 나이",
+    "residence": "residence · 지역",
+    "country": "country · 국가",
+    "task": "task · 과제",
+    "theme": "theme · 주제",
+    "quality": "quality · 음질",
+    "speaker": "speaker · 화자",
+}
+# What two clips may have in common.
+OVERLAP_KINDS = {
+    "id": "id · 발화 이름",
+    "audio": "audio · 음성",
+    "sentence": "sentence · 문장",
+    "speaker": "speaker · 화자",
+}
+NUMBER_FORMAT = "number format · 수치 형식"
+
+
+def english(title: str) -> str:
+    """The English half of a title."""
+    return title.partition(" · ")[0]
+
+
+def n_columns(text: str) -> int:
+    """Terminal columns of a text; a Hangul syllable takes two (Unicode Standard Annex #11)."""
+    return sum(
+        2 if unicodedata.east_asian_width(character) in "WF" else 1
+        for character in text
+        if not unicodedata.combining(character)
+    )
+
+
+def table(rows: Iterable[Sequence[str]], align: str, indent: str = "") -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell, two spaces between columns.
+
+    align: a sign for each column, "<" left or ">" right. Rows may be shorter than align.
+    """
+    rows = [list(row) for row in rows]
+    widths = [
+        max((n_columns(row[i]) for row in rows if i < len(row)), default=0)
+        for i in range(len(align))
+    ]
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, sign, width in zip(row, align, widths, strict=False):
+            room = " " * (width - n_columns(cell))
+            cells.append(cell + room if sign == "<" else room + cell)
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return lines
