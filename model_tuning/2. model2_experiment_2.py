@@ -119,10 +119,11 @@ def main() -> None:
         say(clip_checks.refuse_full_disk(arguments.checkpoints, needed, written_over))
         if recipe.head == "resize":
             # The other processes get these biases when the weights are shared out, before the first update.
-            model_checks.start_new_tokens(recogniser, added, model_checks.sample(split.train))
-        step_0 = model_checks.step_0(
-            arguments.base_model, recogniser, recipe.head, model_checks.sample(split.validation)
-        )
+            model_checks.start_new_tokens(
+                recogniser, added, clip_checks.sample_waveforms(split.train)
+            )
+        sample = clip_checks.sample_waveforms(split.validation)
+        step_0 = model_checks.step_0(arguments.base_model, recogniser, recipe.head, sample)
         say(model_checks.printed_step_0(step_0))
         if not arguments.check:
             notes = checkpoints.open_experiment(
@@ -157,9 +158,8 @@ def main() -> None:
     # 5. The model folder: seven files that transformers loads, and the record of how they came to be.
     if is_first():
         save_recogniser(recogniser, output)
-        n_reloaded = model_checks.saved_model(
-            recogniser, output, model_checks.sample(split.validation)
-        )
+        sample = clip_checks.sample_waveforms(split.validation)
+        n_reloaded = model_checks.saved_model(recogniser, output, sample)
         facts = {
             "name": output.name,
             "base_model_source": loop.public_command([arguments.base_model])[0],

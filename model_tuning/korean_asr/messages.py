@@ -43,6 +43,17 @@ OVERLAP_KINDS = {
     "speaker": "speaker · 화자",
 }
 NUMBER_FORMAT = "number format · 수치 형식"
+DURATION_BINS_S = (0, 2, 4, 6, 10, 15, 20)
+
+
+def duration_bin(seconds: float) -> str | None:
+    """Name the bin of a duration (`2-4 s`); None for 0, which means unknown."""
+    if not seconds:
+        return None
+    for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False):
+        if seconds < high:
+            return f"{low}-{high} s"
+    return f"over {DURATION_BINS_S[-1]} s"
 
 
 def english(title: str) -> str:

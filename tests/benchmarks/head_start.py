@@ -18,7 +18,7 @@ from measuring import DEMO, demo_split
 from korean_asr.decoding import decoded
 from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
-from korean_asr.training import model_checks
+from korean_asr.training import clip_checks, model_checks
 from korean_asr.training.checkpoints import Progress
 from korean_asr.training.loop import (
     Job,
@@ -92,9 +92,8 @@ def compare_start(name: str, start: Callable, split, recipe) -> None:
             )
             head.weight[blank + 1 :], head.bias[blank + 1 :] = weight, bias
         if not cells:
-            proof = model_checks.step_0(
-                BASE, recogniser, "measured", model_checks.sample(split.validation)
-            )
+            sample = clip_checks.sample_waveforms(split.validation)
+            proof = model_checks.step_0(BASE, recogniser, "measured", sample)
             cells.append(f"{proof.n_frames_of_new_tokens:>9,}{proof.smallest_lead:>8.1f}")
         job = Job(
             recogniser, split.train, split.validation, v3_like, batch_plan(v3_like, 1), "float32"

@@ -1,4 +1,4 @@
-from korean_asr.messages import english, n_columns, table
+from korean_asr.messages import duration_bin, english, n_columns, table
 
 
 def test_a_hangul_syllable_takes_two_columns():
@@ -17,3 +17,11 @@ def test_a_short_row_leaves_its_last_columns_empty_and_no_line_ends_in_spaces():
 
 def test_the_english_half_of_a_title_is_what_stands_before_the_dot():
     assert (english("onset · 초성"), english("CER")) == ("onset", "CER")
+
+
+def test_a_duration_is_named_by_its_bin_and_zero_is_unknown():
+    seconds = (0.1, 1.9, 2, 9.9, 10, 15, 19.9, 20, 600)
+    assert [duration_bin(one) for one in seconds] == [
+        "0-2 s", "0-2 s", "2-4 s", "6-10 s", "10-15 s", "15-20 s", "15-20 s", "over 20 s", "over 20 s",
+    ]  # fmt: skip
+    assert duration_bin(0.0) is None

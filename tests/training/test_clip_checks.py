@@ -13,6 +13,7 @@ from korean_asr.manifest import Utterance
 from korean_asr.training.clip_checks import (
     FULL_SCALE,
     KINDS,
+    SAMPLE_CLIPS,
     InputChecks,
     checked_inputs,
     checks_record,
@@ -22,6 +23,7 @@ from korean_asr.training.clip_checks import (
     label_faults,
     printed_checks,
     refuse_full_disk,
+    sample_waveforms,
     usable_training_clips,
 )
 
@@ -295,12 +297,34 @@ def test_the_record_names_clips_and_no_place(messy):
 
 
 def test_durations_fall_into_their_bins():
-    checks = InputChecks({}, (), {}, (0.5, 1.0, 2.9, 2.0, 31.0), (), {})
-    assert duration_histogram(checks) == [
-        ("0-1 s", 1), ("1-2 s", 1), ("2-3 s", 2), ("3-5 s", 0), ("5-7 s", 0), ("7-10 s", 0), ("10-15 s", 0),
-        ("15-20 s", 0), ("20-30 s", 0), ("30- s", 1),
+    checks = InputChecks({}, (), {}, (31.0, 0.5, 1.0, 2.9, 2.0, 20.0), (), {})
+    assert list(duration_histogram(checks).items()) == [
+        ("0-2 s", 2),
+        ("2-4 s", 2),
+        ("over 20 s", 2),
+    ]
+    assert duration_histogram(InputChecks({}, (), {}, (), (), {})) == {}
+
+
+def test_the_longest_bar_is_of_the_bin_with_most_clips_and_every_bin_has_one():
+    checks = InputChecks({"train": 52}, (), {16_000: 52}, (1.0,) * 50 + (3.0, 30.0), (), {})
+    assert printed_checks(checks, 3)[1:4] == [
+        "      0-2 s  50  " + "#" * 40, "      2-4 s   1  #", "  over 20 s   1  #",
     ]  # fmt: skip
-    assert duration_histogram(InputChecks({}, (), {}, (), (), {})) == []
+
+
+def test_the_sample_is_spread_over_a_split_and_holds_twenty_seconds_of_a_clip(tmp_path, utterances):
+    assert [len(waveform) for waveform in sample_waveforms(utterances)] == [
+        round(clip.duration * 16_000) for clip in utterances
+    ]
+    long = written(tmp_path / "long.wav", noise(21 * 16_000, 1))
+    assert [len(waveform) for waveform in sample_waveforms([long])] == [20 * 16_000]
+    gone = dataclasses.replace(utterances[0], audio_filepath="/nowhere.wav")
+    assert len(sample_waveforms([gone, utterances[1]])) == 1
+    many = [utterances[number % 12] for number in range(800)]
+    assert [len(waveform) for waveform in sample_waveforms(many)] == [
+        round(many[50 * number].duration * 16_000) for number in range(SAMPLE_CLIPS)
+    ]
 
 
 def test_v3_needs_the_disk_of_five_checkpoints_and_the_model():

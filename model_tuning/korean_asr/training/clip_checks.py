@@ -1,6 +1,5 @@
-"""What is wrong with the clips of a run, and with the room for it, before hours are spent on them."""
+"""Check every clip of a run, and the room on the disk, before hours are spent on training."""
 
-import bisect
 import shutil
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -15,168 +14,223 @@ from tqdm import tqdm
 from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, audio_info, n_frames, read_samples
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.manifest import Utterance
-from korean_asr.metrics import without_punctuation
+from korean_asr.messages import duration_bin, table
 
-# wav2vec2 refuses to mask 10 frames of time in fewer: a batch of clips this short would stop the run.
+# wav2vec2 cannot mask 10 frames of a clip that has fewer, and stops the run.
 MIN_TRAINING_S = 0.25
-SILENT_PEAK = 0.001  # of full scale, -60 dB: the noise of a 16-bit recorder without a voice
-# A sample at full scale is clipped if its neighbour is there too; in ten real clips and in the demo there is none.
-FULL_SCALE, CLIPPED_SHARE = 0.999, 0.005
-MOSTLY = 0.5  # of a label's characters, spaces apart
-# Syllables a second, punctuation and spaces apart. Hurried Korean reaches 9; twelve means a label of another clip, or audio
-# that was cut off. Below a half, over a clip of some seconds, most of the speech is missing from the label.
+# -60 dB of full scale; the noise of a 16-bit recorder stays below it.
+SILENT_PEAK = 0.001
+# A sample at full scale is clipped if a neighbour is at full scale too. Ten real clips and the
+# demo have no such sample.
+FULL_SCALE, MAX_CLIPPED_SHARE = 0.999, 0.005
+# Of the characters of a label, spaces not counted.
+MAX_UNKNOWN_SHARE = 0.5
+# Letters and digits a second; a Hangul letter is a syllable. Hurried Korean reaches 9: twelve mean
+# that the label belongs to another clip, or that the audio is cut off. Below a half, the label
+# lacks most of the speech, unless the clip is so short that a pause explains it.
 FASTEST, SLOWEST, SLOW_FROM_S = 12.0, 0.5, 4.0
-DURATION_TOLERANCE_S = 0.1  # to the manifest's, by which batches are planned
-DURATION_BINS_S = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30)
+DURATION_TOLERANCE_S = 0.1
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 BAR_CHARACTERS = 40
+# Reading is mostly decoding and waiting for the disk, during which other threads run.
+READERS = 8
+
+# The checks of the model hear about a minute of speech: on a desktop's CPU a model of 317 M
+# parameters takes ten seconds for it. Attention takes memory by the square of the length.
+SAMPLE_CLIPS, SAMPLE_S = 16, 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A fault of a clip. Training leaves the clip out or not; validation and test keep every clip."""
+    """A kind of fault: whether training leaves such a clip out, and what the user can do."""
 
     left_out: bool
     advice: str
 
 
 DURATION_DIFFERS = "duration not the manifest's"
-RESTORE = "Restore the file from the download, then run script 1 again. · 원본 음성을 다시 받아 1번을 실행하세요."
-LISTEN = "Listen to the clip; if label and audio do not belong together, take it out of korean.jsonl. · 들어 보고 확인하세요."
+RESTORE = (
+    "Download the file again, then run script 1. · 원본을 다시 받아 1번 스크립트를 실행하세요."
+)
 KINDS = {
     "audio missing": Kind(True, RESTORE),
     "audio empty": Kind(True, RESTORE),
     "audio unreadable": Kind(True, RESTORE),
     "audio truncated": Kind(True, RESTORE),
-    "audio too short": Kind(True, "Nothing to do: no frame fits into it. · 너무 짧은 음성입니다."),
-    "too short to train on": Kind(True, f"Nothing to do: under {MIN_TRAINING_S} s nothing can be masked. · 너무 짧습니다."),
-    "too long": Kind(True, "Raise --max-duration-s, as the GPU's memory allows. · --max-duration-s를 늘리면 씁니다."),
-    "silent": Kind(True, "Listen to the clip: it holds no voice. Restore it, or take it out. · 소리가 없습니다."),
-    "label empty": Kind(True, "Give it a text in korean.jsonl, or take it out. · 전사가 비어 있습니다."),
+    "audio too short": Kind(
+        True, "Nothing to do: the clip is shorter than a frame. · 음성이 너무 짧습니다."
+    ),
+    "too short to train on": Kind(
+        True,
+        f"Nothing to do: a clip under {MIN_TRAINING_S} s cannot be masked. "
+        "· 학습하기에는 음성이 너무 짧습니다.",
+    ),
+    "too long": Kind(
+        True,
+        "Raise --max-duration-s as far as the GPU's memory allows. "
+        "· --max-duration-s 값을 늘리면 학습에 포함됩니다.",
+    ),
+    "silent": Kind(
+        True,
+        "Listen to the clip: if it holds no voice, restore or remove it. "
+        "· 소리가 없습니다. 원본 음성을 확인하세요.",
+    ),
+    "label empty": Kind(
+        True, "Write its text into korean.jsonl, or remove the clip. · 전사가 비어 있습니다."
+    ),
     "label mostly unknown": Kind(
-        True, "Add its characters: --extra-tokens 5, or --added-tokens. · 모델이 쓸 수 없는 글자가 대부분입니다."
+        True,
+        "Add its characters: --extra-tokens 5, or --added-tokens. "
+        "· 대부분이 모델이 출력할 수 없는 글자입니다. --extra-tokens 5를 사용해 보세요.",
     ),
     "label longer than CTC allows": Kind(
-        True, "The audio is cut off or the label is another's: compare them. · 음성에 비해 전사가 너무 깁니다."
+        True,
+        "Compare label and audio: the audio is cut off, or the label belongs to another clip. "
+        "· 음성에 비해 전사가 너무 깁니다.",
     ),
-    "clipped": Kind(False, "Nothing to do, unless there are many: then record at a lower level. · 소리가 잘렸습니다."),
-    "speaking rate": Kind(False, LISTEN),
+    "clipped": Kind(
+        False,
+        "Nothing to do; if many are, lower the recording level. · 소리가 포화(클리핑)되었습니다.",
+    ),
+    "speaking rate": Kind(
+        False,
+        "Listen to the clip; if label and audio do not match, remove it from korean.jsonl. "
+        "· 들어 보고, 전사와 음성이 다르면 korean.jsonl에서 삭제하세요.",
+    ),
     DURATION_DIFFERS: Kind(
-        False, "The file was changed: run script 1 again. Until then its measured duration counts. · 1번을 다시 실행하세요."
+        False,
+        "The file has changed: run script 1 again. Until then the measured duration counts. "
+        "· 파일이 바뀌었습니다. 1번 스크립트를 다시 실행하세요.",
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault of one clip; detail is what was measured."""
+    """One fault of one clip.
+
+    index: of the clip in its split. detail: what was measured. duration: seconds as measured,
+    0 where the audio cannot be read.
+    """
 
     kind: str
     split: str
-    place: int  # of the clip in its split
+    index: int
     id: str
     audio_filepath: str
     detail: str
-    duration: float = 0.0  # in seconds, as measured; 0 where the audio cannot be read
+    duration: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class InputChecks:
-    """All that was found. durations are in seconds, as measured, of every clip that could be read; rates in syllables/s."""
+    """The findings about all splits, and measurements of the clips that could be read.
 
-    n_clips: dict[str, int]  # by split
+    n_clips: by split. sample_rates: clips by Hz. durations: seconds. speaking_rates: letters and
+    digits a second. sounds: by split, audio.Samples.checksum of each clip, None where the clip
+    cannot be read.
+    """
+
+    n_clips: dict[str, int]
     findings: tuple[Finding, ...]
-    sample_rates: dict[int, int]  # in Hz: clips
+    sample_rates: dict[int, int]
     durations: tuple[float, ...]
     speaking_rates: tuple[float, ...]
-    sounds: dict[
-        str, list[str | None]
-    ]  # by split, of each clip: audio.Samples.checksum, None where it cannot be read
+    sounds: dict[str, list[str | None]]
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Training clips that training leaves out, each counted once, by its first reason."""
-        first = {}
+        """Count the clips that training leaves out, each by its first reason."""
+        first: dict[int, str] = {}
         for finding in self.findings:
             if finding.split == "train" and KINDS[finding.kind].left_out:
-                first.setdefault(finding.place, finding.kind)
+                first.setdefault(finding.index, finding.kind)
         return dict(Counter(first.values()))
 
 
 def checked_inputs(
     parts: dict[str, list[Utterance]], max_duration_s: float, writable: frozenset[str]
 ) -> InputChecks:
-    """Look at every clip of every split once, its audio to the end: damage in the middle must not stop the run in the night.
+    """Check label and audio of every clip of every split.
 
-    parts: train, validation and test; writable: the characters that the model can write, the space among them.
+    Audio is decoded to its end, so that a damaged file is found now and not in the night.
+    parts: the clips of each split. writable: the characters that the model has a token for.
     """
     clips = [
-        (split, place, clip) for split, part in parts.items() for place, clip in enumerate(part)
+        (split, index, clip) for split, part in parts.items() for index, clip in enumerate(part)
     ]
-    with ThreadPoolExecutor(
-        8
-    ) as pool:  # decoding leaves Python to the others, and so does a slow disk
-        looks = pool.map(
-            partial(_look, max_duration_s=max_duration_s, writable=writable),
-            (clip for *_, clip in clips),
+    check = partial(_checked_clip, max_duration_s=max_duration_s, writable=writable)
+    with ThreadPoolExecutor(READERS) as pool:
+        coming = pool.map(check, (clip for *_, clip in clips))
+        checked = list(
+            tqdm(coming, "checking audio and labels", len(clips), unit=" clips", delay=2)
         )
-        looked = list(tqdm(looks, "checking audio and labels", len(clips), unit=" clips", delay=2))
-    found = [
-        Finding(kind, split, place, clip.id, clip.audio_filepath, detail, look.duration)
-        for (split, place, clip), look in zip(clips, looked, strict=True)
-        for kind, detail in look.faults
-    ]
-    readable = [look for look in looked if look.sample_rate]
+    findings: list[Finding] = []
+    sounds: dict[str, list[str | None]] = {split: [] for split in parts}
+    for (split, index, clip), found in zip(clips, checked, strict=True):
+        sounds[split].append(found.sound)
+        findings += [
+            Finding(kind, split, index, clip.id, clip.audio_filepath, detail, found.duration)
+            for kind, detail in found.faults
+        ]
+    readable = [found for found in checked if found.sample_rate]
     return InputChecks(
         n_clips={split: len(part) for split, part in parts.items()},
-        findings=tuple(found),
-        sample_rates=dict(Counter(look.sample_rate for look in readable).most_common()),
-        durations=tuple(look.duration for look in readable),
-        speaking_rates=tuple(look.speaking_rate for look in readable),
-        sounds={
-            name: [
-                look.sound for (split, *_), look in zip(clips, looked, strict=True) if split == name
-            ]
-            for name in parts
-        },
+        findings=tuple(findings),
+        sample_rates=dict(Counter(found.sample_rate for found in readable).most_common()),
+        durations=tuple(found.duration for found in readable),
+        speaking_rates=tuple(found.speaking_rate for found in readable),
+        sounds=sounds,
     )
 
 
 def usable_training_clips(train: list[Utterance], checks: InputChecks) -> list[Utterance]:
-    """The clips that training does not leave out. Raises SharedError if none is left.
+    """Return the clips to train on; raises SharedError if there are none.
 
-    A clip whose file is longer or shorter than the manifest says counts with its measured duration: by it batches are
-    planned, and the longest one is tried on the GPU.
+    Where the manifest's duration is wrong, the clip gets the measured one: batches are planned by
+    it, and the longest is tried on the GPU.
     """
+    findings = [finding for finding in checks.findings if finding.split == "train"]
+    bad = {finding.index for finding in findings if KINDS[finding.kind].left_out}
     measured = {
-        finding.place: finding.duration
-        for finding in checks.findings
-        if finding.split == "train" and finding.kind == DURATION_DIFFERS
-    }
-    bad = {
-        finding.place
-        for finding in checks.findings
-        if finding.split == "train" and KINDS[finding.kind].left_out
+        finding.index: finding.duration for finding in findings if finding.kind == DURATION_DIFFERS
     }
     kept = [
-        replace(clip, duration=measured.get(place, clip.duration))
-        for place, clip in enumerate(train)
-        if place not in bad
+        replace(clip, duration=measured.get(index, clip.duration))
+        for index, clip in enumerate(train)
+        if index not in bad
     ]
-    if not kept:
-        reasons = (
-            ", ".join(f"{kind} {n:,}" for kind, n in checks.left_out.items())
-            or "the training split is empty"
-        )
-        raise SharedError(
-            f"no training clip is usable: {reasons}. Run script 2 with --check, which names each clip and what to do. "
-            "· 학습에 쓸 수 있는 음성이 없습니다. --check로 확인하세요."
-        )
-    return kept
+    if kept:
+        return kept
+    reasons = ", ".join(f"{kind} {n:,}" for kind, n in checks.left_out.items())
+    raise SharedError(
+        f"no training clip is usable: {reasons or 'the training split is empty'}. "
+        "Run script 2 with --check, which names each clip and what to do. "
+        "· 학습에 사용할 수 있는 발화가 없습니다. --check로 확인하세요."
+    )
+
+
+def sample_waveforms(clips: list[Utterance]) -> list[np.ndarray]:
+    """Read the first SAMPLE_S of at most SAMPLE_CLIPS clips, evenly spaced over a split.
+
+    Returns (n_samples,) float32 each; clips that cannot be read are left out.
+    """
+    step = max(1, len(clips) // SAMPLE_CLIPS)
+    waveforms = []
+    for clip in clips[::step][:SAMPLE_CLIPS]:
+        try:
+            waveform = read_samples(clip.audio_filepath).waveform()
+        except UnreadableAudio:
+            # checked_inputs names it.
+            continue
+        waveforms.append(waveform[: int(SAMPLE_S * SAMPLE_RATE)])
+    return waveforms
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
+class _CheckedClip:
+    """The faults of a clip as (kind, detail), and what was measured where it could be read."""
+
     faults: list[tuple[str, str]]
     sample_rate: int = 0
     duration: float = 0.0
@@ -184,85 +238,94 @@ class _Look:
     sound: str | None = None
 
 
-def _look(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _Look:
+def _checked_clip(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _CheckedClip:
     try:
-        # The header first: libsndfile shortens a truncated WAV without a word, and waits for a pipe for ever. It costs 4 %.
+        # The header first, for 4 % of the time: libsndfile shortens a truncated WAV silently, and
+        # would wait for a pipe forever.
         sample_rate = audio_info(clip.audio_filepath).sample_rate
         samples = read_samples(clip.audio_filepath)
         waveform = samples.waveform()
     except UnreadableAudio as problem:
-        return _Look([(str(problem), "")])
+        return _CheckedClip([(str(problem), "")])
     duration = len(waveform) / SAMPLE_RATE
-    faults = _audio_faults(waveform, duration, clip.duration, max_duration_s)
-    faults += label_faults(clip.text, n_frames(len(waveform)), writable)
-    syllables = len(without_punctuation(clip.text).replace(" ", ""))
-    rate = syllables / duration
-    if rate > FASTEST or (rate < SLOWEST and duration > SLOW_FROM_S and syllables):
+    n_letters = sum(map(str.isalnum, clip.text))
+    rate = n_letters / duration
+    faults = [
+        *duration_faults(duration, clip.duration, max_duration_s),
+        *level_faults(waveform),
+        *label_faults(clip.text, n_frames(len(waveform)), writable),
+    ]
+    too_slow = 0 < rate < SLOWEST and duration > SLOW_FROM_S
+    if rate > FASTEST or too_slow:
         faults.append(("speaking rate", f"{rate:.1f} syllables/s"))
-    return _Look(faults, sample_rate, duration, rate, samples.checksum())
+    return _CheckedClip(faults, sample_rate, duration, rate, samples.checksum())
 
 
-def _audio_faults(
-    waveform: np.ndarray, duration: float, in_manifest: float, max_duration_s: float
+def duration_faults(
+    duration: float, in_manifest: float, max_duration_s: float
 ) -> list[tuple[str, str]]:
+    """Compare the measured duration and the manifest's with the bounds, and with each other."""
+    longer, shorter = max(duration, in_manifest), min(duration, in_manifest)
     faults = []
-    if max(duration, in_manifest) > max_duration_s:
-        faults.append(("too long", f"{max(duration, in_manifest):.1f} s"))
-    if min(duration, in_manifest) < MIN_TRAINING_S:
-        faults.append(("too short to train on", f"{min(duration, in_manifest):.2f} s"))
-    highest, lowest = float(waveform.max()), float(waveform.min())
-    peak = (highest - lowest) / 2  # around its middle: a dead microphone may stand at any one value
-    if peak < SILENT_PEAK:
-        faults.append(("silent", f"peak {peak:.5f}"))
-    elif max(highest, -lowest) >= FULL_SCALE and (share := clipped_share(waveform)) > CLIPPED_SHARE:
-        faults.append(("clipped", f"{share:.1%} of its samples"))
-    if abs(duration - in_manifest) > DURATION_TOLERANCE_S:
+    if longer > max_duration_s:
+        faults.append(("too long", f"{longer:.1f} s"))
+    if shorter < MIN_TRAINING_S:
+        faults.append(("too short to train on", f"{shorter:.2f} s"))
+    if longer - shorter > DURATION_TOLERANCE_S:
         faults.append((DURATION_DIFFERS, f"{duration:.2f} s, manifest {in_manifest:.2f} s"))
     return faults
 
 
+def level_faults(waveform: np.ndarray) -> list[tuple[str, str]]:
+    """Tell silence and clipping; waveform: (n_samples,) in -1 to 1."""
+    highest, lowest = float(waveform.max()), float(waveform.min())
+    # Around the middle: a dead microphone may stand at any one value.
+    peak = (highest - lowest) / 2
+    if peak < SILENT_PEAK:
+        return [("silent", f"peak {peak:.5f}")]
+    if max(highest, -lowest) < FULL_SCALE:
+        return []
+    share = clipped_share(waveform)
+    return [("clipped", f"{share:.1%} of its samples")] if share > MAX_CLIPPED_SHARE else []
+
+
 def clipped_share(waveform: np.ndarray) -> float:
-    """Of the samples, how many stand at full scale beside one that does too; waveform: (n_samples,) in -1 to 1."""
+    """Return the share of samples at full scale that have a neighbour at full scale.
+
+    waveform: (n_samples,) in -1 to 1.
+    """
     full = np.abs(waveform) >= FULL_SCALE
     pairs = full[1:] & full[:-1]
-    touched = np.zeros(len(full), dtype=bool)
-    touched[1:] |= pairs
-    touched[:-1] |= pairs
-    return float(touched.mean())
+    clipped = np.zeros(len(full), dtype=bool)
+    clipped[1:] |= pairs
+    clipped[:-1] |= pairs
+    return float(clipped.mean())
 
 
 def label_faults(text: str, frames: int, writable: frozenset[str]) -> list[tuple[str, str]]:
-    """What is wrong with a label of one label id a character, for so many 20 ms frames.
+    """Check a label, one token a character, against the vocabulary and the number of frames.
 
-    CTC puts a blank between two equal labels, so that it needs frames >= labels + repeats (Graves et al. 2006). Characters
-    outside `writable` all become [UNK], so two of them side by side are a repeat as well.
+    CTC puts a blank between equal tokens, so it needs frames >= tokens + repeats (Graves et al.
+    2006). Characters outside `writable` are all [UNK], so two of them in a row are a repeat.
     """
     if not text:
         return [("label empty", "")]
+    faults = []
     letters = text.replace(" ", "")
     n_unknown = sum(character not in writable for character in letters)
-    faults = []
-    if n_unknown > MOSTLY * len(letters):
+    if n_unknown > MAX_UNKNOWN_SHARE * len(letters):
         faults.append(("label mostly unknown", f"{n_unknown} of {len(letters)} characters"))
-    if frames < 2 * len(text):  # else no repeats could be too many
-        ids = [character if character in writable else None for character in text]
-        n_repeats = sum(one == other for one, other in zip(ids, ids[1:], strict=False))
-        if frames < len(ids) + n_repeats:
-            detail = f"{len(ids)} labels and {n_repeats} repeats, {frames} frames"
-            faults.append(("label longer than CTC allows", detail))
+    tokens = [character if character in writable else None for character in text]
+    n_repeats = sum(one == other for one, other in zip(tokens, tokens[1:], strict=False))
+    if frames < len(tokens) + n_repeats:
+        detail = f"{len(tokens)} tokens and {n_repeats} repeats, {frames} frames"
+        faults.append(("label longer than CTC allows", detail))
     return faults
 
 
-def duration_histogram(checks: InputChecks) -> list[tuple[str, int]]:
-    """`2-3 s` and its clips, for each of DURATION_BINS_S up to the longest clip."""
-    counts = Counter(
-        bisect.bisect_right(DURATION_BINS_S, duration) for duration in checks.durations
-    )
-    names = [
-        f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)
-    ]
-    names.append(f"{DURATION_BINS_S[-1]}- s")
-    return [(names[i - 1], counts[i]) for i in range(1, max(counts, default=0) + 1)]
+def duration_histogram(checks: InputChecks) -> dict[str, int]:
+    """Count clips by duration bin, shortest first; bins without a clip are left out."""
+    return dict(Counter(map(duration_bin, sorted(checks.durations))))
 
 
 def _speaking_rate_quantiles(checks: InputChecks) -> list[float]:
@@ -270,29 +333,27 @@ def _speaking_rate_quantiles(checks: InputChecks) -> list[float]:
 
 
 def printed_checks(checks: InputChecks, limit: int | None) -> list[str]:
-    """The lines about the clips; of each kind of fault the first `limit` clips are named, or all of them (None)."""
-    n_clips = sum(checks.n_clips.values())
+    """Format the checks; of each kind of fault `limit` clips are named, or all (None)."""
     rates = ", ".join(f"{rate:,} Hz {n:,}" for rate, n in checks.sample_rates.items())
     resampled = "" if set(checks.sample_rates) <= {SAMPLE_RATE} else " (read as 16,000 Hz)"
-    low, early, median, late, high = _speaking_rate_quantiles(checks)
-    lines = [f"checked {n_clips:,} clips · 입력 점검: {rates or 'none readable'}{resampled}"]
     histogram = duration_histogram(checks)
-    most = max((n for _, n in histogram), default=1)
-    for name, n in histogram:
-        lines.append(f"  {name:>8}{n:>9,}  {'#' * -(-n * BAR_CHARACTERS // most)}")
-    lines.append(
-        f"  syllables a second: median {median}, 5 % to 95 % {early} to {late}, least {low}, most {high} · 초당 음절 수"
-    )
+    most = max(histogram.values(), default=1)
+    # Rounded up, so that every bin has a bar.
+    bars = [(name, f"{n:,}", "#" * -(-n * BAR_CHARACTERS // most)) for name, n in histogram.items()]
+    low, early, median, late, high = _speaking_rate_quantiles(checks)
+    lines = [
+        f"checked {sum(checks.n_clips.values()):,} clips · 입력 점검: "
+        f"{rates or 'none readable'}{resampled}",
+        *table(bars, ">><", indent="  "),
+        f"  syllables a second: median {median}, 5 % to 95 % {early} to {late}, "
+        f"least {low}, most {high} · 초당 음절 수",
+    ]
     by_kind = defaultdict(list)
     for finding in checks.findings:
         by_kind[finding.kind].append(finding)
     for kind, findings in by_kind.items():
         lines += _printed_kind(kind, findings, limit)
-    return (
-        lines
-        if checks.findings
-        else [*lines, "  no clip with a fault · 문제가 있는 음성이 없습니다"]
-    )
+    return lines if by_kind else [*lines, "  no clip with a fault · 문제가 있는 발화가 없습니다"]
 
 
 def _printed_kind(kind: str, findings: list[Finding], limit: int | None) -> list[str]:
@@ -311,42 +372,43 @@ def _printed_kind(kind: str, findings: list[Finding], limit: int | None) -> list
 
 
 def checks_record(checks: InputChecks) -> dict[str, Any]:
-    """The same for JSON: clips by their ids, since paths tell of the machine."""
+    """Return the checks for JSON; clips are named by id, since a path tells of the machine."""
     clips: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for finding in checks.findings:
         clips[finding.kind][finding.split].append(finding.id)
+    rates = zip(map(str, QUANTILES), _speaking_rate_quantiles(checks), strict=True)
     return {
         "n_clips": checks.n_clips,
         "sample_rates": {str(rate): n for rate, n in checks.sample_rates.items()},
-        "durations": dict(duration_histogram(checks)),
-        "speaking_rates": {
-            str(q): rate
-            for q, rate in zip(QUANTILES, _speaking_rate_quantiles(checks), strict=True)
-        },
+        "durations": duration_histogram(checks),
+        "speaking_rates": dict(rates),
         "findings": clips,
     }
 
 
 def disk_needed(n_parameters: int, n_trained: int, checkpoints_kept: int) -> int:
-    """Bytes: the last checkpoints, the best one, the one being written, and the final model.
+    """Return the bytes of all checkpoints at once, and of the final model.
 
-    A checkpoint holds four bytes a parameter, and AdamW's two moments, eight more, for each that is trained.
+    There are the last few, the best, and the one that is being written. Each holds four bytes a
+    parameter, and for each that is trained eight more, which are AdamW's two moments.
     """
     return (checkpoints_kept + 2) * (4 * n_parameters + 8 * n_trained) + 4 * n_parameters
 
 
 def refuse_full_disk(folder: Path, needed: int, already_there: int) -> str:
-    """A line about the room for checkpoints. Raises DataError where they will not fit.
+    """Compare the free space with the bytes needed; raises DataError if it is too little.
 
-    already_there: bytes of earlier checkpoints of this run, whose place the new ones take.
+    already_there: bytes of this run's earlier checkpoints, which will be deleted.
     """
-    existing = next(
-        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
-    )
-    free = shutil.disk_usage(existing).free
+    folders = (folder.absolute(), *folder.absolute().parents)
+    free = shutil.disk_usage(next(path for path in folders if path.exists())).free
     if free + already_there < needed:
         raise DataError(
-            f"{folder}: the checkpoints need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free. Free some space, or pass "
-            "--checkpoints on another disk, or --checkpoints-kept 2. · 디스크 공간이 부족합니다."
+            f"{folder}: the checkpoints need {needed / 1e9:.1f} GB, and {free / 1e9:.1f} GB are "
+            "free. Free some space, pass --checkpoints on another disk, or --checkpoints-kept 2. "
+            "· 디스크 공간이 부족합니다."
         )
-    return f"free disk for checkpoints: {free / 1e9:.1f} GB, {needed / 1e9:.2f} GB needed · 디스크 여유 공간"
+    return (
+        f"free disk for checkpoints: {free / 1e9:.1f} GB, {needed / 1e9:.2f} GB needed "
+        "· 디스크 여유 공간"
+    )

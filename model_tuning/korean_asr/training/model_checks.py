@@ -1,8 +1,10 @@
-"""What a run shows before and after it: that new tokens disturb nothing, and that the saved folder is the trained model."""
+"""Check the model before its first update and after it is saved.
 
-import contextlib
+New tokens must not change what the base model writes, and the saved folder must be the model that
+was trained. Both are compared on waveforms, (n_samples,) float32 at 16 kHz in -1 to 1.
+"""
+
 import math
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,47 +12,36 @@ from typing import Any
 import numpy as np
 import torch
 
-from korean_asr.audio import UnreadableAudio, read_waveform
-from korean_asr.decoding import decoded, greedy_text
+from korean_asr.decoding import collapse_ctc
 from korean_asr.errors import DataError
 from korean_asr.inference import frame_logits
-from korean_asr.manifest import Utterance
 from korean_asr.model import Recogniser, Wav2Vec2ForCTC, load_recogniser
-from korean_asr.vocabulary import token_texts
 
-# All new tokens together, beside the winner of the frame where they come nearest to it. Measured on the demo by
-# tests/benchmarks/head_start.py: from 14 logits behind (the mean of rows and biases) marks are hardly written after 100
-# updates, from 6 behind (one percent, for four tokens) most are; from 2 behind the first updates are spent on unlearning them.
+# The probability of all new tokens together beside that of the winner, in the frame where they come
+# closest. Measured on the demo by tests/benchmarks/head_start.py: from 14 logits behind (the mean
+# of all rows and biases) hardly any mark is written after 100 updates; from 6 behind (a hundredth,
+# for four tokens) most are; from 2 behind the first updates go into unlearning them.
 NEW_TOKENS_SHARE = 0.01
-SAMPLE_CLIPS = (
-    16  # a minute of speech: ten seconds on a desktop's CPU for a model of 317 M parameters, twice
-)
-
-
-def sample(split: list[Utterance]) -> list[Utterance]:
-    """At most SAMPLE_CLIPS clips, evenly spaced over a split."""
-    step = max(1, len(split) // SAMPLE_CLIPS)
-    return split[::step][:SAMPLE_CLIPS]
 
 
 def start_new_tokens(
-    recogniser: Recogniser, added: list[str], clips: list[Utterance]
+    recogniser: Recogniser, added: list[str], waveforms: list[np.ndarray]
 ) -> float | None:
-    """Move the biases of the added tokens so that all of them together have NEW_TOKENS_SHARE of the winner's probability in
-    the frame of these training clips where they come nearest to it, and less in all others.
+    """Raise the biases of the added tokens, so that they are learned within v3's first epoch.
 
-    Low enough to change no text, high enough to be learned within v3's first epoch. Returns by how many logits the biases
-    were raised, to a tenth, so that two machines agree; None where nothing was added or no clip can be read.
+    They stay low enough to change no text: together they reach NEW_TOKENS_SHARE of the winner's
+    probability in one frame of these clips, and less in all others. Returns by how many logits the
+    biases were raised, rounded to a tenth, so that two machines agree; None without tokens or clips.
     """
+    if not (added and waveforms):
+        return None
     recogniser.model.eval()
     ids = recogniser.tokenizer.convert_tokens_to_ids(added)
-    leads = [
-        (logits.amax(1) - logits[:, ids].amax(1)).min().item()
-        for waveform in _waveforms(clips if added else [])
-        for logits in frame_logits(recogniser, [waveform])  # (n_frames, n_labels)
-    ]
-    if not leads:
-        return None
+    leads = []
+    for waveform in waveforms:
+        # (n_frames, n_tokens)
+        logits = frame_logits(recogniser, [waveform])[0]
+        leads.append((logits.amax(1) - logits[:, ids].amax(1)).min().item())
     raised = round(min(leads) - math.log(len(added) / NEW_TOKENS_SHARE), 1)
     with torch.no_grad():
         recogniser.model.lm_head.bias[ids] += raised
@@ -59,118 +50,141 @@ def start_new_tokens(
 
 @dataclass(frozen=True, slots=True)
 class Step0:
-    """The expanded model beside its base, before the first update, on the same clips."""
+    """The expanded model beside its base, before the first update, on the same clips.
 
-    head: str  # of the recipe
+    head: the recipe's value. n_frames: of 20 ms. n_same_text: clips. rows_kept: whether the head's
+    old rows and biases, and all other weights, are bit-equal. n_equal_logits: frames in which the
+    logits of all old tokens are bit-equal. largest_difference: between logits of an old token.
+    n_frames_of_new_tokens: frames that a new token wins. smallest_lead: of the best old token over
+    the best new one, in logits; None where there is no new one.
+    """
+
+    head: str
     n_clips: int
-    n_frames: int  # of 20 ms
-    n_same_text: int  # clips
-    rows_kept: bool  # every row and bias of the base's head, and every weight below it, has the base's very bits
-    n_equal_logits: int  # frames in which all old labels' logits do
-    largest_difference: float  # of an old label's logit
-    n_frames_of_new_tokens: int  # frames that a label wins which the base's head does not have
-    smallest_lead: (
-        float | None
-    )  # of the winner over the best new label, in logits; None where nothing is new
+    n_frames: int
+    n_same_text: int
+    rows_kept: bool
+    n_equal_logits: int
+    largest_difference: float
+    n_frames_of_new_tokens: int
+    smallest_lead: float | None
 
     @property
     def holds(self) -> bool:
-        """Whether the model writes what its base wrote. Equal bits of logits are not asked for where those of the weights are
-        equal: a processor may round the products of a head of another size in another order.
+        """Whether the model keeps its base's weights and text, and no new token wins a frame.
+
+        Logits may differ: a processor may sum the products of a larger head in another order.
         """
-        return (
-            self.rows_kept and self.n_same_text == self.n_clips and not self.n_frames_of_new_tokens
-        )
+        same_text = self.n_same_text == self.n_clips
+        return self.rows_kept and same_text and not self.n_frames_of_new_tokens
 
     def record(self) -> dict[str, Any]:
+        """Return all values for JSON."""
         return {**asdict(self), "holds": self.holds}
 
 
-def step_0(source: str, recogniser: Recogniser, head: str, clips: list[Utterance]) -> Step0:
-    """Decode clips with the base model of `source` and with the expanded one, on the CPU in float32.
+def step_0(source: str, recogniser: Recogniser, head: str, waveforms: list[np.ndarray]) -> Step0:
+    """Compare the expanded model with the base model of `source`, on the CPU in float32.
 
-    On the CPU, since a GPU may choose another way of multiplying for a head of another size. Raises DataError if the recipe
-    keeps the base's head ("resize") and the two do not agree: training would start from damage.
+    A GPU may choose another way of multiplying for a larger head. Raises DataError if the recipe
+    keeps the base's head ("resize") and the comparison does not hold.
     """
+    if not waveforms:
+        raise DataError(
+            "no validation clip of the sample can be read, so the model cannot be checked. "
+            "Run script 1 again. · 검증 음성을 읽을 수 없습니다. 1번 스크립트를 다시 실행하세요."
+        )
     base = load_recogniser(source)
     base.model.cpu()
     recogniser.model.eval()
-    pairs = [_compared(base, recogniser, waveform) for waveform in _waveforms(clips)]
-    if not pairs:
-        raise DataError(
-            f"none of {len(clips)} validation clips can be read, so nothing can be proven. Run script 1 again. "
-            "· 검증 음성을 읽을 수 없습니다."
-        )
-    proof = Step0(
+    clips = [_compared(base, recogniser, waveform) for waveform in waveforms]
+    step = Step0(
         head=head,
-        n_clips=len(pairs),
-        n_frames=sum(pair.n_frames for pair in pairs),
-        n_same_text=sum(pair.same_text for pair in pairs),
+        n_clips=len(clips),
+        n_frames=sum(clip.n_frames for clip in clips),
+        n_same_text=sum(clip.same_text for clip in clips),
         rows_kept=_rows_kept(base.model, recogniser.model),
-        n_equal_logits=sum(pair.n_equal_logits for pair in pairs),
-        largest_difference=max((pair.difference for pair in pairs), default=0.0),
-        n_frames_of_new_tokens=sum(pair.n_frames_of_new_tokens for pair in pairs),
-        smallest_lead=min((pair.lead for pair in pairs if pair.lead is not None), default=None),
+        n_equal_logits=sum(clip.n_equal_logits for clip in clips),
+        largest_difference=max(clip.difference for clip in clips),
+        n_frames_of_new_tokens=sum(clip.n_frames_of_new_tokens for clip in clips),
+        smallest_lead=min((clip.lead for clip in clips if clip.lead is not None), default=None),
     )
-    if head == "resize" and not proof.holds:
+    if head == "resize" and not step.holds:
         raise DataError(
-            f"the expanded model is not its base at step 0: {printed_step_0(proof)}. Nothing was trained. Are the files of "
-            f"{source} those of one model? Download it again. · 확장한 모델이 기본 모델과 다릅니다."
+            f"the expanded model differs from its base at step 0: {_step_0_counts(step)}. Nothing "
+            f"was trained. The files of {source} may belong to different models: download it "
+            "again. · 확장한 모델이 기본 모델과 다릅니다. 기본 모델을 다시 받으세요."
         )
-    return proof
+    return step
 
 
-def printed_step_0(proof: Step0) -> str:
-    """One line about the head as training finds it."""
-    counts = (
-        f"{proof.n_same_text} of {proof.n_clips} clips give the base model's text, {proof.n_equal_logits:,} of "
-        f"{proof.n_frames:,} frames its very logits, a new token wins {proof.n_frames_of_new_tokens:,} frames, "
-        f"the base's weights are {'all' if proof.rows_kept else 'NOT all'} kept"
+def printed_step_0(step: Step0) -> str:
+    """Format in one line how training finds the head."""
+    end = "학습 전 확인"
+    lead = ""
+    if step.head == "reinitialise":
+        end = "출력층을 새로 초기화합니다"
+        lead = "; this recipe initialises the head anew"
+    elif step.smallest_lead is not None:
+        lead = f"; new tokens are at least {step.smallest_lead:.1f} logits behind"
+    return f"step 0: {_step_0_counts(step)}{lead} · {end}"
+
+
+def _step_0_counts(step: Step0) -> str:
+    n_won = step.n_frames_of_new_tokens
+    won = f"a new token wins {n_won:,} frames" if n_won else "no new token wins a frame"
+    return (
+        f"{step.n_same_text} of {step.n_clips} clips give the base model's text, "
+        f"{step.n_equal_logits:,} of {step.n_frames:,} frames have identical logits; {won}; "
+        f"the base model's weights are {'all' if step.rows_kept else 'NOT all'} kept"
     )
-    if proof.head == "reinitialise":
-        return f"step 0: {counts} (this recipe starts the head anew) · 출력층을 새로 시작합니다"
-    lead = (
-        ""
-        if proof.smallest_lead is None
-        else f"; new tokens are at least {proof.smallest_lead:.1f} logits behind"
-    )
-    return f"step 0: {counts}{lead} · 학습 전 확인"
 
 
-def saved_model(recogniser: Recogniser, folder: Path, clips: list[Utterance]) -> int:
-    """Load a saved folder afresh and compare its text with the model in memory; the number of clips compared.
+def saved_model(recogniser: Recogniser, folder: Path, waveforms: list[np.ndarray]) -> int:
+    """Load a saved folder and compare its text with that of the model in memory.
 
-    Raises DataError where they differ.
+    Returns the number of clips compared; raises DataError if one differs.
     """
-    ours = [hypothesis.text for hypothesis in decoded(recogniser, clips).hypotheses]
-    theirs = [
-        hypothesis.text for hypothesis in decoded(load_recogniser(str(folder)), clips).hypotheses
-    ]
-    differing = [
-        clip.id for clip, our, their in zip(clips, ours, theirs, strict=True) if our != their
-    ]
-    if differing:
+    recogniser.model.eval()
+    saved = load_recogniser(str(folder))
+    n_differing = sum(
+        _text(recogniser, frame_logits(recogniser, [waveform])[0])
+        != _text(saved, frame_logits(saved, [waveform])[0])
+        for waveform in waveforms
+    )
+    if n_differing:
         raise DataError(
-            f"{folder}, loaded again, writes another text for {len(differing)} of {len(clips)} clips (the first: "
-            f"{differing[0]}). Run the same command again: it saves the model anew from its last checkpoint."
+            f"{folder}, loaded again, writes another text for {n_differing} of {len(waveforms)} "
+            "clips. Run the same command again: it saves the model from its last checkpoint. "
+            "· 저장한 모델의 인식 결과가 다릅니다. 같은 명령을 다시 실행하세요."
         )
-    return len(clips)
+    return len(waveforms)
+
+
+def _text(recogniser: Recogniser, logits: torch.Tensor) -> str:
+    """Decode by the folder's own tokenizer, as other programs will; logits: (n_frames, n_tokens)."""
+    ids = collapse_ctc(logits.argmax(-1).cpu(), recogniser.model.config.pad_token_id)
+    # Repeats are merged already: a second time would make 밤밤 one 밤.
+    return recogniser.tokenizer.decode(ids, group_tokens=False)
 
 
 def _rows_kept(base: Wav2Vec2ForCTC, expanded: Wav2Vec2ForCTC) -> bool:
+    """Whether each weight of the base is bit-equal, the head's as far as the base has rows."""
     after = expanded.state_dict()
-    # masked_spec_embed: drawn anew where a base was trained without masking; decoding does not use it.
-    before = {
-        name: values
-        for name, values in base.state_dict().items()
-        if "masked_spec_embed" not in name
-    }
-    return all(torch.equal(after[name][: len(values)] if "lm_head" in name else after[name], values)
-               for name, values in before.items())  # fmt: skip
+    for name, before in base.state_dict().items():
+        # A base that was trained without masking has none, so each load draws another one.
+        if "masked_spec_embed" in name:
+            continue
+        now = after[name][: len(before)] if "lm_head" in name else after[name]
+        if not torch.equal(now, before):
+            return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class _ComparedClip:
+    """What Step0 sums up, of one clip."""
+
     n_frames: int
     same_text: bool
     n_equal_logits: int
@@ -179,29 +193,16 @@ class _Pair:
     lead: float | None
 
 
-def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _Pair:
-    old, new = (frame_logits(recogniser, [waveform])[0] for recogniser in (base, expanded))
-    n_old = old.shape[1]
-    new_old, added = new[:, :n_old], new[:, n_old:]  # (n_frames, n_old), (n_frames, n_added)
-    texts = [
-        greedy_text(
-            logits.argmax(-1),
-            recogniser.model.config.pad_token_id,
-            token_texts(recogniser.tokenizer),
-        )
-        for logits, recogniser in ((old, base), (new, expanded))
-    ]
-    return _Pair(
+def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _ComparedClip:
+    old = frame_logits(base, [waveform])[0]
+    new = frame_logits(expanded, [waveform])[0]
+    # (n_frames, n_old), (n_frames, n_added)
+    new_old, added = new.tensor_split([old.shape[1]], dim=1)
+    return _ComparedClip(
         n_frames=len(old),
-        same_text=texts[0] == texts[1],
+        same_text=_text(base, old) == _text(expanded, new),
         n_equal_logits=int((old == new_old).all(1).sum()),
         difference=float((old - new_old).abs().max()),
-        n_frames_of_new_tokens=int((new.argmax(-1) >= n_old).sum()),
+        n_frames_of_new_tokens=int((new.argmax(-1) >= old.shape[1]).sum()),
         lead=float((new_old.amax(1) - added.amax(1)).min()) if added.shape[1] else None,
     )
-
-
-def _waveforms(clips: list[Utterance]) -> Iterator[np.ndarray]:
-    for clip in clips:
-        with contextlib.suppress(UnreadableAudio):  # the checks have named it
-            yield read_waveform(clip.audio_filepath)
