@@ -4,7 +4,6 @@ import os
 import numpy as np
 import pytest
 import soundfile
-from conftest import SYLLABLES, noise
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +26,11 @@ from korean_asr.training.clip_checks import (
     usable_training_clips,
 )
 
-WRITABLE = frozenset([*SYLLABLES, " ", *".,?!"])
+WRITABLE = frozenset("가나다라마바사아자차카타파하밥국물말 .,?!")
+
+
+def noise(n_samples, seed):
+    return np.random.default_rng(seed).normal(0, 0.05, n_samples).astype(np.float32)
 
 
 def written(path, waveform, rate=16_000, text="가나 다라.", duration=None, **options):
@@ -64,13 +67,21 @@ def test_audio_that_cannot_be_used_is_named_by_its_reason(tmp_path):
     (tmp_path / "damaged.flac").write_bytes(content)
     soundfile.write(tmp_path / "short.wav", noise(399, 1), 16_000)
     soundfile.write(tmp_path / "cut.wav", noise(32_000, 1), 16_000)
-    (tmp_path / "cut.wav").write_bytes(
-        (tmp_path / "cut.wav").read_bytes()[:-1_600]
-    )  # 0.05 s, which no duration tells
-    os.mkfifo(tmp_path / "pipe.wav")  # nobody writes into it: reading would never end
-    names = {"gone.wav": "audio missing", "text.wav": "audio unreadable", "damaged.flac": "audio unreadable",
-             "empty.wav": "audio empty", "short.wav": "audio too short", "cut.wav": "audio truncated",
-             "pipe.wav": "audio unreadable", "a\0.wav": "audio unreadable", "\ud800.wav": "audio unreadable"}  # fmt: skip
+    # 0.05 s are missing, too little for the check of durations.
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "cut.wav").read_bytes()[:-1_600])
+    # Nothing writes into the pipe: reading it would never end.
+    os.mkfifo(tmp_path / "pipe.wav")
+    names = {
+        "gone.wav": "audio missing",
+        "text.wav": "audio unreadable",
+        "damaged.flac": "audio unreadable",
+        "empty.wav": "audio empty",
+        "short.wav": "audio too short",
+        "cut.wav": "audio truncated",
+        "pipe.wav": "audio unreadable",
+        "a\0.wav": "audio unreadable",
+        "\ud800.wav": "audio unreadable",
+    }
     for name, reason in names.items():
         found = faults_of(Utterance("x", str(tmp_path / name), 2.0, "가"))
         assert found == [(reason, "")] and KINDS[reason].left_out, name
@@ -104,9 +115,8 @@ def test_silence_is_told_by_its_peak(tmp_path):
         ("silent", "peak 0.00055")
     ]
     quiet[6] = 0.0010
-    assert (
-        faults_of(written(tmp_path / "c.wav", quiet, subtype="FLOAT")) == []
-    )  # from -0.0011 to 0.0010: 0.00105
+    # From -0.0011 to 0.0010 the peak is 0.00105.
+    assert faults_of(written(tmp_path / "c.wav", quiet, subtype="FLOAT")) == []
     constant = np.full(16_000, 0.5, dtype=np.float32)
     assert faults_of(written(tmp_path / "d.wav", constant)) == [("silent", "peak 0.00000")]
 
@@ -119,7 +129,8 @@ def test_clipped_audio_is_told_and_kept(tmp_path):
     checks = checked_inputs({"train": [clip]}, 20.0, WRITABLE)
     assert (checks.left_out, usable_training_clips([clip], checks)) == ({}, [clip])
     single_peaks = noise(16_000, 1)
-    single_peaks[::50] = 1.0  # at full scale, 2 % of the samples, and none beside another
+    # 2 % of the samples are at full scale, none beside another.
+    single_peaks[::50] = 1.0
     assert faults_of(written(tmp_path / "b.wav", single_peaks)) == []
 
 
@@ -143,9 +154,9 @@ def test_clipping_is_counted_as_an_obvious_loop_counts_it(samples):
         ("가가", 2, ["label longer than CTC allows"]),  # 가 blank 가
         ("가가", 3, []),
         ("가 가", 3, []),
-        ("가가가 나", 6, ["label longer than CTC allows"]),  # five labels, two repeats
+        ("가가가 나", 6, ["label longer than CTC allows"]),  # five tokens, two repeats
         ("가가가 나", 7, []),
-        ("가나다라마 AB", 9, []),  # two unknown ones side by side are one label twice
+        ("가나다라마 AB", 9, []),  # two unknown ones are one token twice
         ("가나다라마 AB", 8, ["label longer than CTC allows"]),
         ("", 9, ["label empty"]),
         ("AB", 9, ["label mostly unknown"]),
@@ -160,21 +171,19 @@ def test_labels_against_frames_and_vocabulary(text, frames, found):
 
 @given(st.text(alphabet="가나 AB", max_size=12), st.integers(0, 30))
 def test_ctc_can_align_a_label_exactly_when_no_fault_says_otherwise(text, frames):
-    """The obvious way: write label, blank where equal ones meet, label, and count."""
+    """Compare with the shortest path written out: tokens, and a blank between equal ones."""
     path = []
     for character in text:
-        label = character if character in WRITABLE else "?"
-        path += ["blank", label] if path and path[-1] == label else [label]
+        token = character if character in WRITABLE else "?"
+        path += ["blank", token] if path and path[-1] == token else [token]
     told = "label longer than CTC allows" in [
         kind for kind, _ in label_faults(text, frames, WRITABLE)
     ]
     assert told == (bool(text) and frames < len(path))
 
 
-def test_a_rate_of_speech_that_nobody_reaches_is_told_and_kept(tmp_path):
-    fast = written(
-        tmp_path / "a.wav", noise(16_000, 1), text="가나다라마바사아자차카타파"
-    )  # 13 in a second
+def test_a_speaking_rate_that_nobody_reaches_is_told_and_kept(tmp_path):
+    fast = written(tmp_path / "a.wav", noise(16_000, 1), text="가나다라마바사아자차카타파")
     assert faults_of(fast) == [("speaking rate", "13.0 syllables/s")]
     slow = written(tmp_path / "b.wav", noise(80_000, 1), text="가나.")
     assert faults_of(slow) == [("speaking rate", "0.4 syllables/s")]
@@ -210,7 +219,7 @@ def test_other_sample_rates_are_counted_and_no_fault(tmp_path):
     )
 
 
-def test_the_sound_of_every_clip_is_told_by_its_split(tmp_path, utterances):
+def test_sounds_are_listed_by_split_in_the_order_of_its_clips(tmp_path, utterances):
     same = written(tmp_path / "copy.flac", soundfile.read(utterances[0].audio_filepath)[0])
     gone = dataclasses.replace(same, audio_filepath="/nowhere/a.wav")
     sounds = checked_inputs(
@@ -222,7 +231,7 @@ def test_the_sound_of_every_clip_is_told_by_its_split(tmp_path, utterances):
 
 @pytest.fixture
 def messy(utterances):
-    """Three bad clips in each split."""
+    """Splits with three bad clips each."""
 
     def bad(clip):
         return [
@@ -256,15 +265,12 @@ def test_every_finding_names_the_clip_and_every_kind_says_what_to_do(messy):
     for part in messy.values():
         for clip in part[-3:]:
             assert any(line.strip().startswith(clip.id) for line in lines), clip.id
-    assert (
-        "  audio missing: train 1, validation 1, test 1 (left out of training, kept in validation and test)"
-        in lines
-    )
+    line = "  audio missing: train 1, validation 1, test 1 "
+    assert line + "(left out of training, kept in validation and test)" in lines
     assert f"    -> {KINDS['audio missing'].advice}" in lines
     few = printed_checks(checked_inputs(messy, 20.0, WRITABLE), 1)
-    assert (
-        few.count("    and 2 more: --check names all of them") == 4
-    )  # three kinds, and a rate of speech
+    # The three kinds of `messy`, and the speaking rate of its long labels.
+    assert few.count("    and 2 more: --check names all of them") == 4
 
 
 def test_names_cannot_write_to_the_terminal(utterances):
@@ -290,7 +296,7 @@ def test_no_usable_training_clip_is_an_error(utterances):
         usable_training_clips(gone, checked_inputs({"train": gone}, 20.0, WRITABLE))
 
 
-def test_the_record_names_clips_and_no_place(messy):
+def test_the_record_names_clips_and_no_folder(messy):
     record = checks_record(checked_inputs(messy, 20.0, WRITABLE))
     assert record["findings"]["audio missing"]["validation"] == ["gone_clip_04"]
     assert "/nowhere" not in str(record)
@@ -341,22 +347,21 @@ def test_too_full_a_disk_is_told_before_training(tmp_path):
         DataError, match=r"checkpoints need 1000000.0 GB, and .* GB are free. Free some space"
     ):
         refuse_full_disk(tmp_path, 10**15, 0)
-    refuse_full_disk(tmp_path, 10**15, 10**15)  # a resumed run writes over its own
+    # A resumed run replaces its own checkpoints.
+    refuse_full_disk(tmp_path, 10**15, 10**15)
 
 
 @pytest.mark.parametrize(
     ("seconds", "in_manifest", "kinds"),
     [
-        (
-            1.0,
-            20.5,
-            {"too long", "duration not the manifest's"},
-        ),  # batches are planned by the manifest
+        (1.0, 20.5, {"too long", "duration not the manifest's"}),
         (1.0, 0.2, {"too short to train on", "duration not the manifest's"}),
         (0.24, 0.24, {"too short to train on"}),
     ],
 )
-def test_a_bound_holds_for_the_file_and_for_the_manifest(tmp_path, seconds, in_manifest, kinds):
+def test_a_bound_holds_for_the_file_and_for_the_manifest_by_which_batches_are_planned(
+    tmp_path, seconds, in_manifest, kinds
+):
     clip = written(
         tmp_path / "a.wav", noise(int(seconds * 16_000), 1), text="가", duration=in_manifest
     )
@@ -381,7 +386,8 @@ def test_the_speaking_rate_at_its_bounds(tmp_path, seconds, text, told):
 @pytest.mark.parametrize(("n_full", "told"), [(80, False), (82, True)])
 @pytest.mark.parametrize("value", [1.0, -1.0])
 def test_half_a_percent_of_a_clip_may_be_clipped_at_either_end(tmp_path, n_full, told, value):
-    waveform = noise(16_000, 1)  # of 16,000 samples, 80 are 0.5 %
+    # Of 16,000 samples, 80 are 0.5 %.
+    waveform = noise(16_000, 1)
     waveform[100 : 100 + n_full] = value
     assert [kind for kind, _ in faults_of(written(tmp_path / "a.wav", waveform))] == [
         "clipped"

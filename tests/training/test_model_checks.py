@@ -29,27 +29,29 @@ def waveforms(utterances):
 
 
 def test_new_tokens_change_neither_text_nor_logits_and_win_no_frame(tiny_base, expanded, waveforms):
-    proof = step_0(str(tiny_base), expanded, "resize", waveforms)
-    assert proof.holds
-    assert proof.n_clips == proof.n_same_text == 12
-    assert proof.n_frames == proof.n_equal_logits > 12 * 24  # of at least half a second
-    assert (proof.largest_difference, proof.n_frames_of_new_tokens) == (0.0, 0)
-    assert proof.smallest_lead > 0
-    assert proof.rows_kept
-    assert printed_step_0(proof) == (
-        f"step 0: 12 of 12 clips give the base model's text, {proof.n_frames:,} of "
-        f"{proof.n_frames:,} frames have identical logits; no new token wins a frame; the base "
-        f"model's weights are all kept; new tokens are at least {proof.smallest_lead:.1f} logits "
+    step = step_0(str(tiny_base), expanded, "resize", waveforms)
+    assert step.holds
+    assert step.n_clips == step.n_same_text == 12
+    # Each of the twelve clips has half a second or more.
+    assert step.n_frames == step.n_equal_logits > 12 * 24
+    assert (step.largest_difference, step.n_frames_of_new_tokens) == (0.0, 0)
+    assert step.smallest_lead > 0
+    assert step.rows_kept
+    assert printed_step_0(step) == (
+        f"step 0: 12 of 12 clips give the base model's text, {step.n_frames:,} of "
+        f"{step.n_frames:,} frames have identical logits; no new token wins a frame; the base "
+        f"model's weights are all kept; new tokens are at least {step.smallest_lead:.1f} logits "
         "behind · 학습 전 확인"
     )
-    assert proof.record()["holds"] is True
+    assert step.record()["holds"] is True
 
 
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
         (lambda head: head.bias[-1:].add_(100), "a new token wins"),
-        (lambda head: head.weight[3].add_(1e-3), "NOT all kept"),  # too little for the text
+        # Too little to change the text.
+        (lambda head: head.weight[3].add_(1e-3), "NOT all kept"),
         (lambda head: head.bias[:5].sub_(50), "of 12 clips give the base model's text"),
     ],
 )
@@ -64,9 +66,9 @@ def test_a_damaged_head_stops_the_run_before_its_first_update(
 
 def test_a_head_that_starts_anew_is_told_and_does_not_stop(tiny_base, waveforms):
     recogniser, _ = expanded_base_model(str(tiny_base), RECIPES["v1"])
-    proof = step_0(str(tiny_base), recogniser, "reinitialise", waveforms)
-    assert not proof.holds and proof.n_equal_logits == 0
-    assert "initialises the head anew" in printed_step_0(proof)
+    step = step_0(str(tiny_base), recogniser, "reinitialise", waveforms)
+    assert not step.holds and step.n_equal_logits == 0
+    assert "initialises the head anew" in printed_step_0(step)
 
 
 def test_a_sample_without_a_readable_clip_is_refused(tiny_base, expanded):
@@ -115,7 +117,8 @@ def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest
     for waveform in waveforms:
         probabilities = frame_logits(recogniser, [waveform])[0].softmax(-1)
         shares.append((probabilities[:, ids].sum(-1) / probabilities.amax(-1)).max().item())
-    assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)  # biases are rounded to a tenth
+    # Biases are rounded to a tenth.
+    assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)
     assert step_0(str(tiny_base), recogniser, "resize", waveforms).holds
 
 

@@ -33,7 +33,7 @@ BY_SPEAKER = replace(ALL_CLIPS, group_by="speaker")
 
 
 def clips(n_clips, n_sentences=None, **facts):
-    """Clips of so many sentences, each its own where n_sentences is None; no two share an id."""
+    """Make n_clips clips that repeat n_sentences sentences, or none (None)."""
     facts = {"theme": "dialog", "part": "training", **facts}
     return [
         Utterance(
@@ -81,9 +81,8 @@ def test_v3_takes_8_000_clips_of_more_by_chance():
     assert sizes(split) == (6_400, 800, 800)
     assert len({clip.id for clip in everything(split)}) == 8_000
     left_out = {clip.id for clip in clips(9_000)} - {clip.id for clip in everything(split)}
-    assert (
-        50 < len([name for name in left_out if name < "clip_001000"]) < 200
-    )  # not the last thousand
+    # Of the first thousand as many as of every other thousand.
+    assert 50 < len([name for name in left_out if name < "clip_001000"]) < 200
     assert not any("asks for" in note for note in split.notes)
 
 
@@ -130,7 +129,7 @@ def test_a_sentence_split_stays_what_it_was_in_the_first_release():
 
 
 def rows_of_the_original_code(utterances, recipe):
-    """The ids of each split, made of whole rows, in the words of the issue's definition."""
+    """Split whole rows as the original code does; returns the ids of each split."""
     from datasets import Dataset
 
     rows = sorted(map(asdict, utterances), key=lambda row: (row["id"], row["audio_filepath"]))
@@ -222,7 +221,8 @@ def test_a_sentence_never_lies_in_two_splits_and_no_clip_is_lost_or_doubled(
     ]
     try:
         split = split_utterances(utterances, replace(ALL_CLIPS, seed=seed))
-    except DataError:  # too few sentences for three splits
+    except DataError:
+        # Too few sentences for three splits.
         assert n_single <= len(texts) // 10
         return
     assert Counter(everything(split)) == Counter(utterances)
@@ -263,7 +263,8 @@ def test_repeated_sentences_are_spread_in_proportion():
     n_repeated = [
         sum(clip.text.startswith("다시") for clip in part) for part in split.parts().values()
     ]
-    assert n_repeated[0] > 130 and min(n_repeated) > 5  # 160, 20, 20 on the average
+    # 160, 20 and 20 on average.
+    assert n_repeated[0] > 130 and min(n_repeated) > 5
 
 
 @pytest.mark.parametrize(
@@ -280,9 +281,8 @@ def test_spacing_punctuation_and_case_make_no_other_sentence(one, other):
 
 
 def test_a_note_says_where_repeats_move_the_sizes():
-    notes = split_utterances(
-        clips(110, n_sentences=22), ALL_CLIPS
-    ).notes  # five of each do not make 11
+    # Five clips of each sentence cannot make eleven.
+    notes = split_utterances(clips(110, n_sentences=22), ALL_CLIPS).notes
     assert "repeated sentences were kept together, so the sizes are not exactly 8:1:1." in notes
 
 
@@ -297,13 +297,12 @@ def test_too_few_sentences_are_refused_with_the_way_out():
 @pytest.mark.parametrize("name", ["v1", "v2"])
 def test_v1_and_v2_keep_the_first_of_each_part(name):
     recipe = RECIPES[name]
-    split = split_utterances(
-        clips(16_000, n_sentences=50), recipe
-    )  # 12,800 / 1,600 / 1,600 before the caps
+    # 12,800 / 1,600 / 1,600 before the caps.
+    split = split_utterances(clips(16_000, n_sentences=50), recipe)
     assert sizes(split) == (12_000, 1_500, 1_500)
     whole = split_utterances(clips(16_000, n_sentences=50), replace(recipe, split_caps=None))
     assert split.train == whole.train[:12_000] and split.test == whole.test[:1_500]
-    assert {clip.text for clip in split.train} & {clip.text for clip in split.test}  # as they fall
+    assert {clip.text for clip in split.train} & {clip.text for clip in split.test}
     assert not any("fewer" in note for note in split.notes)
 
 
@@ -363,7 +362,7 @@ def test_too_few_clips_are_refused_and_the_message_says_what_was_drawn_from():
 
 
 def spoken(*n_clips):
-    """So many clips of each speaker, each with a sentence of its own."""
+    """Make n_clips[i] clips of speaker i, each with a sentence of its own."""
     speakers = [f"speaker {n}" for n, count in enumerate(n_clips) for _ in range(count)]
     return [
         replace(clip, speaker=speaker)
@@ -380,7 +379,8 @@ def test_speakers_are_drawn_as_long_as_the_next_one_fits(counts, wanted, n_left)
     others = [speaker for speaker in speakers if speaker not in drawn]
     assert drawn and len(others) >= n_left
     room = wanted - sum(n_clips[speaker] for speaker in drawn)
-    if room < 0:  # nobody fits
+    if room < 0:
+        # No speaker fits.
         assert [n_clips[speaker] for speaker in drawn] == [min(counts)] and min(counts) > wanted
     elif len(others) > n_left:
         assert all(n_clips[speaker] > room for speaker in others)
@@ -390,7 +390,8 @@ def test_the_first_speakers_that_fit_are_drawn():
     n_clips = {"a": 4, "b": 9, "c": 5, "d": 1, "e": 1}
     assert drawn_speakers(list("abcde"), n_clips, 10, 1) == {"a", "c", "d"}
     assert drawn_speakers(list("bedac"), n_clips, 10, 1) == {"b", "e"}
-    assert drawn_speakers(list("bdeac"), n_clips, 0, 1) == {"d"}  # the first of the smallest
+    # Nobody fits: the first of the speakers with fewest clips.
+    assert drawn_speakers(list("bdeac"), n_clips, 0, 1) == {"d"}
 
 
 @settings(derandomize=True, max_examples=60, deadline=None)
@@ -487,12 +488,13 @@ def test_caps_keep_the_first_of_each_part_and_no_speaker_in_two():
     whole = split_utterances(spoken(*[6] * 20), replace(recipe, split_caps=None))
     assert sizes(split) == (30, 3, 3)
     assert split.train == whole.train[:30] and split.test == whole.test[:3]
-    assert len({clip.speaker for clip in split.train}) > 5  # by chance, not speaker after speaker
+    # By chance, not one speaker after another.
+    assert len({clip.speaker for clip in split.train}) > 5
 
 
 @pytest.fixture
 def recorded():
-    """A clip of this sound, with an id of its own where none is given."""
+    """Make clips of a given audio_sha256, each with an id of its own unless one is given."""
     names = iter(range(1_000))
 
     def clip(sound, duration=1.0, text=None, speaker=None, id=None):

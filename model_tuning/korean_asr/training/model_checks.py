@@ -30,8 +30,8 @@ def start_new_tokens(
     """Raise the biases of the added tokens, so that they are learned within v3's first epoch.
 
     They stay low enough to change no text: together they reach NEW_TOKENS_SHARE of the winner's
-    probability in one frame of these clips, and less in all others. Returns by how many logits the
-    biases were raised, rounded to a tenth, so that two machines agree; None without tokens or clips.
+    probability in one frame of these clips, and less in all others. Returns the rise in logits,
+    rounded to a tenth, so that two machines agree; None without tokens or clips.
     """
     if not (added and waveforms):
         return None
@@ -162,7 +162,7 @@ def saved_model(recogniser: Recogniser, folder: Path, waveforms: list[np.ndarray
 
 
 def _text(recogniser: Recogniser, logits: torch.Tensor) -> str:
-    """Decode by the folder's own tokenizer, as other programs will; logits: (n_frames, n_tokens)."""
+    """Decode by the model's own tokenizer, as other programs do; logits: (n_frames, n_tokens)."""
     ids = collapse_ctc(logits.argmax(-1).cpu(), recogniser.model.config.pad_token_id)
     # Repeats are merged already: a second time would make 밤밤 one 밤.
     return recogniser.tokenizer.decode(ids, group_tokens=False)
