@@ -55,7 +55,8 @@ fi
 
 given_base_model=$base_model
 
-# Set up again only when requirements.txt has changed. Its copy is written last, so a broken installation is repeated.
+# Set up again only when requirements.txt has changed. Its copy is written last, so that a broken
+# installation is repeated.
 if ! cmp -s requirements.txt .venv/installed-requirements.txt || ! .venv/bin/python -c '' 2>/dev/null; then
   say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번만 설치합니다"
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

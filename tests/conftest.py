@@ -33,7 +33,7 @@ def _noise() -> Callable[[int, int], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
-    """The folder of a base model with random weights: 2 layers of 32, a head of len(TOKENS) rows."""
+    """The folder of a base model with random weights: 2 layers of 32, a row for each token."""
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
@@ -71,7 +71,7 @@ def tiny_base(tmp_path_factory) -> Path:
 
 
 def noise(n_samples: int, seed: int) -> np.ndarray:
-    """Return (n_samples,) float32: a wandering tone in noise, so that a random model writes text."""
+    """Return a wandering tone in noise, (n_samples,) float32: a random model writes text from it."""
     rng = np.random.default_rng(seed)
     pitch = np.cumsum(rng.uniform(100, 3000, n_samples // 800 + 1)).repeat(800)[:n_samples]
     tone = 0.1 * np.sin(pitch * np.arange(n_samples) / 5e6)

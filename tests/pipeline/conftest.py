@@ -81,20 +81,20 @@ def processed(work, command, run):
 
 
 @pytest.fixture(scope="session")
-def places_in(processed):
-    """places_in(folder): script 2's options for its inputs, and for outputs in that folder."""
+def options_in(processed):
+    """options_in(folder): script 2's options for the demo's inputs and outputs in that folder."""
 
-    def options(folder):
+    def words(folder):
         inputs = ["--data", processed[0], "--base-model", DEMO / "base_model"]
         return [*inputs, "--output", folder / "model", "--checkpoints", folder / "checkpoints"]
 
-    return options
+    return words
 
 
 @pytest.fixture(scope="session")
-def trained(work, places_in, command, run, few_updates):
+def trained(work, options_in, command, run, few_updates):
     """The model folder after a few updates, and what script 2 printed; checkpoints lie beside."""
-    printed = run(command(2, *places_in(work), *few_updates))
+    printed = run(command(2, *options_in(work), *few_updates))
     return work / "model", printed
 
 

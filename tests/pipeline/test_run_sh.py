@@ -49,15 +49,10 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
             f"  demo_output/wav2vec2_korean_demo/results/{name}.json\n"
             in printed.rpartition(">>> written")[2]
         )
-    script_3 = [
-        sys.executable,
-        "model_tuning/3. model_test_ko.py",
-        "--model",
-        "demo_output/wav2vec2_korean_demo",
-    ]
-    printed = run(
-        [*script_3, "--with-base"], cwd=clone
-    )  # the folder of the base model is in experiment.json
+    script_3 = [sys.executable, "model_tuning/3. model_test_ko.py"]
+    script_3 += ["--model", "demo_output/wav2vec2_korean_demo"]
+    # experiment.json holds the folder of the base model.
+    printed = run([*script_3, "--with-base"], cwd=clone)
     assert "base_model against wav2vec2_korean_demo" in printed
     outside = {"demo_output", ".venv"}
     new = {path.name for path in clone.iterdir()} - {path.name for path in REPOSITORY.iterdir()}
@@ -73,7 +68,7 @@ def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(run, clo
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--korea", "x"], "unknown option --korea"),
         (["--korean"], "--korean wants a value"),
@@ -83,5 +78,5 @@ def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(run, clo
         (["--recipe", "v1"], "go with --korean"),
     ],
 )
-def test_run_sh_tells_wrong_usage_in_one_line(run, clone, arguments, told):
-    assert told in run(["./run.sh", *arguments], 2, clone)
+def test_run_sh_tells_wrong_usage_in_one_line(run, clone, arguments, message):
+    assert message in run(["./run.sh", *arguments], 2, clone)

@@ -64,7 +64,8 @@ def large_corpus(tmp_path_factory):
     for number in range(1, 6_000):
         os.link(sound, sound.with_name(f"dialog_{number:08}.wav"))
     for part in range(3):
-        numbers = range(5_999 - part, -1, -3)  # last ones first
+        # Last ones first, so that the order of the outputs is not that of the labels.
+        numbers = range(5_999 - part, -1, -3)
         lines = [
             f"/x/dialog_{number:08}.wav :: {texts[number % len(texts)]}\n" for number in numbers
         ]
@@ -96,7 +97,7 @@ def test_script_1_killed_at_any_moment_and_run_again_gives_the_bytes_of_an_unint
     whole = large_corpus.parent / "whole"
     if not whole.exists():
         run(command(1, *arguments, whole))
-    # Over the outputs of another run, so that what is old could be taken for new.
+    # The folder holds the outputs of another run, which must not be taken for new ones.
     run(command(1, "--korean", KOREAN, "--output", tmp_path / "out"))
     old = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     killed = subprocess.Popen(
@@ -117,7 +118,8 @@ def test_script_1_killed_at_any_moment_and_run_again_gives_the_bytes_of_an_unint
                 break
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    for _ in range(200):  # the workers go when they see that nobody is left to work for
+    # The workers end when they notice that the main process is gone.
+    for _ in range(200):
         if not any(Path(f"/proc/{worker}").exists() for worker in workers):
             break
         time.sleep(0.05)

@@ -174,27 +174,16 @@ def test_check_names_every_bad_clip_and_training_leaves_out_its_own(
     (tmp_path / "data").mkdir()
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (tmp_path / "data" / "korean.jsonl").write_text(text, encoding="utf-8")
-    places = [
-        "--data",
-        tmp_path / "data",
-        "--base-model",
-        BASE,
-        "--recipe",
-        "demo",
-        "--group-by",
-        "none",
-    ]
-    printed = run(command(2, *places, "--check"), cwd=tmp_path)
+    options = ["--data", tmp_path / "data", "--base-model", BASE, "--recipe", "demo"]
+    options += ["--group-by", "none"]
+    printed = run(command(2, *options, "--check"), cwd=tmp_path)
     used = [row for row in rows if row.get("theme") == "dialog" and row.get("part") == "training"]
     gone = [row["id"] for row in used if row["audio_filepath"].startswith("/nowhere")]
     assert len(gone) > 5 and all(f"    {name}  /nowhere/{name}.wav" in printed for name in gone)
     assert "audio missing: train" in printed and "label mostly unknown: train" in printed
     values = ["--epochs", "0.1", "--eval-steps", "2", "--save-steps", "2"]
-    run(
-        command(
-            2, *places, *values, "--output", tmp_path / "model", "--checkpoints", tmp_path / "c"
-        )
-    )
+    folders = ["--output", tmp_path / "model", "--checkpoints", tmp_path / "c"]
+    run(command(2, *options, *values, *folders))
     experiment = json_of(tmp_path / "model" / "experiment.json")
     assert {name: part["n_clips"] for name, part in experiment["clips"].items()} == {
         "train": 192, "validation": 24, "test": 24,
@@ -211,9 +200,8 @@ def test_check_names_every_bad_clip_and_training_leaves_out_its_own(
 def test_speakers_stay_in_one_split_where_the_manifest_knows_them(
     command, run, processed, tmp_path
 ):
-    shutil.copy(
-        processed[0] / "foreign.jsonl", tmp_path / "korean.jsonl"
-    )  # the demo's foreign speakers are known
+    # The demo knows its foreign speakers, not its Korean ones.
+    shutil.copy(processed[0] / "foreign.jsonl", tmp_path / "korean.jsonl")
     shutil.copy(processed[0] / "preprocessing.json", tmp_path)
     arguments = ["--base-model", BASE, "--recipe", "demo", "--group-by", "speaker", "--check"]
     printed = run(command(2, "--data", tmp_path, *arguments))
@@ -237,4 +225,5 @@ def test_extra_tokens_are_the_characters_that_training_holds_often_enough(
     arguments += ["--recipe", "demo", "--extra-tokens", "2", "--check"]
     printed = run(command(2, *arguments), cwd=tmp_path)
     assert "tokens added: . , ? ! 0;" in printed
-    assert "lowest reachable CER" in printed  # other digits, and letters, were seen once
+    # Other digits and letters occur once, so they stay outside the vocabulary.
+    assert "lowest reachable CER" in printed

@@ -30,7 +30,8 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(
         for suffix in ("json", "jsonl", "html")
     }
     base = json_of(model / "results" / "korean.base_model.json")
-    assert base["scores"]["cer_no_space"]["rate"] < 0.2  # the base model recognises
+    # The base model recognises the words, and writes no punctuation.
+    assert base["scores"]["cer_no_space"]["rate"] < 0.2
     assert not any(
         mark in row["pred_text"]
         for row in rows_of(model / "results" / "korean.base_model.jsonl")
@@ -72,18 +73,8 @@ def test_clips_that_were_all_moved_away_are_an_error_and_not_a_score(
     (tmp_path / "moved.jsonl").write_text(
         '{"audio_filepath": "/nowhere/a.wav", "duration": 1.0, "text": "밥."}\n'
     )
-    printed = run(
-        command(
-            3,
-            "--model",
-            trained[0],
-            "--manifest",
-            tmp_path / "moved.jsonl",
-            "--output",
-            tmp_path / "r",
-        ),
-        1,
-    )
+    arguments = ["--model", trained[0], "--manifest", tmp_path / "moved.jsonl"]
+    printed = run(command(3, *arguments, "--output", tmp_path / "r"), status=1)
     assert "none of the 1 clips" in printed and "/nowhere/a.wav" in printed
     assert not (tmp_path / "r").exists()
 
@@ -118,7 +109,8 @@ def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowe
     clip = read_manifest(model / "split" / "train.jsonl")[0]
     soundfile.write(tmp_path / "copy.wav", *soundfile.read(clip.audio_filepath, dtype="int16"))
     test = read_manifest(model / "split" / "test.jsonl")[0]
-    rows = [  # as NeMo writes them: absolute paths, three keys
+    # Rows as NeMo writes them: absolute paths, three keys.
+    rows = [
         {
             "audio_filepath": str(tmp_path / "copy.wav"),
             "duration": clip.duration,
@@ -136,7 +128,8 @@ def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowe
     )
     assert not (tmp_path / "results").exists()
     printed = run(command(3, *arguments, "--allow-overlap", "--embed-audio"))
-    report = printed[printed.index("WARNING") :].splitlines()  # behind what stderr says
+    # Standard error comes first.
+    report = printed[printed.index("WARNING") :].splitlines()
     assert report[0].startswith("WARNING · 경고: 1 of 2 clips are in the training data of model")
     summary = json_of(tmp_path / "results" / "korean.json")
     assert summary["warning"] and summary["seen_in_training"]["audio"] == 1

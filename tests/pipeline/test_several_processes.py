@@ -35,12 +35,13 @@ def test_one_two_and_four_processes_train_the_same_model(
     losses, weights = [], []
     for n_processes in (1, 2, 4):
         model, checkpoints = tmp_path / f"model_{n_processes}", tmp_path / f"c_{n_processes}"
-        places = ["--data", tmp_path / "data", "--base-model", BASE, "--output", model]
-        places += ["--checkpoints", checkpoints, "--recipe", "demo", "--epochs", "1"]
-        places += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last", *STILL]
-        if n_processes == 4:  # cut by seconds instead of clips, and still the same model
-            places += ["--max-batch-seconds", "8"]
-        printed = run(on(n_processes, 2, *places), env=one_thread)
+        options = ["--data", tmp_path / "data", "--base-model", BASE, "--output", model]
+        options += ["--checkpoints", checkpoints, "--recipe", "demo", "--epochs", "1"]
+        options += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last", *STILL]
+        # Micro-batches by seconds instead of clips must still give the same model.
+        if n_processes == 4:
+            options += ["--max-batch-seconds", "8"]
+        printed = run(on(n_processes, 2, *options), env=one_thread)
         assert "5 updates, the last of 1 clips" in printed
         rows = rows_of(model / "training_log.jsonl")
         # The norm too: AdamW would hide a gradient that is a multiple of what it should be.
@@ -63,26 +64,26 @@ def test_one_two_and_four_processes_train_the_same_model(
 
 
 def test_layerdrop_unused_parameters_and_gradient_checkpointing_work_on_two_processes(
-    run, places_in, rows_of, on, one_thread, tmp_path
+    run, options_in, rows_of, on, one_thread, tmp_path
 ):
     values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "6", "--save-steps", "6"]
     values += ["--layerdrop", "0.6", "--gradient-checkpointing", "true"]
     values += ["--batch-per-gpu", "2", "--accumulation", "4"]
-    printed = run(on(2, 2, *places_in(tmp_path), *values), env=one_thread)
+    printed = run(on(2, 2, *options_in(tmp_path), *values), env=one_thread)
     assert "batch: 2 clips x 2 accumulation x 2 = 8 an update" in printed
     assert "Traceback" not in printed
     rows = rows_of(tmp_path / "model" / "training_log.jsonl")
     assert all(row["loss"] > 0 and row["nonfinite_updates"] == 0 for row in rows if "loss" in row)
 
 
-def test_two_machines_are_two_agents_that_meet(command, places_in, json_of, one_thread, tmp_path):
+def test_two_machines_are_two_agents_that_meet(command, options_in, json_of, one_thread, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "6", "--save-steps", "6"]
     meeting = ["--nnodes=2", "--nproc_per_node=1", "--rdzv-backend=c10d", "--rdzv-id=1"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", *meeting]
-    script = command(2, *places_in(tmp_path), *values)[1:]
+    script = command(2, *options_in(tmp_path), *values)[1:]
     arguments = [*torchrun, f"--rdzv-endpoint=127.0.0.1:{port}", *script]
     agents = [
         subprocess.Popen(
@@ -98,9 +99,9 @@ def test_two_machines_are_two_agents_that_meet(command, places_in, json_of, one_
 
 
 def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(
-    command, run, places_in, json_of, rows_of, on, few_updates, one_thread, trained, tmp_path
+    command, run, options_in, json_of, rows_of, on, few_updates, one_thread, trained, tmp_path
 ):
-    printed = run(on(2, 2, *places_in(tmp_path), *few_updates), env=one_thread)
+    printed = run(on(2, 2, *options_in(tmp_path), *few_updates), env=one_thread)
     assert printed.count("tokens added") == printed.count("saved to") == 1
     assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in printed
     one, two = trained[0], tmp_path / "model"

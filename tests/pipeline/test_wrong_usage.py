@@ -11,7 +11,7 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
 
 
 @pytest.mark.parametrize(
-    ("number", "arguments", "status", "told"),
+    ("number", "arguments", "status", "message"),
     [
         (1, ["--korean", "nowhere"], 1, "nowhere does not exist"),
         (1, ["--korean", str(KOREAN / "1.Training" / "2.원천데이터")], 1, "no *scripts.txt"),
@@ -63,8 +63,8 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
     ],
 )
 def test_a_mistake_is_told_in_one_line_with_its_exit_status(
-    command, run, work, number, arguments, status, told
+    command, run, work, number, arguments, status, message
 ):
     printed = run(command(number, *arguments), status, cwd=work)
-    assert told in printed
+    assert message in printed
     assert "Traceback" not in printed
