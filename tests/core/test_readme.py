@@ -73,6 +73,16 @@ def test_nothing_is_left_to_be_filled_in_and_no_word_of_the_workshop_is_left(nam
         assert words not in READMES[name], words
 
 
+def test_the_map_names_every_module_and_no_other():
+    names = re.findall(
+        r"`([\w/]+\.(?:py|html|css|js))`", READMES["model_tuning/korean_asr/README.md"]
+    )
+    suffixes = {".py", ".html", ".css", ".js"}
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in suffixes]
+    present = {path.relative_to(PACKAGE).as_posix() for path in files if path.stem != "__init__"}
+    assert set(names) - {"tests/core/test_imports.py"} == present
+
+
 def test_the_readme_is_short_and_goes_from_running_to_limits():
     assert ENGLISH.count("\n") <= 170
     assert headings(ENGLISH)[1:] == [
