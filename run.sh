@@ -6,18 +6,19 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'TEXT'
-./run.sh                                  the whole pipeline on the bundled demo (writes demo_output/ only)
-./run.sh test                             every check: ruff, unit tests, the four scripts on the demo corpus
-./run.sh bench                            speed, measured against what you would use instead (20 minutes)
+./run.sh                                  run the whole pipeline on the bundled demo (writes demo_output/ only)
+./run.sh test                             run every check: ruff, unit tests, the four scripts on the demo
+./run.sh bench                            measure the speed beside other tools (20 minutes)
     --full            more clips and rounds, an hour or more
     --device cuda     on the GPU
-./run.sh --korean DIR [--foreign DIR]     the whole pipeline on real corpora
-    --gpus N          processes of script 2, one a GPU; all GPUs of this machine if not given
-    --recipe NAME     v1, v2, v3, v7 (v3 if not given)
+./run.sh --korean DIR [--foreign DIR]     run the whole pipeline on real corpora
+    --gpus N          processes of script 2, one for each GPU; all GPUs of this machine if not given
+    --recipe NAME     v1, v2, v3, v3-as-run or v7; v3 if not given
     --base-model M    hub name or local folder of the base model
-    --stage N         first script to run, 1 to 4 (1 if not given)
-    --stop-stage N    last script to run, 1 to 4 (4 if not given)
-The first call makes .venv and installs requirements.txt. · 처음 실행할 때 .venv를 만들고 필요한 것을 설치합니다.
+    --stage N         first script to run, 1 to 4; 1 if not given
+    --stop-stage N    last script to run, 1 to 4; 4 if not given
+The first call makes .venv and installs requirements.txt.
+처음 실행할 때 .venv를 만들고 필요한 패키지를 설치합니다.
 TEXT
 }
 
@@ -29,7 +30,7 @@ mode=demo; korean=; foreign=; gpus=; recipe=; base_model=; stage=1; stop_stage=4
 while [ $# -gt 0 ]; do
   case $1 in
     test) mode=test; shift; continue ;;
-    bench) mode=bench; shift; break ;;  # what follows is the benchmarks' own
+    bench) mode=bench; shift; break ;;  # the other options are for the benchmarks
     -h|--help) usage; exit 0 ;;
     --korean|--foreign|--gpus|--recipe|--base-model|--stage|--stop-stage) [ $# -ge 2 ] || fail "$1 wants a value." ;;
     *) usage >&2; fail "unknown option $1" ;;
@@ -47,17 +48,19 @@ while [ $# -gt 0 ]; do
 done
 case $stage$stop_stage in [1-4][1-4]) ;; *) fail "--stage and --stop-stage are numbers from 1 to 4." ;; esac
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage."
-case $gpus in *[!0-9]*|0) fail "--gpus $gpus: a whole number above 0 is wanted." ;; esac
+case $gpus in *[!0-9]*|0) fail "--gpus $gpus: pass a whole number above 0." ;; esac
 if [ "$mode" = demo ] && [ -n "$foreign$gpus$recipe$base_model" ]; then
-  fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo takes none of them."
+  fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo uses none of them."
 fi
 
 given_base_model=$base_model
 
-# Set up once: again only when requirements.txt has changed. The stamp is written last, so a broken install is repeated.
+# Set up again only when requirements.txt has changed. Its copy is written last, so that a broken
+# installation is repeated.
 if ! cmp -s requirements.txt .venv/installed-requirements.txt || ! .venv/bin/python -c '' 2>/dev/null; then
-  say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번 설치합니다"
-  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed: python3 is $(python3 -V)."
+  say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번만 설치합니다"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+    || fail "Python 3.11 or newer is needed, and python3 is $(python3 -V)."
   .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
@@ -68,7 +71,7 @@ if [ "$mode" = test ]; then
   say "ruff"
   ruff check .
   ruff format --check .
-  # Two at a time, each on one core: most of the time of a test goes into starting processes.
+  # Two at a time, each on one core, because tests spend most of their time on starting processes.
   export OMP_NUM_THREADS=1
   say "unit tests"
   python -m pytest -m "not pipeline and not slow" -n 2
@@ -79,7 +82,7 @@ fi
 
 if [ "$mode" = bench ]; then
   if ! cmp -s tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt; then
-    say "installing what the benchmarks compare with · 비교할 도구 설치"
+    say "installing the tools to compare with · 비교할 도구를 설치합니다"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/benchmarks/requirements.txt
     cp tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt
   fi
@@ -89,16 +92,17 @@ fi
 if [ "$mode" = demo ]; then
   korean=data/demo/korean foreign=data/demo/foreign recipe=demo base_model=data/demo/base_model gpus=1
   data=demo_output/processed model=demo_output/wav2vec2_korean_demo checkpoints=demo_output/wav2vec2_finetune_ko
-  # The base model is scored beside the fine-tuned one: it writes no punctuation.
+  # The report compares the fine-tuned model with its base.
   also_scored=(--model "$base_model")
 else
   recipe=${recipe:-v3}
   base_model=${base_model:-kresnik/wav2vec2-large-xlsr-korean}
   data=data/processed model=wav2vec2_korean_$recipe checkpoints=wav2vec2_finetune_ko
-  [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # script 2 refuses another recipe's checkpoints
+  [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # as script 2 does
   also_scored=()
   korean=$(from_where_the_user_stands "$korean") foreign=$(from_where_the_user_stands "$foreign")
-  [ -d "$started_in/$base_model" ] && base_model=$(from_where_the_user_stands "$base_model")  # else a hub name, or absolute
+  # Otherwise it is a hub name or an absolute path.
+  [ -d "$started_in/$base_model" ] && base_model=$(from_where_the_user_stands "$base_model")
   gpus=${gpus:-$( (nvidia-smi -L 2>/dev/null || true) | wc -l)}
 fi
 runs_stage() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
@@ -106,7 +110,7 @@ first_line() { say "stage $1 of 4: $2"; }
 
 if runs_stage 1; then
   first_line 1 "corpora -> manifests · 전처리"
-  compared=()  # with the base model's characters; script 1 alone needs neither the hub nor the model
+  compared=()  # script 1 alone needs no model, so the hub is not asked for one
   if runs_stage 2 || [ -n "$given_base_model" ]; then compared=(--base-model "$base_model"); fi
   python "model_tuning/1. script_preprocessing.py" --korean "$korean" ${foreign:+--foreign "$foreign"} --output "$data" \
     ${compared[@]+"${compared[@]}"}
@@ -117,7 +121,7 @@ if runs_stage 2; then
   if [ "$gpus" -gt 1 ]; then
     launcher=(torchrun --nproc_per_node="$gpus")
     threads=$(($(nproc 2>/dev/null || echo 1) / gpus))
-    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"  # torchrun would warn and take 1
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"  # else torchrun warns and uses 1
   fi
   "${launcher[@]}" "model_tuning/2. model2_experiment_2.py" --data "$data" --recipe "$recipe" \
     --base-model "$base_model" --output "$model" --checkpoints "$checkpoints"
@@ -129,9 +133,10 @@ fi
 if runs_stage 4; then
   if [ -n "$foreign" ] || [ -f "$data/foreign.jsonl" ]; then
     first_line 4 "foreign speakers · 외국인 화자 평가"
-    python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} --manifest "$data/foreign.jsonl"
+    python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} \
+      --manifest "$data/foreign.jsonl"
   else
-    say "stage 4 is left out: no --foreign DIR was given, now or earlier. · 외국인 데이터가 없어 4단계를 건너뜁니다."
+    say "stage 4 is skipped: no --foreign DIR was given, now or earlier. · 외국인 음성이 없어 4단계를 건너뜁니다."
   fi
 fi
 

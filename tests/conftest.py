@@ -1,6 +1,7 @@
 """Fixtures: a real wav2vec2-CTC of random weights, and real audio files."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,27 +9,45 @@ import pytest
 import soundfile
 
 SYLLABLES = list("가나다라마바사아자차카타파하밥국물말")
-# The base model's conventions: `|` in the midst, [UNK] and [PAD] last, <s> and </s> outside the head.
+# As in the base model: `|` amid the syllables, [UNK] and [PAD] last, <s> and </s> outside the head.
 TOKENS = [*SYLLABLES[:9], "|", *SYLLABLES[9:], "[UNK]", "[PAD]"]
+
+
+@pytest.fixture(scope="session", name="syllables")
+def _syllables() -> list[str]:
+    """The syllables that the tiny base model can write."""
+    return SYLLABLES
+
+
+@pytest.fixture(scope="session", name="tokens")
+def _tokens() -> list[str]:
+    """The tokens of the tiny base model's head, by index."""
+    return TOKENS
+
+
+@pytest.fixture(scope="session", name="noise")
+def _noise() -> Callable[[int, int], np.ndarray]:
+    """noise(n_samples, seed), below."""
+    return noise
 
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory) -> Path:
-    """The folder of a base model with random weights: 2 layers of 32, a head of len(TOKENS) labels."""
+    """The folder of a base model with random weights: 2 layers of 32, a row for each token."""
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
     folder = tmp_path_factory.mktemp("model") / "tiny_base"
     torch.manual_seed(0)
     config = Wav2Vec2Config(
-        vocab_size=len(TOKENS), pad_token_id=len(TOKENS) - 1, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, conv_dim=(16,) * 7, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
+        vocab_size=len(TOKENS), pad_token_id=len(TOKENS) - 1,
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        conv_dim=(16,) * 7, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
         num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=2,
     )  # fmt: skip
     model = Wav2Vec2ForCTC(config)
-    with (
-        torch.no_grad()
-    ):  # a head that has been trained has no two rows alike, and writes more than blanks
+    # Like a trained head: no two rows are alike, and it writes more than blanks.
+    with torch.no_grad():
         model.lm_head.weight.normal_(0, 1)
         model.lm_head.bias.normal_(0, 0.5)
     model.save_pretrained(folder)
@@ -37,11 +56,13 @@ def tiny_base(tmp_path_factory) -> Path:
         "vocab.json": {token: index for index, token in enumerate(TOKENS)},
         "special_tokens_map.json": special,
         "tokenizer_config.json": {
-            **special, "do_lower_case": False, "word_delimiter_token": "|", "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            **special, "do_lower_case": False, "word_delimiter_token": "|",
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
         },
         "preprocessor_config.json": {
-            "feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True, "feature_size": 1,
-            "padding_side": "right", "padding_value": 0.0, "return_attention_mask": True, "sampling_rate": 16_000,
+            "feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True,
+            "feature_size": 1, "padding_side": "right", "padding_value": 0.0,
+            "return_attention_mask": True, "sampling_rate": 16_000,
         },
     }  # fmt: skip
     for name, content in files.items():
@@ -50,12 +71,11 @@ def tiny_base(tmp_path_factory) -> Path:
 
 
 def noise(n_samples: int, seed: int) -> np.ndarray:
-    """(n_samples,) float32 of a tone that wanders in noise, so that a random model writes something."""
+    """Return a wandering tone in noise, (n_samples,) float32: a random model writes text from it."""
     rng = np.random.default_rng(seed)
     pitch = np.cumsum(rng.uniform(100, 3000, n_samples // 800 + 1)).repeat(800)[:n_samples]
-    return (
-        0.1 * np.sin(pitch * np.arange(n_samples) / 5e6) + 0.05 * rng.standard_normal(n_samples)
-    ).astype(np.float32)
+    tone = 0.1 * np.sin(pitch * np.arange(n_samples) / 5e6)
+    return (tone + 0.05 * rng.standard_normal(n_samples)).astype(np.float32)
 
 
 @pytest.fixture
@@ -64,19 +84,9 @@ def utterances(tmp_path):
     from korean_asr.manifest import Utterance
 
     texts = [
-        "가나 다라.",
-        "밥 국, 물?",
-        "마바사!",
-        "아자 차카 타파",
-        "하하 말",
-        "국물.",
-        "말 말 말",
-        "가 나 다 라",
-        "밥밥",
-        "차",
-        "타 타",
-        "파하",
-    ]
+        "가나 다라.", "밥 국, 물?", "마바사!", "아자 차카 타파", "하하 말", "국물.",
+        "말 말 말", "가 나 다 라", "밥밥", "차", "타 타", "파하",
+    ]  # fmt: skip
     made = []
     for number, text in enumerate(texts):
         n_samples = 8_000 + 2_111 * number

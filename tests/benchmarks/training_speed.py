@@ -317,8 +317,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             ("grouped", precisions[-1]), None),
         row(f"training, ours {best}: Trainer in float32", best, ("frozen", "float32"), None),
         row(f"training, each side's best: {best}, Trainer {their_best}", best, ("frozen", their_best), goal["best"]),
-        row(f"training, ours {best}: the seeds' way, float32, nothing frozen", best, ("seeds", "float32"), goal["seeds"]),
-        row("training, float32: the seeds' way", "float32", ("seeds", "float32"), None),
+        row(f"training, ours {best}: the original code, float32, nothing frozen", best, ("seeds", "float32"), goal["seeds"]),
+        row("training, float32: the original code", "float32", ("seeds", "float32"), None),
     ]  # fmt: skip
     for precision in precisions:
         rates = found["matrix", precision]
@@ -348,7 +348,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
                 ("ours", ("ours", "float32")),
                 ("Trainer, random order", ("frozen", "float32")),
                 ("Trainer, group_by_length", ("grouped", precisions[-1])),
-                ("seeds", ("seeds", "float32")),
+                ("original code", ("seeds", "float32")),
             )
         },
         "the Trainer's cache of input values": f"{cache / 1e6:,.0f} MB, {cache / audio:.0%} of the audio; ours has none",

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import noise
 
 from korean_asr.audio import n_frames, read_waveform
 from korean_asr.decoding import Hypothesis, collapse_ctc, confidence, decoded
@@ -136,7 +135,7 @@ def test_the_expanded_model_writes_what_the_base_model_wrote(tiny_base, recognis
     )
 
 
-def test_seconds_batches_and_padding_are_counted(recogniser, tmp_path):
+def test_seconds_batches_and_padding_are_counted(noise, recogniser, tmp_path):
     lengths = [32_000, 16_000, 8_000]
     clips = [written(tmp_path, str(n), noise(n, n)) for n in lengths]
     clips.append(Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가"))
@@ -224,7 +223,7 @@ class Short:
     ],
 )
 def test_a_batch_that_does_not_fit_is_halved_and_the_next_ones_are_smaller_at_once(
-    recogniser, tmp_path, one_thread, error
+    noise, recogniser, tmp_path, one_thread, error
 ):
     clips = [written(tmp_path, str(n), noise(16_000, n)) for n in range(16)]
     expected = texts(decoded(recogniser, clips).hypotheses)
@@ -235,7 +234,7 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_next_ones_are_smaller_at_on
     assert (result.n_batches, result.padded_seconds) == (8, 16.0)  # what did not fit is no batch
 
 
-def test_a_smaller_budget_that_another_thread_found_is_kept(recogniser):
+def test_a_smaller_budget_that_another_thread_found_is_kept(noise, recogniser):
     passes = Passes(recogniser.model, "float32", 8.0, 64)
 
     def meanwhile(*_):
@@ -248,7 +247,7 @@ def test_a_smaller_budget_that_another_thread_found_is_kept(recogniser):
     assert passes.max_seconds == 1.0
 
 
-def test_a_clip_that_does_not_fit_alone_says_so_and_stays_in_the_list(recogniser, tmp_path):
+def test_a_clip_that_does_not_fit_alone_says_so_and_stays_in_the_list(noise, recogniser, tmp_path):
     clips = [written(tmp_path, str(n), noise(n, n)) for n in (8_000, 48_000, 8_001)]
     Short(recogniser.model, 20_000, torch.OutOfMemoryError("CUDA out of memory."))
     result = decoded(recogniser, clips)
@@ -264,7 +263,9 @@ def test_another_fault_of_the_model_is_not_taken_for_short_memory(recogniser, ut
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
-def test_bad_clips_are_told_apart_and_disturb_no_neighbour(recogniser, utterances, tmp_path, value):
+def test_bad_clips_are_told_apart_and_disturb_no_neighbour(
+    noise, recogniser, utterances, tmp_path, value
+):
     bad = {
         "logits are no finite numbers": written(tmp_path, "spoiled", noise(20_000, 1)),
         "audio too short": written(tmp_path, "short", noise(399, 2)),
@@ -314,7 +315,7 @@ def test_windows_of_a_long_clip_keep_exactly_its_frames(n_samples):
 
 
 def test_windows_of_a_model_that_hears_no_further_than_their_context_write_what_the_whole_writes(
-    recogniser, tmp_path, monkeypatch
+    noise, recogniser, tmp_path, monkeypatch
 ):
     recogniser.model.wav2vec2.encoder.layers = (
         torch.nn.ModuleList()
@@ -338,7 +339,7 @@ def test_a_clip_of_a_minute_is_one_piece():
 
 @pytest.mark.parametrize("claimed", [0.0, 0.1, 500.0])
 def test_the_samples_decide_about_windows_and_batches_whatever_the_manifest_claims(
-    recogniser, tmp_path, claimed
+    noise, recogniser, tmp_path, claimed
 ):
     lengths = [16_000, 1_100_000, 8_000, 24_000]
     honest = [written(tmp_path, f"clip_{n}", noise(n, n)) for n in lengths]

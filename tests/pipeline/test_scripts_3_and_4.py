@@ -1,0 +1,201 @@
+"""Scripts 3 and 4 as a user runs them: reports, comparison, the guard, files."""
+
+import json
+import subprocess
+import time
+
+import pytest
+import soundfile
+
+from korean_asr.manifest import REPOSITORY, read_manifest
+
+pytestmark = pytest.mark.pipeline
+
+BASE = REPOSITORY / "data" / "demo" / "base_model"
+
+
+def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(
+    command, run, json_of, rows_of, trained, processed
+):
+    model, _ = trained
+    printed = run(command(3, "--model", model, "--model", BASE))
+    assert (
+        f"CER: {json_of(model / 'results' / 'korean.json')['scores']['cer']['rate']:.4f}"
+        in printed.splitlines()
+    )
+    assert "Side by side" in printed
+    assert {path.name for path in (model / "results").iterdir()} == {
+        f"korean{name}.{suffix}"
+        for name in ("", ".base_model")
+        for suffix in ("json", "jsonl", "html")
+    }
+    base = json_of(model / "results" / "korean.base_model.json")
+    # The base model recognises the words, and writes no punctuation.
+    assert base["scores"]["cer_no_space"]["rate"] < 0.2
+    assert not any(
+        mark in row["pred_text"]
+        for row in rows_of(model / "results" / "korean.base_model.jsonl")
+        for mark in ".,?!"
+    )
+
+    printed = run(
+        command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "12")
+    )
+    foreign = json_of(model / "results" / "foreign.json")
+    assert foreign["n_clips"] == 12
+    languages = foreign["groups"]["first_language"]
+    assert {name: part["n_clips"] for name, part in languages.items()} == dict.fromkeys(
+        ("영어", "베트남어", "중국어", "일본어"), 3
+    )
+    assert "12 of 64 clips" in printed
+    assert "recipe demo" in printed
+
+
+def test_the_base_model_recognises_the_demo_that_it_was_not_trained_on(
+    command, run, json_of, rows_of, processed, tmp_path
+):
+    run(
+        command(
+            3, "--model", BASE, "--manifest", processed[0] / "korean.jsonl", "--output", tmp_path
+        )
+    )
+    scores = json_of(tmp_path / "korean.json")["scores"]
+    assert scores["cer_no_space"]["reference_length"] > 2_500
+    assert scores["cer_no_space"]["rate"] <= 0.15
+    texts = [row["text"] for row in rows_of(tmp_path / "korean.jsonl")]
+    syllables = {character for character in "".join(texts) if "가" <= character <= "힣"}
+    assert len(syllables) >= 300
+
+
+def test_clips_that_were_all_moved_away_are_an_error_and_not_a_score(
+    command, run, trained, tmp_path
+):
+    (tmp_path / "moved.jsonl").write_text(
+        '{"audio_filepath": "/nowhere/a.wav", "duration": 1.0, "text": "밥."}\n'
+    )
+    arguments = ["--model", trained[0], "--manifest", tmp_path / "moved.jsonl"]
+    printed = run(command(3, *arguments, "--output", tmp_path / "r"), status=1)
+    assert "none of the 1 clips" in printed and "/nowhere/a.wav" in printed
+    assert not (tmp_path / "r").exists()
+
+
+def test_the_plain_names_belong_to_the_model_whose_results_folder_it_is(
+    command, run, json_of, trained
+):
+    model, _ = trained
+    run(command(3, "--model", BASE, "--model", model))
+    assert json_of(model / "results" / "korean.json")["model"] == "model"
+    assert json_of(model / "results" / "korean.base_model.json")["model"] == "base_model"
+
+
+def test_script_3_refuses_clips_of_the_training_split(command, run, trained):
+    model, _ = trained
+    printed = run(
+        command(3, "--model", model, "--manifest", model / "split" / "train.jsonl"), status=1
+    )
+    assert "192 of 192 clips are in the training data" in printed and "--allow-overlap" in printed
+    checkpoint = model.parent / "checkpoints" / "checkpoint-8"
+    printed = run(
+        command(3, "--model", checkpoint, "--manifest", model / "split" / "train.jsonl"), status=1
+    )
+    assert "192 of 192 clips are in the training data" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_copy_of_a_training_clip_in_another_container_is_refused_unless_allowed(
+    command, run, json_of, trained, tmp_path
+):
+    model, _ = trained
+    clip = read_manifest(model / "split" / "train.jsonl")[0]
+    soundfile.write(tmp_path / "copy.wav", *soundfile.read(clip.audio_filepath, dtype="int16"))
+    test = read_manifest(model / "split" / "test.jsonl")[0]
+    # Rows as NeMo writes them: absolute paths, three keys.
+    rows = [
+        {
+            "audio_filepath": str(tmp_path / "copy.wav"),
+            "duration": clip.duration,
+            "text": "다른 말.",
+        },
+        {"audio_filepath": test.audio_filepath, "duration": test.duration, "text": test.text},
+    ]
+    manifest = tmp_path / "nemo.json"
+    manifest.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    arguments = ["--model", model, "--manifest", manifest, "--output", tmp_path / "results"]
+    printed = run(command(3, *arguments), status=1)
+    assert (
+        "1 of 2 clips are in the training data of" in printed
+        and "(1 by audio); the first: copy" in printed
+    )
+    assert not (tmp_path / "results").exists()
+    printed = run(command(3, *arguments, "--allow-overlap", "--embed-audio"))
+    # Standard error comes first.
+    report = printed[printed.index("WARNING") :].splitlines()
+    assert report[0].startswith("WARNING · 경고: 1 of 2 clips are in the training data of model")
+    summary = json_of(tmp_path / "results" / "korean.json")
+    assert summary["warning"] and summary["seen_in_training"]["audio"] == 1
+    page = (tmp_path / "results" / "korean.html").read_text(encoding="utf-8")
+    assert "1 of 2 clips are in the training data" in page and page.count("data:audio/") == 2
+
+
+def test_results_are_scored_again_without_a_model_and_written_only_where_asked(
+    command, run, json_of, rows_of, trained, processed, tmp_path
+):
+    model, _ = trained
+    manifest = processed[0] / "foreign.jsonl"
+    run(command(4, "--model", model, "--manifest", manifest, "--limit", "16", "--output", tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    printed = run(command(4, "--rescore", tmp_path / "foreign.jsonl"), cwd=tmp_path)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    rate = json_of(tmp_path / "foreign.json")["scores"]["cer"]["rate"]
+    assert f"CER: {rate:.4f}" in printed.splitlines()
+    theirs = [
+        {"text": row["text"], "pred_text": row["text"]}
+        for row in rows_of(tmp_path / "foreign.jsonl")
+    ]
+    (tmp_path / "theirs.jsonl").write_text("\n".join(map(json.dumps, theirs)), encoding="utf-8")
+    both = ["--rescore", tmp_path / "foreign.jsonl", "--rescore", tmp_path / "theirs.jsonl"]
+    printed = run(command(4, *both, "--output", tmp_path / "again", "--embed-audio"))
+    assert "theirs is lower by" in printed
+    assert (tmp_path / "again" / "foreign.html").read_text(encoding="utf-8").count(
+        "data:audio/"
+    ) == 16
+    assert json_of(tmp_path / "again" / "foreign.theirs.json")["scores"]["wer"]["rate"] == 0.0
+
+
+def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(
+    command, run, json_of, trained, processed
+):
+    model, _ = trained
+    run(command(3, "--model", model))
+    printed = run(
+        command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "8")
+    )
+    gap = json_of(model / "results" / "foreign.json")["gap_to_korean"]["scores"]["cer_no_space"]
+    assert (
+        gap["korean"]
+        == json_of(model / "results" / "korean.json")["scores"]["cer_no_space"]["rate"]
+    )
+    assert "gap to Korean speakers" in printed
+
+
+@pytest.mark.parametrize("moment", ["decoding", "korean.json", ".korean.html.part"])
+def test_script_3_killed_leaves_whole_files_or_none(command, run, trained, tmp_path, moment):
+    arguments = command(3, "--model", trained[0], "--output", tmp_path / "results")
+    killed = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while killed.poll() is None and time.monotonic() < deadline:
+        if moment == "decoding" and time.monotonic() > deadline - 118:
+            break
+        if (tmp_path / "results" / moment).exists():
+            break
+    killed.kill()
+    killed.wait()
+    for path in (tmp_path / "results").glob("[a-z]*"):
+        content = path.read_text(encoding="utf-8")
+        assert content.endswith("\n") or content.rstrip().endswith("</html>"), path
+        if path.suffix == ".json":
+            json.loads(content)
+    run(arguments)
+    assert {path.name for path in (tmp_path / "results").iterdir() if path.name[0] != "."} == {
+        "korean.json", "korean.jsonl", "korean.html",
+    }  # fmt: skip

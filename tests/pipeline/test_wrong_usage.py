@@ -1,0 +1,70 @@
+"""A user's mistake ends a script with one clear line and the right exit status."""
+
+import pytest
+
+from korean_asr.manifest import REPOSITORY
+
+pytestmark = pytest.mark.pipeline
+
+KOREAN = REPOSITORY / "data" / "demo" / "korean"
+BASE = REPOSITORY / "data" / "demo" / "base_model"
+
+
+@pytest.mark.parametrize(
+    ("number", "arguments", "status", "message"),
+    [
+        (1, ["--korean", "nowhere"], 1, "nowhere does not exist"),
+        (1, ["--korean", str(KOREAN / "1.Training" / "2.원천데이터")], 1, "no *scripts.txt"),
+        (1, ["--korean", str(BASE)], 1, "has no usable clip: label unreadable"),
+        (1, ["--korean", str(KOREAN), "--base-model", "nowhere"], 1, "no model folder nowhere"),
+        (1, ["--korean", str(KOREAN), "--output", "/proc/x"], 1, "/proc/x cannot be used"),
+        (1, [], 2, "--korean"),
+        (1, ["--korean", ".", "--jobs", "0"], 2, "--jobs 0"),
+        (2, ["--data", "nowhere"], 1, "Run 'model_tuning/1. script_preprocessing.py' first"),
+        (2, ["--recipe", "v33"], 2, "Did you mean 'v3'?"),
+        (2, ["--learnin-rate", "1"], 2, "Did you mean '--learning-rate'?"),
+        (2, ["--learning-rate", "fast"], 2, "a number is wanted"),
+        (3, ["--model", "nowhere"], 1, "Run script 2 first"),
+        (
+            3,
+            ["--model", str(KOREAN), "--manifest", "processed/korean.jsonl"],
+            1,
+            "lacks config.json",
+        ),
+        (
+            4,
+            ["--model", str(BASE), "--manifest", "processed/nothing.jsonl"],
+            1,
+            "nothing.jsonl is missing",
+        ),
+        (3, [], 2, "give either --model MODEL or --rescore RESULTS.jsonl"),
+        (
+            3,
+            ["--model", "a", "--rescore", "b"],
+            2,
+            "give either --model MODEL or --rescore RESULTS.jsonl",
+        ),
+        (3, ["--rescore", "nothing.jsonl"], 1, "nothing.jsonl is missing"),
+        (4, ["--rescore", "processed/foreign.jsonl"], 1, "foreign.jsonl, line 1: no result"),
+        (4, ["--rescore", "x.jsonl", "--with-base"], 2, "--with-base goes with --model"),
+        (4, ["--rescore", "x.jsonl", "--manifest", "y.jsonl"], 2, "--manifest goes with --model"),
+        (
+            3,
+            ["--model", str(BASE), "--with-base", "--manifest", "processed/korean.jsonl"],
+            1,
+            "does not say which base model",
+        ),
+        (
+            3,
+            ["--model", str(BASE), "--precision", "fp16", "--manifest", "processed/korean.jsonl"],
+            2,
+            "fp16",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_with_its_exit_status(
+    command, run, work, number, arguments, status, message
+):
+    printed = run(command(number, *arguments), status, cwd=work)
+    assert message in printed
+    assert "Traceback" not in printed
