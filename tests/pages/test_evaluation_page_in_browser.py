@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import expect, sync_playwright
-from reading import HOSTILE
-from test_evaluation_page import SUMMARY
 
 from korean_asr.pages.evaluation_page import evaluation_page
 
@@ -80,7 +78,7 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, foreign_summary, hostile_text):
     """Pages of 120 clips (all of one file) and of 3,000, and one of hostile data."""
     folder = tmp_path_factory.mktemp("결과 1")
     tone = 0.1 * np.sin(np.arange(32_000) / 10)
@@ -89,32 +87,34 @@ def folder(tmp_path_factory):
         "data:audio/wav;base64," + base64.b64encode((folder / "음성 1.wav").read_bytes()).decode()
     )
     confusions = {
-        "all": {"onset": [SUMMARY["confusions"]["all"]["onset"][0] | {"clips": ["clip_0003"]}]},
+        "all": {
+            "onset": [foreign_summary["confusions"]["all"]["onset"][0] | {"clips": ["clip_0003"]}]
+        },
         "베트남어": {
             "coda": [{"reference": "ㄱ", "hypothesis": "ㅇ", "n": 2, "of": 9, "clips": []}]
         },
     }
-    summary = SUMMARY | {"confusions": confusions}
+    summary = foreign_summary | {"confusions": confusions}
     bad = summary | {
-        "warning": HOSTILE,
-        "model": HOSTILE,
-        "confusions": {"all": {}, HOSTILE: confusions["all"]},
+        "warning": hostile_text,
+        "model": hostile_text,
+        "confusions": {"all": {}, hostile_text: confusions["all"]},
     }
     bad["groups"] = {
         "first_language": dict.fromkeys(
-            (HOSTILE, HOSTILE + "2"), SUMMARY["groups"]["duration"]["0-2 s"]
+            (hostile_text, hostile_text + "2"), foreign_summary["groups"]["duration"]["0-2 s"]
         )
     }
     rows = [clip(number) for number in range(3000)]
     bad_rows = [
-        row | {"id": HOSTILE + "\u202e", "text": HOSTILE, "first_language": HOSTILE}
+        row | {"id": hostile_text + "\u202e", "text": hostile_text, "first_language": hostile_text}
         for row in rows[:5]
     ]
     for name, page in {
         "linked": evaluation_page(summary, rows[:120], [AUDIO] * 120),
         "embedded": evaluation_page(summary, rows[:3], [data] * 3, embedded=True),
         "large": evaluation_page(summary, rows, [AUDIO] * 3000),
-        "hostile": evaluation_page(bad, bad_rows, [HOSTILE, None, None, None, None]),
+        "hostile": evaluation_page(bad, bad_rows, [hostile_text, None, None, None, None]),
         "empty": evaluation_page({}, [], []),
     }.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
@@ -335,9 +335,9 @@ def test_the_page_is_dark_where_the_reader_wants_it(opened):
     assert colours["light"][1] < colours["dark"][1]  # a chart follows
 
 
-def test_hostile_data_do_nothing(opened):
+def test_hostile_data_do_nothing(opened, hostile_text):
     page = opened("hostile")
-    assert len(ids(page)) == 5 and ids(page)[0] == HOSTILE + "U+202E"
+    assert len(ids(page)) == 5 and ids(page)[0] == hostile_text + "U+202E"
     assert (
         page.locator("script").count() == 3
         and page.locator("b:not(.map b):not(.most b)").count() == 0

@@ -195,7 +195,9 @@ def _calibration_words(bins: list[dict[str, Any]]) -> str:
     n_characters = sum(part["n_characters"] for part in bins)
     above = sum((part["confidence"] - part["accuracy"]) * part["n_characters"] for part in bins)
     points = 100 * above / n_characters
-    return f"confidence is {abs(points):.1f} points too {'high' if points > 0 else 'low'} on average"
+    return (
+        f"confidence is {abs(points):.1f} points too {'high' if points > 0 else 'low'} on average"
+    )
 
 
 def _calibration_grid(x: Scale, y: Scale) -> list[Shape]:
@@ -277,7 +279,9 @@ def _clip_bar(slots: Scale, slot: int, height: float, text: str) -> Shape:
 def _edge_texts(edges: list[str], slots: Scale, above: bool) -> list[Shape]:
     """Label every bin's left edge, or every second, fifth … where they are many."""
     y = HISTOGRAM_HEIGHT - 5
-    ticks = [(slots.at(i), edges[i]) for i in range(0, len(edges), int(round_step(len(edges) - 1, 7)))]
+    ticks = [
+        (slots.at(i), edges[i]) for i in range(0, len(edges), int(round_step(len(edges) - 1, 7)))
+    ]
     if above:  # its label takes the room of the last ticks
         ticks = [tick for tick in ticks if tick[0] < WIDTH - 60]
         ticks.append((WIDTH - 20, f"≥ {edges[-1]}"))
