@@ -12,7 +12,7 @@ HOSTILE = "<script>alert(1)</script><b \"'>&amp;"
 
 
 class Balance(HTMLParser):
-    """Collects the tags that are closed in the wrong order, or never; and all attributes."""
+    """Collect all attributes, and the tags that are closed in the wrong order or never."""
 
     def __init__(self, page):
         super().__init__()
@@ -129,24 +129,51 @@ FOREIGN = {
     "problems": {"audio missing": 2},
     "duration": 13_110.0,
     "seen_in_training": {"id": 0, "audio": 0, "sentence": 7, "speaker": None},
-    "without_seen": {"sentence": {"n_clips": 2995, "scores": {"cer": counts(0.0709), "wer": counts(0.2102)}}},
-    "decoding": {"precision": "bfloat16", "rtfx": 61.24, "seconds": 214.1, "n_batches": 187, "padding_waste": 0.0613,
-                 "n_processes": 4},
+    "without_seen": {
+        "sentence": {"n_clips": 2995, "scores": {"cer": counts(0.0709), "wer": counts(0.2102)}}
+    },
+    "decoding": {
+        "precision": "bfloat16",
+        "rtfx": 61.24,
+        "seconds": 214.1,
+        "n_batches": 187,
+        "padding_waste": 0.0613,
+        "n_processes": 4,
+    },
     "lowest_reachable_cer": 0.0123,
     "intervals": {"resampled": "speakers", "n_units": 52, "draws": 1000, "level": 0.95},
     "scores": SCORES,
     "groups": {
-        "duration": {"0-2 s": scored_slice(401, 0.1234), "2-4 s": scored_slice(19, 0.0678, small=True)},
-        "first_language": {"베트남어": scored_slice(1500, 0.0831), "중국어": scored_slice(1502, 0.0612)},
+        "duration": {
+            "0-2 s": scored_slice(401, 0.1234),
+            "2-4 s": scored_slice(19, 0.0678, small=True),
+        },
+        "first_language": {
+            "베트남어": scored_slice(1500, 0.0831),
+            "중국어": scored_slice(1502, 0.0612),
+        },
         "gender": {},
         "task": {"낭독": scored_slice(3002, 0.0702)},
     },
     "confusions": {
         "all": {
             "onset": [
-                {"reference": "ㄹ", "hypothesis": "ㄴ", "n": 31, "of": 310, "kind": "liquid heard as nasal",
-                 "clips": ["clip_b", "elsewhere"]},
-                {"reference": "ㄷ", "hypothesis": "ㄸ", "n": 12, "of": 480, "kind": None, "clips": ["clip_a"]},
+                {
+                    "reference": "ㄹ",
+                    "hypothesis": "ㄴ",
+                    "n": 31,
+                    "of": 310,
+                    "kind": "liquid heard as nasal",
+                    "clips": ["clip_b", "elsewhere"],
+                },
+                {
+                    "reference": "ㄷ",
+                    "hypothesis": "ㄸ",
+                    "n": 12,
+                    "of": 480,
+                    "kind": None,
+                    "clips": ["clip_a"],
+                },
             ],
             "nucleus": [{"reference": "ㅓ", "hypothesis": "ㅗ", "n": 9, "of": 90, "clips": []}],
             "coda": [],
@@ -160,16 +187,46 @@ FOREIGN = {
         ],
         "error": 0.0551,
     },
-    "gap_to_korean": {"scores": {"cer_no_space": {"korean": 0.0311, "foreign": 0.0522, "difference": 0.0211,
-                                                  "interval": [0.0177, 0.0246]}}},
+    "gap_to_korean": {
+        "scores": {
+            "cer_no_space": {
+                "korean": 0.0311,
+                "foreign": 0.0522,
+                "difference": 0.0211,
+                "interval": [0.0177, 0.0246],
+            }
+        }
+    },
     "notes": ["A sample of 3,002. · 3,002개를 뽑았습니다."],
-}  # fmt: skip
+}
 ROWS = [
-    {"id": "clip_a", "audio_filepath": "a.wav", "duration": 1.234, "text": "밥을 먹었다.", "pred_text": "밤을 먹었다",
-     "confidence": 0.91234, "cer": 0.285714, "wer": 1.0, "first_language": "중국어", "gender": "여", "speaker": "S1"},
-    {"id": "clip_b", "audio_filepath": "b.wav", "duration": 2.0, "text": "가자", "pred_text": "", "problem": "audio missing",
-     "cer": 1.0, "wer": 1.0, "first_language": "베트남어", "gender": None, "speaker": "S2"},
-]  # fmt: skip
+    {
+        "id": "clip_a",
+        "audio_filepath": "a.wav",
+        "duration": 1.234,
+        "text": "밥을 먹었다.",
+        "pred_text": "밤을 먹었다",
+        "confidence": 0.91234,
+        "cer": 0.285714,
+        "wer": 1.0,
+        "first_language": "중국어",
+        "gender": "여",
+        "speaker": "S1",
+    },
+    {
+        "id": "clip_b",
+        "audio_filepath": "b.wav",
+        "duration": 2.0,
+        "text": "가자",
+        "pred_text": "",
+        "problem": "audio missing",
+        "cer": 1.0,
+        "wer": 1.0,
+        "first_language": "베트남어",
+        "gender": None,
+        "speaker": "S2",
+    },
+]
 
 
 @pytest.fixture(scope="session")

@@ -273,7 +273,8 @@ def test_text_from_the_data_stays_text(summary, rows, parsed, hostile, hostile_t
 
 
 def test_what_cannot_be_seen_is_shown_by_its_code_and_the_page_is_utf_8(summary, rows, slice_of):
-    # A file name of unknown bytes has lone surrogates; U+202E turns what follows it round; U+3164 is blank, and a letter.
+    # A file name of unknown bytes has lone surrogates; U+202E reverses the text behind it; U+3164
+    # is blank, and a letter.
     summary |= {
         "manifest": "/data/\udcc7",
         "model": "v3\u202e",

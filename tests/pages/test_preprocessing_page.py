@@ -133,7 +133,8 @@ def test_the_same_summary_gives_the_same_page_and_is_left_as_it_was(korean):
         "VN0002 35",
         "베트남어 140",
         "중국어 36",
-        "kresnik/wav2vec2-large-xlsr-korean cannot write 60 of 4,100 characters (23 kinds), in 31 of 240 labels (12.9 %)",
+        "kresnik/wav2vec2-large-xlsr-korean cannot write 60 of 4,100 characters (23 kinds), in 31",
+        "of 240 labels (12.9 %)",
         "Lowest reachable CER: 0.0146",
         "--side auto",
         "꿇 10 clips 12 times",
@@ -198,7 +199,8 @@ def test_text_from_the_corpus_stays_text(korean, parsed, hostile, hostile_text):
 
 
 def test_what_cannot_be_seen_is_shown_by_its_code_and_the_page_is_utf_8(korean):
-    # A file name of unknown bytes has lone surrogates; U+202E turns what follows it round; U+3164 is blank, and a letter.
+    # A file name of unknown bytes has lone surrogates; U+202E reverses the text behind it; U+3164
+    # is blank, and a letter.
     korean["folder"] = "/data/\udcc7\ud800"
     korean["speakers"]["clips"] = {"화자\u202e\u3164": 1}
     korean["fastest"][0] |= {"id": "a\x00b\n", "text": "\ufeff밥\u00a0밥"}

@@ -1,7 +1,5 @@
 """The results of one model on one manifest as a page: scores, charts, confusions, every clip."""
 
-import base64
-import hashlib
 import json
 import math
 import re
@@ -41,9 +39,6 @@ def evaluation_page(
         slices=slices,
         data=_json({"columns": _columns(rows, audio), "slices": _slice_columns(rows, slices)}),
         embedded=embedded,
-        rate=_rate,
-        between=_between,
-        sha256=_sha256,
     )
 
 
@@ -167,19 +162,3 @@ def _alphabetical(jamo: str) -> tuple[bool, str]:
     """Sort nothing ("") first, then jamo as a dictionary does, then other letters."""
     is_other = jamo != "" and not "ㄱ" <= jamo <= "ㅣ"
     return (is_other, jamo)
-
-
-# For the template
-
-
-def _rate(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, int | float) else "—"
-
-
-def _between(interval: list[float] | None) -> Markup:
-    return Markup("{:.4f}–<wbr>{:.4f}").format(*interval) if interval else Markup()
-
-
-def _sha256(script: str) -> str:
-    """Hash a script for the Content-Security-Policy: a browser runs no other."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

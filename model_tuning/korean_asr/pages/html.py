@@ -3,6 +3,8 @@
 Text comes from corpora and file names, so every character of it must show as what it is.
 """
 
+import base64
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
@@ -41,6 +43,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.ChainableUndefined,  # a record may lack a part, and the part of that
     )
     environment.filters |= {
+        "between": between,
         "both": both,
         "capital": capital,
         "counted": counted,
@@ -49,6 +52,8 @@ def _environment() -> jinja2.Environment:
         "number": "{:,}".format,
         "percent": percent,
         "plain": plain,
+        "rate": rate,
+        "sha256": sha256,
     }
     environment.globals |= {"charts": charts, "messages": messages, "source": source}
     return environment
@@ -110,3 +115,18 @@ def counted(n: int, noun: str) -> str:
 def percent(n: int, whole: int) -> float:
     """Return n as a percentage of a whole; 0 if the whole is 0."""
     return 100 * n / whole if whole else 0.0
+
+
+def rate(value: Any) -> str:
+    """Write a rate to four digits; a dash for what is no number."""
+    return f"{value:.4f}" if isinstance(value, int | float) else "—"
+
+
+def between(interval: list[float] | None) -> Markup:
+    """Write both ends of an interval, which may break between them."""
+    return Markup("{:.4f}–<wbr>{:.4f}").format(*interval) if interval else Markup()
+
+
+def sha256(script: str) -> str:
+    """Hash a script for the Content-Security-Policy: a browser runs no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
