@@ -49,7 +49,7 @@ def test_both_texts_are_aligned_as_cer_counts_them(reference, hypothesis, pieces
 @pytest.mark.parametrize(
     "shown",
     [
-        "Warning: 3 clips were in the training data. 학습에 쓰인 음성이 3개 있습니다. Foreign speakers",
+        "Warning: 3 clips were in the training data. 학습에 쓰인 음성이 3개 있습니다. Foreign",
         "wav2vec2_korean_v3 · recipe v3 · rule ko-1",
         "data/processed/foreign.jsonl",
         "CER 글자 오류율 0.0702 95 %: 0.0661–0.0754",

@@ -28,7 +28,7 @@ AUDIO = "%EC%9D%8C%EC%84%B1%201.wav"  # 음성 1.wav, beside the page
 
 
 def clip(number):
-    """Make a row: clip 0 is correct, clip 7 is unreadable, the others' CER grows with the number."""
+    """Make a row: clip 0 is correct, 7 is unreadable, the CER of others grows with the number."""
     text = f"오늘은 {number}번 문장입니다."
     return {
         "id": f"clip_{number:04}",

@@ -1,8 +1,8 @@
-"""Charts of both pages, as lists of SVG shapes; charts.html writes them.
+"""Charts of both pages, as lists of SVG shapes that charts.html writes.
 
-A shape has a CSS class and no colour of its own, so that a chart follows the page's dark mode.
-Lengths and positions are in units of the drawing, of which a chart is 360 wide. It is shown 320 to
-480 pixels wide, so a text of 12 units is about as large as the page's small print.
+A shape has a CSS class and no colour, so that a chart follows the page's dark mode. All lengths are
+in units of the drawing. A chart is 360 units wide and shown 320 to 480 pixels wide, so that a text
+of 12 units is about as large as the page's small print.
 """
 
 import math
@@ -10,24 +10,25 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH = 360
-RIGHT = 14  # margin; half of the last tick's text
+RIGHT = 14  # margin, with room for half of the last tick's text
 CHARACTER = 6.6  # width of a Latin letter in a text of 12 units; a Hangul syllable takes two
+MARK = 3.6  # radius of a circle
 N_LABEL = 14  # characters of a slice's name
 
 SLICE_HEIGHT, SLICES_TOP, SLICES_BOTTOM = 24, 6, 24
 COUNT_WIDTH = 44  # room for the number of clips beside a slice's name
-# CSS class of a score's marks, and how far they lie from the middle of a slice's row.
+# Score, which is also the CSS class of its marks, and their distance from the middle of a row.
 SCORES = {"cer": -4.5, "cer_no_space": 4.5}
 
 HISTOGRAM_HEIGHT, HISTOGRAM_LEFT, HISTOGRAM_TOP, HISTOGRAM_BOTTOM = 180, 46, 10, 22
 
-CALIBRATION_HEIGHT, CALIBRATION_LEFT, CALIBRATION_TOP, CALIBRATION_BOTTOM = 290, 40, 22, 250
+CALIBRATION_HEIGHT, CALIBRATION_LEFT, CALIBRATION_TOP = 290, 40, 22
 N_CHARACTERS_TOP, N_CHARACTERS_BOTTOM = 214, 246  # the bars below the curve
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One SVG element. text: what a text element says; the tool tip of any other."""
+    """One SVG element; its text is the tool tip of an element that is no text."""
 
     tag: str
     style: str
@@ -37,7 +38,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Chart:
-    """words: what the chart shows, for those who cannot see it."""
+    """A drawing of WIDTH x height units; its words are read to people who cannot see it."""
 
     height: float
     words: str
@@ -46,7 +47,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis: values from low to high lie between start and end."""
+    """An axis on which the values from low to high lie between start and end."""
 
     low: float
     high: float
@@ -54,6 +55,7 @@ class Scale:
     end: float
 
     def at(self, value: float) -> float:
+        """Return where a value lies."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
@@ -72,7 +74,7 @@ def _bar(style: str, x: float, width: float, bottom: float, height: float, text:
 
 
 def _circle(style: str, x: float, y: float) -> Shape:
-    return Shape("circle", style, {"cx": round(x, 1), "cy": round(y, 1), "r": 3.6})
+    return Shape("circle", style, {"cx": round(x, 1), "cy": round(y, 1), "r": MARK})
 
 
 def _square(style: str, x: float, y: float) -> Shape:
@@ -114,7 +116,10 @@ def _scored(slices: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rates(slices: dict[str, Any], score: str) -> Chart:
-    """Draw a row for each slice: both rates with their intervals. The words tell one score's."""
+    """Draw a row for each slice, with both rates and their intervals.
+
+    score: the one whose lowest and highest rate the words name.
+    """
     labels = [_label(name) for name in slices]
     left = 10 + COUNT_WIDTH + CHARACTER * max(map(_n_columns, labels))
     bottom = SLICES_TOP + SLICE_HEIGHT * len(slices)
@@ -232,7 +237,7 @@ def _character_bars(bins: list[dict[str, Any]], x: Scale) -> list[Shape]:
 def histogram(bins: dict[str, Any], unit: str) -> Chart | None:
     """Chart how many clips lie in each bin; None where there is no clip.
 
-    bins: "step" of equal bins that start at 0, "counts" of each, and of what lies "above" them.
+    bins: "counts" of equal bins of one "step" that start at 0, and how many clips lie "above".
     """
     counts, above = list(bins["counts"]), bins["above"]
     while not above and counts and not counts[-1]:
@@ -242,21 +247,22 @@ def histogram(bins: dict[str, Any], unit: str) -> Chart | None:
         return None
     edges = [f"{round(i * bins['step'], 6):,g}" for i in range(len(counts) + 1)]
     names = [f"{low} to {high} {unit}" for low, high in zip(edges, edges[1:], strict=False)]
+    name_above = f"{edges[-1]} {unit} or more"
     heights, shapes = _clip_axis(tallest)
-    # What lies above stands apart: a slot stays free before its bar.
+    # A slot stays free before the bar of what lies above, which is no equal bin.
     n_slots = len(counts) + (2 if above else 0)
     slots = Scale(0, n_slots, HISTOGRAM_LEFT, WIDTH - RIGHT)
     bars = {slot: n for slot, n in enumerate(counts) if n} | ({n_slots - 1: above} if above else {})
     for slot, n in bars.items():
-        name = names[slot] if slot < len(counts) else f"{edges[-1]} {unit} or more"
+        name = names[slot] if slot < len(counts) else name_above
         shapes.append(_clip_bar(slots, slot, heights.at(n), f"{name}: {n:,}"))
     shapes += _edge_texts(edges, slots, bool(above))
-    words = _histogram_words(counts, names, above, f"{edges[-1]} {unit} or more")
+    words = _histogram_words(counts, names, above, name_above)
     return Chart(HISTOGRAM_HEIGHT, words, shapes)
 
 
 def _clip_axis(tallest: int) -> tuple[Scale, list[Shape]]:
-    """Return the scale of a bar's height, and its grid."""
+    """Return the scale of the bars' heights, and its grid."""
     step = int(round_step(tallest, 4))
     n_steps = -(-tallest // step)
     bottom = HISTOGRAM_HEIGHT - HISTOGRAM_BOTTOM
@@ -282,7 +288,8 @@ def _edge_texts(edges: list[str], slots: Scale, above: bool) -> list[Shape]:
     ticks = [
         (slots.at(i), edges[i]) for i in range(0, len(edges), int(round_step(len(edges) - 1, 7)))
     ]
-    if above:  # its label takes the room of the last ticks
+    if above:
+        # Its label takes the room of the last ticks.
         ticks = [tick for tick in ticks if tick[0] < WIDTH - 60]
         ticks.append((WIDTH - 20, f"≥ {edges[-1]}"))
     return [_text(x, y, text) for x, text in ticks]

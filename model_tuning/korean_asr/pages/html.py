@@ -40,7 +40,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=visible,
-        undefined=jinja2.ChainableUndefined,  # a record may lack a part, and the part of that
+        undefined=jinja2.ChainableUndefined,  # a record may lack a key that holds a record
     )
     environment.filters |= {
         "between": between,

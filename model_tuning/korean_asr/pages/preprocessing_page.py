@@ -38,7 +38,7 @@ def preprocessing_page(
 
 
 def marked(before: str, after: str) -> tuple[Markup, Markup]:
-    """Return both texts from around their first change, with <del> and <ins> about changes."""
+    """Return both texts from around their first change, with changes in <del> and <ins>."""
     start = len(os.path.commonprefix([before, after]))
     n_same = len(os.path.commonprefix([before[start:][::-1], after[start:][::-1]]))
     head, tail = before[:start], before[len(before) - n_same :]
