@@ -16,7 +16,7 @@ MARK = 3.6  # radius of a circle
 N_LABEL = 14  # characters of a slice's name
 
 SLICE_HEIGHT, SLICES_TOP, SLICES_BOTTOM = 24, 6, 24
-COUNT_WIDTH = 44  # room for the number of clips beside a slice's name
+COUNT_WIDTH = 50  # room for the number of clips beside a slice's name
 # Score, which is also the CSS class of its marks, and their distance from the middle of a row.
 SCORES = {"cer": -4.5, "cer_no_space": 4.5}
 
