@@ -1,4 +1,4 @@
-"""The page of an evaluation in a real browser, as a reader opens it: from a file, with nothing else there."""
+"""The page of an evaluation in a real browser, opened from a file that stands alone."""
 
 import base64
 import fcntl
@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 from playwright.sync_api import expect, sync_playwright
-from reading import HOSTILE
-from test_evaluation_page import SUMMARY
 
 from korean_asr.pages.evaluation_page import evaluation_page
 
@@ -30,16 +28,13 @@ AUDIO = "%EC%9D%8C%EC%84%B1%201.wav"  # 음성 1.wav, beside the page
 
 
 def clip(number):
-    """Clip 7 cannot be read; of the others, the CER grows with the number."""
+    """Make a row: clip 0 is correct, 7 is unreadable, the CER of others grows with the number."""
+    text = f"오늘은 {number}번 문장입니다."
     return {
         "id": f"clip_{number:04}",
         "duration": (number * 7 % 120) / 10,
-        "text": f"오늘은 {number}번 문장입니다.",
-        "pred_text": ""
-        if number == 7
-        else f"오늘는 {number}번 문 장입니다"
-        if number
-        else "오늘은 0번 문장입니다.",
+        "text": text,
+        "pred_text": {0: text, 7: ""}.get(number, f"오늘는 {number}번 문 장입니다"),
         "problem": "audio missing" if number == 7 else None,
         "confidence": None if number == 7 else 1 - number / 1000,
         "cer": 1.0 if number == 7 else number / 4000,
@@ -60,18 +55,16 @@ def press(page, name):
 @pytest.fixture(scope="session")
 def browser():
     with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
-        fcntl.flock(
-            lock, fcntl.LOCK_EX
-        )  # of tests that run side by side, one installs and the others wait
+        # Of tests that run side by side one installs the browser, and the others wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         found = next(filter(None, map(shutil.which, BROWSERS)), None)
         if not found and os.geteuid() == 0 and shutil.which("apt-get"):
             for command in INSTALL:
                 subprocess.run(command, capture_output=True, timeout=600)
             found = shutil.which(BROWSERS[0])
     if not found:
-        pytest.skip(
-            f"NO BROWSER: none of {', '.join(BROWSERS)} is on the PATH, so the report page is NOT tested in one"
-        )
+        names = ", ".join(BROWSERS)
+        pytest.skip(f"NO BROWSER: none of {names} is on the PATH, so the page is NOT tested in one")
     with sync_playwright() as playwright:
         options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
         browser = playwright.chromium.launch(executable_path=found, args=options)
@@ -80,8 +73,8 @@ def browser():
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """Pages of 120 clips (all of one file) and of 3,000, and one of hostile data."""
+def folder(tmp_path_factory, foreign_summary, hostile_text):
+    """Write pages of 0, 3, 120 and 3,000 clips, and one of hostile data."""
     folder = tmp_path_factory.mktemp("결과 1")
     tone = 0.1 * np.sin(np.arange(32_000) / 10)
     soundfile.write(folder / "음성 1.wav", tone, 16_000)
@@ -89,32 +82,34 @@ def folder(tmp_path_factory):
         "data:audio/wav;base64," + base64.b64encode((folder / "음성 1.wav").read_bytes()).decode()
     )
     confusions = {
-        "all": {"onset": [SUMMARY["confusions"]["all"]["onset"][0] | {"clips": ["clip_0003"]}]},
+        "all": {
+            "onset": [foreign_summary["confusions"]["all"]["onset"][0] | {"clips": ["clip_0003"]}]
+        },
         "베트남어": {
             "coda": [{"reference": "ㄱ", "hypothesis": "ㅇ", "n": 2, "of": 9, "clips": []}]
         },
     }
-    summary = SUMMARY | {"confusions": confusions}
+    summary = foreign_summary | {"confusions": confusions}
     bad = summary | {
-        "warning": HOSTILE,
-        "model": HOSTILE,
-        "confusions": {"all": {}, HOSTILE: confusions["all"]},
+        "warning": hostile_text,
+        "model": hostile_text,
+        "confusions": {"all": {}, hostile_text: confusions["all"]},
     }
     bad["groups"] = {
         "first_language": dict.fromkeys(
-            (HOSTILE, HOSTILE + "2"), SUMMARY["groups"]["duration"]["0-2 s"]
+            (hostile_text, hostile_text + "2"), foreign_summary["groups"]["duration"]["0-2 s"]
         )
     }
     rows = [clip(number) for number in range(3000)]
     bad_rows = [
-        row | {"id": HOSTILE + "\u202e", "text": HOSTILE, "first_language": HOSTILE}
+        row | {"id": hostile_text + "\u202e", "text": hostile_text, "first_language": hostile_text}
         for row in rows[:5]
     ]
     for name, page in {
         "linked": evaluation_page(summary, rows[:120], [AUDIO] * 120),
         "embedded": evaluation_page(summary, rows[:3], [data] * 3, embedded=True),
         "large": evaluation_page(summary, rows, [AUDIO] * 3000),
-        "hostile": evaluation_page(bad, bad_rows, [HOSTILE, None, None, None, None]),
+        "hostile": evaluation_page(bad, bad_rows, [hostile_text, None, None, None, None]),
         "empty": evaluation_page({}, [], []),
     }.items():
         (folder / f"{name}.html").write_text(page, encoding="utf-8")
@@ -123,7 +118,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def opened(browser, folder):
-    """Opens a page by name; afterwards nothing may have gone wrong in it, nor left the machine."""
+    """Open pages by name; no error may have occurred in them, and no request left the machine."""
     contexts, complaints, requests = [], [], []
 
     def open_page(name="linked", fragment="", **options):
@@ -166,26 +161,14 @@ def test_the_worst_clips_come_first_fifty_at_a_time(opened):
     ("column", "first_order", "first_ids", "then_ids"),
     [
         ("clip", "ascending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),
-        (
-            "reference",
-            "ascending",
-            ["clip_0000", "clip_0001"],
-            ["clip_0119", "clip_0118"],
-        ),  # 2 before 10
-        (
-            "CER",
-            "ascending",
-            ["clip_0000", "clip_0001"],
-            ["clip_0007", "clip_0119"],
-        ),  # it was descending
+        # 2 comes before 10.
+        ("reference", "ascending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),
+        # CER is descending when the page opens.
+        ("CER", "ascending", ["clip_0000", "clip_0001"], ["clip_0007", "clip_0119"]),
         ("WER", "descending", ["clip_0007", "clip_0119"], ["clip_0000", "clip_0001"]),
         ("seconds", "descending", ["clip_0017", "clip_0034"], ["clip_0000", "clip_0103"]),
-        (
-            "confidence",
-            "descending",
-            ["clip_0000", "clip_0001"],
-            ["clip_0119", "clip_0118"],
-        ),  # not known: last
+        # A clip without confidence comes last both ways.
+        ("confidence", "descending", ["clip_0000", "clip_0001"], ["clip_0119", "clip_0118"]),
     ],
 )
 def test_every_column_sorts_both_ways(opened, column, first_order, first_ids, then_ids):
@@ -209,16 +192,7 @@ def test_clips_are_filtered_by_what_is_known_of_them(opened):
     expect(status).to_have_text("1–40 of 40 clips, of 120 in all")
     assert ids(page)[0] == "clip_0007" and all(int(name[-4:]) % 3 == 1 for name in ids(page))
     page.get_by_label("CER at least").fill("2.5")  # 100 of 4000
-    assert ids(page) == [
-        "clip_0007",
-        "clip_0118",
-        "clip_0115",
-        "clip_0112",
-        "clip_0109",
-        "clip_0106",
-        "clip_0103",
-        "clip_0100",
-    ]
+    assert ids(page) == ["clip_0007"] + [f"clip_0{n}" for n in range(118, 99, -3)]
     page.get_by_label("Errors").select_option("problem")
     assert ids(page) == ["clip_0007"]
     expect(page.locator("#rows .badge")).to_have_text("audio missing")
@@ -247,7 +221,7 @@ def test_reference_and_hypothesis_are_aligned_in_two_lines(opened):
     reference, hypothesis = page.locator("#rows .text").all()
     assert reference.locator("mark, del, ins").all_inner_texts() == ["은", "."]
     assert hypothesis.locator("mark, del, ins").all_inner_texts() == ["는", "␣"]
-    # What one line lacks keeps its room there, so that what is equal stands below each other.
+    # Each line has a gap for what only the other has, so that equal characters are aligned.
     assert (
         reference.locator(".gap").text_content() == "␣"
         and hypothesis.locator(".gap").text_content() == "."
@@ -255,11 +229,8 @@ def test_reference_and_hypothesis_are_aligned_in_two_lines(opened):
     assert reference.bounding_box()["width"] == pytest.approx(
         hypothesis.bounding_box()["width"], abs=1
     )
-    for name, decoration in {
-        "mark": "wavy",
-        "del": "line-through",
-        "ins": "underline",
-    }.items():  # also without colour
+    # They differ without colour too.
+    for name, decoration in {"mark": "wavy", "del": "line-through", "ins": "underline"}.items():
         assert decoration in page.locator(f"#rows {name}").first.evaluate(
             "e => getComputedStyle(e).textDecoration"
         )
@@ -335,9 +306,9 @@ def test_the_page_is_dark_where_the_reader_wants_it(opened):
     assert colours["light"][1] < colours["dark"][1]  # a chart follows
 
 
-def test_hostile_data_do_nothing(opened):
+def test_hostile_data_do_nothing(opened, hostile_text):
     page = opened("hostile")
-    assert len(ids(page)) == 5 and ids(page)[0] == HOSTILE + "U+202E"
+    assert len(ids(page)) == 5 and ids(page)[0] == hostile_text + "U+202E"
     assert (
         page.locator("script").count() == 3
         and page.locator("b:not(.map b):not(.most b)").count() == 0

@@ -16,9 +16,9 @@ from korean_asr.evaluation.comparison import differences
 from korean_asr.evaluation.intervals import N_DRAWS
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.files import whole_file, write_json, write_json_lines
+from korean_asr.messages import CORPORA
 from korean_asr.metrics import JAMO_POSITIONS, MARKS, RULE
 from korean_asr.pages.evaluation_page import evaluation_page
-from korean_asr.pages.html import TITLES
 
 SCORE_TITLES = {
     "cer": "CER",
@@ -79,7 +79,7 @@ def printed_report(evaluation: Evaluation) -> str:
         f"WARNING · 경고: {summary['warning']}: these scores say nothing about new speech."
         if summary["warning"]
         else "",
-        f"=== {TITLES[evaluation.corpus]} · {evaluation.model}{made_by} · rule {RULE} ===",
+        f"=== {CORPORA[evaluation.corpus]} · {evaluation.model}{made_by} · rule {RULE} ===",
         f"Manifest: {evaluation.manifest}",
         *(f"Note: {note}" for note in evaluation.notes),
         f"Clips: {summary['n_clips']:,}  Minutes: {summary['duration'] / 60:.1f}  Unreadable: {summary['n_unreadable']}"

@@ -34,8 +34,8 @@ from korean_asr.preprocessing.corpora import (
     raw_utterances,
     unpack_hint,
 )
-from korean_asr.transcripts import Rejected, clean_transcript
-from korean_asr.vocabulary import Outside, printed_outside
+from korean_asr.transcripts import RULES, Rejected, clean_transcript
+from korean_asr.vocabulary import ADVICE, WORTH_ADVICE, Outside, printed_outside
 
 REASONS = {
     "masked": "personal data is masked in the text, not in the audio · 비식별",
@@ -419,7 +419,8 @@ def write_outputs(
     summary = dict(sorted(summary.items(), reverse=True))
     write_json(folder / "preprocessing.json", summary)
     with whole_file(folder / "preprocessing.html") as file:
-        file.write(preprocessing_page(summary, REASONS))
+        rules = {rule.name: rule.why for rule in RULES}
+        file.write(preprocessing_page(summary, REASONS, rules, ADVICE, WORTH_ADVICE))
     return [
         *written,
         *(folder / name for name in ("rejected.jsonl", "preprocessing.json", "preprocessing.html")),
