@@ -266,7 +266,7 @@ def test_another_fault_of_the_model_is_not_taken_for_short_memory(recogniser, ut
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_bad_clips_are_told_apart_and_disturb_no_neighbour(recogniser, utterances, tmp_path, value):
     bad = {
-        "logits are no finite numbers": written(tmp_path, "spoiled", noise(20_000, 1)),
+        "logits are NaN or infinite": written(tmp_path, "spoiled", noise(20_000, 1)),
         "audio too short": written(tmp_path, "short", noise(399, 2)),
         "audio empty": written(tmp_path, "empty", noise(0, 2)),
     }

@@ -38,7 +38,7 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (DataError("korean.jsonl is missing."), 1, "korean.jsonl is missing."),
         (UsageError("3 processes"), 2, "wrong usage: 3 processes"),
@@ -80,11 +80,11 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
         ),
     ],
 )
-def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, told, capsys):
+def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, message, capsys):
     assert exit_status(raising(error)) == status
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("ERROR · 오류: ") and told in printed.err
+    assert printed.err.startswith("ERROR · 오류: ") and message in printed.err
     assert printed.err.count("\n") == 1 and printed.err.endswith("\n")
 
 
@@ -143,11 +143,11 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 sys.exit(exit_status(lambda: write_json_lines(Path(sys.argv[1]), [{"text": "x" * 100}] * 1000)))
 """
     process = in_a_process(code, str(path))
-    _, told = process.communicate()
+    _, message = process.communicate()
     assert process.returncode == 1
     assert (
-        told.startswith(f"ERROR · 오류: the disk is full while writing {path}.")
-        and told.count("\n") == 1
+        message.startswith(f"ERROR · 오류: the disk is full while writing {path}.")
+        and message.count("\n") == 1
     )
     assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [
         ("out.jsonl", "old")

@@ -200,7 +200,7 @@ def test_bytes_that_are_not_utf_8_are_named(tmp_path):
         read_manifest(tmp_path / "m.jsonl")
 
 
-def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_place():
+def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_path():
     one, two = Utterance("a", "/x/a.wav", 1.5, "밥."), Utterance("b", "/x/b.wav", 2.0, "국.")
     value = content_checksum([one, two])
     assert content_checksum([replace(one, audio_filepath="/y/a.wav"), two]) == value

@@ -119,9 +119,9 @@ def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest
     assert not moved.any()
     shares = []
     for clip in utterances:
-        probabilities = frame_logits(recogniser, [read_waveform(clip.audio_filepath)])[0].softmax(
-            -1
-        )
+        probabilities = frame_logits(
+            recogniser.model, recogniser.feature_extractor, [read_waveform(clip.audio_filepath)]
+        )[0].softmax(-1)
         shares.append((probabilities[:, ids].sum(-1) / probabilities.amax(-1)).max().item())
     assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)  # biases are rounded to a tenth
     assert step_0(str(tiny_base), recogniser, "resize", utterances).holds

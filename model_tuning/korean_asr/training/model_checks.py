@@ -47,7 +47,9 @@ def start_new_tokens(
     leads = [
         (logits.amax(1) - logits[:, ids].amax(1)).min().item()
         for waveform in _waveforms(clips if added else [])
-        for logits in frame_logits(recogniser, [waveform])  # (n_frames, n_labels)
+        for logits in frame_logits(
+            recogniser.model, recogniser.feature_extractor, [waveform]
+        )  # (n_frames, n_labels)
     ]
     if not leads:
         return None
@@ -180,7 +182,10 @@ class _Pair:
 
 
 def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _Pair:
-    old, new = (frame_logits(recogniser, [waveform])[0] for recogniser in (base, expanded))
+    old, new = (
+        frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[0]
+        for recogniser in (base, expanded)
+    )
     n_old = old.shape[1]
     new_old, added = new[:, :n_old], new[:, n_old:]  # (n_frames, n_old), (n_frames, n_added)
     texts = [
