@@ -171,7 +171,8 @@ def test_a_damaged_line_is_named_by_file_and_line(tmp_path, line):
     with pytest.raises(DataError) as failure:
         read_manifest(path)
     assert str(failure.value) == (
-        f"{path}, line 3: not a clip. Each line is a JSON object with audio_filepath, duration, text."
+        f"{path}, line 3: not a clip. "
+        "Each line is a JSON object with audio_filepath, duration, text."
     )
 
 
@@ -182,7 +183,8 @@ def test_a_missing_manifest_says_which_script_writes_it(tmp_path):
     ):
         read_manifest(tmp_path / "korean.jsonl")
     with pytest.raises(DataError, match="is missing"):
-        read_manifest(tmp_path)  # a folder
+        # The path of a folder.
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])

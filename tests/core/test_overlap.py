@@ -163,7 +163,7 @@ def test_overlaps_are_printed_as_a_table_in_which_unknown_is_no_zero(utterances)
     assert printed_overlap(overlaps(parts)).split("\n")[1:] == [
         "              id    audio  sentence  speaker",
         "  train/test   1  unknown         1  unknown",
-        "the same clip lies in two splits (train/test 1 by id), which makes scores look better than "
-        "they are. Take the copies out of korean.jsonl. "
+        "the same clip lies in two splits (train/test 1 by id), which makes scores look better "
+        "than they are. Take the copies out of korean.jsonl. "
         "· 같은 발화가 두 분할에 들어 있습니다. korean.jsonl에서 중복된 발화를 빼세요.",
     ]
