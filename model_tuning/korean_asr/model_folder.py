@@ -67,12 +67,12 @@ def one_line(error: Exception) -> str:
 
 def _is_hub_name(source: str) -> bool:
     """Whether it reads `owner/name`, and neither such a folder nor a folder `owner` exists here."""
-    path = Path(source)
-    if path.exists() or path.parent.is_dir():
+    # The hub allows neither two dots nor two dashes, nor an end in `.git`, `.` or `-`.
+    if re.search(r"\.\.|--|\.git$|[.-]$", source):
         return False
-    # Two dots, two dashes, `.git` and an end in `.` or `-` are what the hub does not allow.
-    is_allowed = not re.search(r"\.\.|--|\.git$|[.-]$", source)
-    return bool(re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source)) and is_allowed
+    path = Path(source)
+    is_well_formed = re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source)
+    return bool(is_well_formed) and not path.exists() and not path.parent.is_dir()
 
 
 def _folder(source: str, with_weights: bool) -> Path:
