@@ -13,7 +13,7 @@ from pathlib import Path
 
 from korean_asr import transcripts
 from korean_asr.errors import exit_status
-from korean_asr.model_folder import public_name
+from korean_asr.model_folder import public_name, vocabulary_tokens
 from korean_asr.preprocessing.cleaning import (
     Alphabet,
     Settings,
@@ -21,7 +21,7 @@ from korean_asr.preprocessing.cleaning import (
     printed_corpus,
     write_outputs,
 )
-from korean_asr.vocabulary import base_vocabulary
+from korean_asr.vocabulary import characters_of
 from recipes import V3
 
 TITLES = {"korean": "Korean speakers · 한국어 화자", "foreign": "Foreign speakers · 외국인 화자"}
@@ -74,7 +74,9 @@ def main() -> None:
     if arguments.base_model:
         added = V3.added_tokens
         alphabet = Alphabet(
-            public_name(arguments.base_model), base_vocabulary(arguments.base_model), added
+            public_name(arguments.base_model),
+            characters_of(vocabulary_tokens(arguments.base_model)),
+            added,
         )
 
     # Both corpora are read before anything is written, so that a wrong folder costs nothing that is already there.

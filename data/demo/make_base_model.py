@@ -1,11 +1,12 @@
-"""Train data/demo/base_model, the local stand-in for kresnik/wav2vec2-large-xlsr-korean.
+"""Train data/demo/base_model, which stands in for kresnik/wav2vec2-large-xlsr-korean.
 
     python data/demo/make_base_model.py            (about an hour on two cores; needs espeak-ng)
 
-A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech in the demo's voices: first on random sequences
-of the words in words.txt, then also on the sentences of training_sentences.txt. No sentence of the demo corpus is among
-them. It writes syllables and spaces and no punctuation, as the real base model does. Killed and run again, it continues
-after the last epoch. The log is printed and kept in the work folder (--work, default demo_output/base_model_training).
+A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech in the demo's voices:
+first on random sequences of the words in words.txt, then also on the sentences of
+training_sentences.txt. No sentence of the demo corpus is among them. It writes syllables and spaces
+but no punctuation, like the real base model. A killed run continues after its last epoch. The log
+is printed and kept in the work folder (--work, default demo_output/base_model_training).
 """
 
 import argparse
@@ -31,20 +32,25 @@ N_HELD_OUT_CLIPS = 280
 WORDS_A_CLIP = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)
 BATCH_SECONDS = 32.0
 N_WARM_UP_UPDATES = 400
-DELIMITER_PLACE = 0.713  # in the real vocabulary `|` is id 859 of 1,205: nowhere near an end
+# Where `|` stands among the tokens. In the real vocabulary it is id 859 of 1,205, not at an end.
+DELIMITER_SHARE = 0.713
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training: its clips, and a cosine from peak_learning_rate, planned for cosine_epochs.
+    """A part of the training: its clips, and a cosine schedule over cosine_epochs.
 
-    The first stage was planned for 16 epochs and cut off at 10: it wrote 10 % of the characters of unseen word sequences
-    wrong, but 18 % of those of the demo's sentences, whose words are shorter and run together. Hence the second.
+    The first stage was planned for 16 epochs and stopped after 10: its CER was 10 % on unseen word
+    sequences but 18 % on the demo's sentences, whose words are shorter and run together. The second
+    stage has more short words, and sentences.
+
+    copies_of_short_words: how often words of one or two syllables stand in the deck.
+    n_voices_a_sentence: clips of each sentence of training_sentences.txt.
     """
 
     n_word_clips: int
-    copies_of_short_words: int  # of one or two syllables, in the deck that sequences are dealt from
-    n_voices_a_sentence: int  # of training_sentences.txt; 0 leaves them out
+    copies_of_short_words: int
+    n_voices_a_sentence: int
     n_epochs: int
     cosine_epochs: int
     peak_learning_rate: float
@@ -59,13 +65,17 @@ STAGES = (
 def word_sequences(
     words: list[str], n_clips: int, seed: int, banned: set[str]
 ) -> list[tuple[str, str]]:
-    """(text, spoken) pairs: text as the model writes it, spoken with marks for the voice's intonation. Extends banned."""
+    """Draw (text, spoken) pairs: text as the model writes it, spoken with marks for intonation.
+
+    Texts in `banned` are not drawn; the drawn texts are added to it.
+    """
     rng = random.Random(seed)
     deck: list[str] = []
     pairs = []
     while len(pairs) < n_clips:
         length = rng.choice(WORDS_A_CLIP)
-        if len(deck) < length:  # deal every word before any comes again
+        # Every word is dealt before any is dealt again.
+        if len(deck) < length:
             deck = rng.sample(words, len(words))
         chosen = [deck.pop() for _ in range(length)]
         text = " ".join(chosen)
@@ -80,6 +90,7 @@ def word_sequences(
 
 
 def spoken_clips(pairs: list[tuple[str, str]], seed: int) -> list[tuple[str, np.ndarray]]:
+    """Speak each pair in a random voice: (text, (n_samples,) int16 waveform)."""
     rng = random.Random(seed)
     jobs = [
         (text, spoken, rng.choice(KOREAN_VOICES), rng.uniform(0.85, 1.15), rng.randint(-5, 5))
@@ -94,30 +105,51 @@ def spoken_clips(pairs: list[tuple[str, str]], seed: int) -> list[tuple[str, np.
 
 
 def vocabulary(words: list[str]) -> dict[str, int]:
-    """Syllables in a fixed random order, `|` in their midst, `[UNK]` and `[PAD]` last: the real model's conventions."""
+    """Token ids as in the real model: syllables with `|` among them, `[UNK]` and `[PAD]` last."""
     syllables = sorted({syllable for word in words for syllable in word})
     random.Random(SEED).shuffle(syllables)
-    syllables.insert(round(DELIMITER_PLACE * len(syllables)), "|")
+    syllables.insert(round(DELIMITER_SHARE * len(syllables)), "|")
     return {token: index for index, token in enumerate([*syllables, "[UNK]", "[PAD]"])}
 
 
 def new_model(vocab: dict[str, int]) -> Wav2Vec2ForCTC:
     torch.manual_seed(SEED)
     config = Wav2Vec2Config(
-        vocab_size=len(vocab), pad_token_id=vocab["[PAD]"], bos_token_id=1, eos_token_id=2,
-        hidden_size=192, num_hidden_layers=4, num_attention_heads=4, intermediate_size=768,
-        conv_dim=(48,) * 7, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
-        num_conv_pos_embeddings=64, num_conv_pos_embedding_groups=16,
-        hidden_dropout=0.05, attention_dropout=0.05, feat_proj_dropout=0.0, activation_dropout=0.0,
-        final_dropout=0.0, layerdrop=0.0, mask_time_prob=0.0, ctc_loss_reduction="mean", ctc_zero_infinity=True,
-    )  # fmt: skip
+        vocab_size=len(vocab),
+        pad_token_id=vocab["[PAD]"],
+        bos_token_id=1,
+        eos_token_id=2,
+        hidden_size=192,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=768,
+        conv_dim=(48,) * 7,
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        num_conv_pos_embeddings=64,
+        num_conv_pos_embedding_groups=16,
+        hidden_dropout=0.05,
+        attention_dropout=0.05,
+        feat_proj_dropout=0.0,
+        activation_dropout=0.0,
+        final_dropout=0.0,
+        layerdrop=0.0,
+        mask_time_prob=0.0,
+        ctc_loss_reduction="mean",
+        ctc_zero_infinity=True,
+    )
     return Wav2Vec2ForCTC(config)
 
 
 def batch_tensors(
     clips: list[tuple[str, np.ndarray]], vocab: dict[str, int]
 ) -> dict[str, torch.Tensor]:
-    """Zero-mean unit-variance waveforms padded with zeros, (B, T) float32; mask (B, T); labels (B, L) padded with -100."""
+    """Inputs and labels of a batch.
+
+    input_values: (B, T) float32 of mean 0 and variance 1, padded with 0. attention_mask: (B, T).
+    labels: (B, L), padded with -100.
+    """
     n_samples = max(len(waveform) for _, waveform in clips)
     n_labels = max(len(text) for text, _ in clips)
     values = torch.zeros(len(clips), n_samples)
@@ -134,7 +166,10 @@ def batch_tensors(
 
 
 def batches(clips: list, seed: int, by_length: bool) -> list[list]:
-    """Batches of about BATCH_SECONDS of clips of like length; by_length: shortest first, as in Deep Speech 2's first epoch."""
+    """Batches of about BATCH_SECONDS of clips of similar length, in random order.
+
+    by_length: shortest first, as in the first epoch of Deep Speech 2.
+    """
     rng = random.Random(seed)
     ordered = sorted(
         clips, key=lambda clip: len(clip[1]) * (1 if by_length else rng.uniform(0.95, 1.05))
@@ -198,7 +233,7 @@ def without_marks(sentence: str) -> str:
 def train_epoch(
     model, optimizer, schedule, groups: list[list], vocab: dict[str, int], title: str
 ) -> float:
-    """One pass over the batches; the mean loss."""
+    """Train on all batches once; return the mean loss."""
     model.train()
     losses = []
     for group in tqdm(groups, title, mininterval=10):
@@ -245,36 +280,49 @@ def train_stage(
         cer = cer_no_space([text for text, _ in held_out], decoded(model, held_out, vocab))
         seconds = round(time.monotonic() - started)
         line = {
-            "stage": number, "epoch": epoch + 1, "loss": round(loss, 4), "held_out_cer_no_space": round(cer, 4),
+            "stage": number,
+            "epoch": epoch + 1,
+            "loss": round(loss, 4),
+            "held_out_cer_no_space": round(cer, 4),
             "seconds": seconds,
-        }  # fmt: skip
+        }
         print(json.dumps(line), flush=True)
         with (work / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
         state = {
-            "model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(),
             "epoch": epoch,
-        }  # fmt: skip
+        }
         torch.save(state, state_file.with_suffix(".part"))
         state_file.with_suffix(".part").replace(state_file)
 
 
 def save(model: Wav2Vec2ForCTC, vocab: dict[str, int], folder: Path) -> None:
-    """The files of the real base model, by hand, because transformers 5 would leave two of them out."""
+    """Write the files of the real base model by hand: transformers 5 would leave out two."""
     model.save_pretrained(folder)
     special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "[UNK]", "pad_token": "[PAD]"}
     files = {
         "vocab.json": vocab,
         "special_tokens_map.json": special,
         "tokenizer_config.json": {
-            **special, "do_lower_case": False, "word_delimiter_token": "|",
-            "replace_word_delimiter_char": " ", "tokenizer_class": "Wav2Vec2CTCTokenizer",
+            **special,
+            "do_lower_case": False,
+            "word_delimiter_token": "|",
+            "replace_word_delimiter_char": " ",
+            "tokenizer_class": "Wav2Vec2CTCTokenizer",
         },
         "preprocessor_config.json": {
-            "feature_extractor_type": "Wav2Vec2FeatureExtractor", "do_normalize": True, "feature_size": 1,
-            "padding_side": "right", "padding_value": 0.0, "return_attention_mask": True, "sampling_rate": SAMPLE_RATE,
+            "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+            "do_normalize": True,
+            "feature_size": 1,
+            "padding_side": "right",
+            "padding_value": 0.0,
+            "return_attention_mask": True,
+            "sampling_rate": SAMPLE_RATE,
         },
-    }  # fmt: skip
+    }
     for name, content in files.items():
         (folder / name).write_text(
             json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"

@@ -1,9 +1,10 @@
 """Make the demo corpora data/demo/korean and data/demo/foreign, in the folder layouts of AI Hub.
 
-    python data/demo/make_corpus.py            (a minute; needs espeak-ng; users of the pipeline never run this)
+    python data/demo/make_corpus.py            (a minute; needs espeak-ng)
 
-korean_sentences.tsv and foreign_sentences.tsv say what is spoken and how it is transcribed. Voices and accents are in
-voices.py. The same seed gives the same files.
+Users of the pipeline never run this. korean_sentences.tsv and foreign_sentences.tsv hold the spoken
+sentences and their transcripts; voices and accents are in voices.py. The same seed gives the same
+files.
 """
 
 import csv
@@ -26,14 +27,15 @@ from voices import (
 HERE = Path(__file__).resolve().parent
 SEED = 7
 THEMES = {"dialog": "3.일상안부", "hobby": "2.취미"}
-# (part, theme, label folder, clips). The recipe draws from the training part of dialog; the rest shows that it does.
+# (part, theme, label folder, number of clips). The recipe draws from the training part of dialog;
+# the other parts are there to be left out.
 KOREAN_PARTS = (
     ("1.Training", "dialog", "dialog_01", 120),
     ("1.Training", "dialog", "dialog_02", 120),
     ("1.Training", "hobby", "hobby_01", 6),
     ("2.Validation", "dialog", "dialog_03", 6),
 )
-# Labels as every real corpus has some: masked, broken, and without their audio.
+# Every real corpus has some of these labels: masked, broken, or without audio.
 UNUSABLE_LABELS = (
     "@이름1 씨한테 전화해 봤어?",
     "우리 집 주소는 ##### 이야.",
@@ -50,7 +52,7 @@ def rows(name: str) -> list[dict[str, str]]:
 
 
 def write_flac(path: Path, spoken: str, voice: Voice, rng: random.Random) -> float:
-    """Speak one clip into a file; its duration in seconds."""
+    """Speak one clip into a file; return its duration in seconds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     waveform = spoken_waveform(spoken, voice, rng.uniform(0.92, 1.08), rng.randint(-3, 3))
     soundfile.write(path, waveform, SAMPLE_RATE, compression_level=1.0)
@@ -76,7 +78,8 @@ def make_korean(root: Path, rng: random.Random) -> None:
             age, residence = people[voice.name]
             scripts.append(f"/{clip}.wav :: {sentence['label']}")
             metadata.append(
-                f"/{clip}.wav | {voice.name} | {theme} | {voice.gender} | {age} | 1 | {residence} | 1 | 1"
+                f"/{clip}.wav | {voice.name} | {theme} | {voice.gender} | {age} | 1 "
+                f"| {residence} | 1 | 1"
             )
         if folder == "dialog_01":
             stem = f"{part}/2.원천데이터/{THEMES[theme]}/{folder}/001/{theme}_9000000"
@@ -91,40 +94,57 @@ def make_korean(root: Path, rng: random.Random) -> None:
 
 
 def make_foreign(root: Path, rng: random.Random) -> None:
-    """Sentences are dealt to speakers in turn; every fourth clip belongs to the validation part."""
-    speakers = [(language, voice) for trio in zip(*FOREIGN_VOICES.values(), strict=True)
-                for language, voice in zip(FOREIGN_VOICES, trio, strict=True)]  # fmt: skip
+    """Deal sentences to speakers in turn; every fourth clip goes to the validation part."""
+    speakers = [
+        (language, voice)
+        for trio in zip(*FOREIGN_VOICES.values(), strict=True)
+        for language, voice in zip(FOREIGN_VOICES, trio, strict=True)
+    ]
     for number, sentence in enumerate(tqdm(rows("foreign_sentences.tsv"), "foreign"), 1):
         language, voice = speakers[number % len(speakers)]
         part, prefix = (
             ("2.Validation", "VS") if number % 4 == 0 and number > 40 else ("1.Training", "TS")
         )
-        place = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
+        folder = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
         read = sentence["task"] == "read"
         sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
         name = f"{sentence_id}_{voice.name}_20210809"
-        audio = root / part / "원천데이터" / f"{prefix}_{place}" / "일상" / f"{name}.flac"
+        audio = root / part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
         duration = write_flac(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
         label = {
             "fileName": f"{name}.wav",
             "file_info": {
-                "speakerID": voice.name, "sentenceID": sentence_id, "recordUnit": "pc",
-                "recordQuality": "16bit 16kHz MONO", "recordDate": "2021-08-09 10:00:00", "recordTime": f"{duration:.3f}",
+                "speakerID": voice.name,
+                "sentenceID": sentence_id,
+                "recordUnit": "pc",
+                "recordQuality": "16bit 16kHz MONO",
+                "recordDate": "2021-08-09 10:00:00",
+                "recordTime": f"{duration:.3f}",
             },
             "transcription": {
-                "Reading": sentence["prompt"] if read else "", "ReadingLabelText": sentence["label"] if read else "",
-                "Question": "" if read else sentence["prompt"], "AnswerLabelText": "" if read else sentence["label"],
+                "Reading": sentence["prompt"] if read else "",
+                "ReadingLabelText": sentence["label"] if read else "",
+                "Question": "" if read else sentence["prompt"],
+                "AnswerLabelText": "" if read else sentence["label"],
                 "SentenceSpeechLV": "중",
             },
             "SpeakerID": voice.name,
             "basic_info": {"gender": voice.gender, "birthYear": "1995", "eduBackground": "대졸"},
-            "residence_info": {"country": COUNTRIES[language], "residencePeriod": "2년", "residenceCity": "KR-11"},
-            "skill_info": {
-                "languageClass": language, "motherTongue": language, "selfAssessment": "중",
-                "topikGrade": ("2", "4", "해당 없음")[int(voice.name[-1]) - 1], "LearningPeriod": "24", "learningSource": "기타",
+            "residence_info": {
+                "country": COUNTRIES[language],
+                "residencePeriod": "2년",
+                "residenceCity": "KR-11",
             },
-        }  # fmt: skip
-        labels = root / part / "라벨링데이터" / place / "일상"
+            "skill_info": {
+                "languageClass": language,
+                "motherTongue": language,
+                "selfAssessment": "중",
+                "topikGrade": ("2", "4", "해당 없음")[int(voice.name[-1]) - 1],
+                "LearningPeriod": "24",
+                "learningSource": "기타",
+            },
+        }
+        labels = root / part / "라벨링데이터" / folder / "일상"
         labels.mkdir(parents=True, exist_ok=True)
         (labels / f"{name}.json").write_text(
             json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"

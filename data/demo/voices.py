@@ -1,6 +1,7 @@
-"""The demo's speakers: espeak-ng voices, and the accents of its learners of Korean.
+"""The demo's speakers: espeak-ng voices, and the accents of learners of Korean.
 
-Used by make_corpus.py and make_base_model.py. Needs the program espeak-ng; users of the pipeline never run this.
+For make_corpus.py and make_base_model.py. Needs the program espeak-ng; users of the pipeline never
+run this.
 """
 
 import re
@@ -11,10 +12,13 @@ import numpy as np
 import soxr
 
 SAMPLE_RATE = 16_000
-ESPEAK_RATE = 22_050  # what espeak-ng writes
+# The rate of espeak-ng.
+ESPEAK_RATE = 22_050
 WAV_HEADER_BYTES = 44
-EDGE_SILENCE_S = 0.12  # kept before and after the speech; espeak-ng adds up to a second of its own
-SILENCE_AMPLITUDE = 60  # of 32,768
+# Silence that is kept before and after the speech, of up to a second that espeak-ng adds.
+EDGE_SILENCE_S = 0.12
+# Of 32,768.
+SILENCE_AMPLITUDE = 60
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ KOREAN_VOICES = (
     Voice("K14", "adam", 40, 170, "M"),
 )
 
-# Three learners for each first language, slower than the Koreans, in voice variants of their own pitch and speed.
+# Three learners for each first language, slower than the Koreans, each with a pitch and a speed.
 FOREIGN_VOICES = {
     "영어": (
         Voice("EN0001", "f2", 40, 150, "F"),
@@ -70,8 +74,8 @@ FOREIGN_VOICES = {
     ),
 }
 
-# An accent replaces phonemes of espeak-ng's Korean voice, always in the same way, as a first language does.
-# Each pair is (pattern over one phoneme, replacement); names are espeak-ng's, `u-` is ㅡ and `@` is ㅓ.
+# An accent always replaces the same phonemes of espeak-ng's Korean voice, like a first language.
+# Each pair is (pattern of one phoneme, replacement) in espeak-ng's names: `u-` is ㅡ, `@` is ㅓ.
 ACCENTS = {
     "영어": ((r"^(p|t|q|s|tS;)-$", r"\1"), (r"^u-$", "u")),  # tense as plain, ㅡ as ㅜ
     "베트남어": ((r"^@$", "o"), (r"^L$", "n")),  # ㅓ as ㅗ, final ㄹ as ㄴ
@@ -85,7 +89,7 @@ def _espeak(*arguments: str) -> bytes:
 
 
 def accented_phonemes(text: str, first_language: str) -> str:
-    """The text as phonemes of the Korean voice, with one first language's substitutions, in espeak-ng's brackets."""
+    """The phonemes of a text in the accent of a first language, in espeak-ng's brackets."""
     marked = _espeak("-v", "ko", "-q", "-x", "--sep=_", text).decode()
     clauses = [
         " ".join(
@@ -108,14 +112,23 @@ def _accented(phoneme: str, first_language: str) -> str:
 def spoken_waveform(
     text: str, voice: Voice, speed_factor: float = 1.0, pitch_shift: int = 0
 ) -> np.ndarray:
-    """One sentence in one voice: (n_samples,) int16 at 16 kHz, silence at the edges cut to EDGE_SILENCE_S."""
+    """Speak a sentence: (n_samples,) int16 at 16 kHz, with EDGE_SILENCE_S of silence on each side.
+
+    speed_factor and pitch_shift vary the voice.
+    """
     wav = _espeak(
-        "-v", f"ko+{voice.variant}",
-        "-p", str(int(np.clip(voice.pitch + pitch_shift, 0, 99))),
-        "-s", str(round(voice.speed * speed_factor)),
-        "-a", "80",  # some variants clip at the default of 100
-        "--stdout", text,
-    )  # fmt: skip
+        "-v",
+        f"ko+{voice.variant}",
+        "-p",
+        str(int(np.clip(voice.pitch + pitch_shift, 0, 99))),
+        "-s",
+        str(round(voice.speed * speed_factor)),
+        # Some variants clip at the default of 100.
+        "-a",
+        "80",
+        "--stdout",
+        text,
+    )
     waveform = np.frombuffer(wav[WAV_HEADER_BYTES:], dtype="<i2").astype(np.float32)
     waveform = soxr.resample(waveform, ESPEAK_RATE, SAMPLE_RATE)
     loud = np.flatnonzero(np.abs(waveform) > SILENCE_AMPLITUDE)

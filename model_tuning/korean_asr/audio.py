@@ -1,4 +1,4 @@
-"""One audio file -> mono float32 waveform at 16 kHz; durations without decoding."""
+"""Read a clip as a mono waveform at 16 kHz, and its duration without decoding."""
 
 import hashlib
 import os
@@ -10,31 +10,40 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-SAMPLE_RATE = 16_000  # of wav2vec2
-# Kernel and stride of each layer of wav2vec2's convolutional encoder: 320 samples, or 20 ms, from frame to frame.
+# The rate that wav2vec2 is trained at.
+SAMPLE_RATE = 16_000
+# (kernel, stride) of wav2vec2's convolutional layers: one frame every 320 samples, or 20 ms.
 ENCODER_LAYERS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
-MIN_SAMPLES = 400  # for the first frame; less makes none
+# A shorter waveform has no frame.
+MIN_SAMPLES = 400
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac"}
-HEAD_BYTES = 512  # a WAV header takes 44, with a list of tags a few hundred
-MAX_SAMPLE_RATE = 655_350  # of FLAC; beyond it a header is damaged
-# Data sizes that a program writes which cannot go back to fill in the header: ffmpeg the second, sox the third.
+# A WAV header takes 44 bytes, and a few hundred with a list of tags.
+HEAD_BYTES = 512
+# FLAC allows no more; beyond this a header is damaged.
+MAX_SAMPLE_RATE = 655_350
+# Data sizes in headers of streamed files, which the writer could not go back to fill in:
+# 0xFFFFFFFF is ffmpeg's, 0x7FFFF000 is sox's.
 STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
+PCM_ENCODING = 1
 
 
 def n_frames(n_samples: int) -> int:
-    """Frames that wav2vec2 makes of a waveform at 16 kHz, each of which can carry one label."""
+    """Number of frames that wav2vec2 makes of a 16 kHz waveform; each carries at most one label."""
     for kernel, stride in ENCODER_LAYERS:
         n_samples = max(0, (n_samples - kernel) // stride + 1)
     return n_samples
 
 
 class UnreadableAudio(Exception):
-    """A file that gives no usable waveform; the message is the reason, in two or three words."""
+    """A file without a usable waveform; the message is the reason, in two or three words."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """duration in seconds; sample_rate and channels as the file has them; headerless: a .wav of samples alone."""
+    """Duration in seconds, and sample rate and channels of the file.
+
+    headerless: a .wav that holds samples alone, without a header.
+    """
 
     duration: float
     sample_rate: int
@@ -43,27 +52,14 @@ class AudioInfo:
 
 
 def audio_info(path: str | Path) -> AudioInfo:
-    """What the header says, checked against the file's end, without decoding it.
+    """Read the header and compare it with the file's size, without decoding.
 
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated, too short.
     """
-    try:
-        # Not to wait for a pipe that nobody writes into.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            status = os.fstat(descriptor)
-            head = os.read(descriptor, HEAD_BYTES) if stat.S_ISREG(status.st_mode) else None
-        finally:
-            os.close(descriptor)
-    except FileNotFoundError:
-        raise UnreadableAudio("audio missing") from None
-    except (OSError, ValueError):
-        raise UnreadableAudio("audio unreadable") from None
-    if head is None:
-        raise UnreadableAudio("audio unreadable")
-    if status.st_size == 0:
+    head, n_bytes = _head_and_size(path)
+    if n_bytes == 0:
         raise UnreadableAudio("audio empty")
-    info = _plain_wav_info(head, status.st_size) or _info_by_libsndfile(Path(path), status.st_size)
+    info = _plain_wav_info(head, n_bytes) or _info_by_libsndfile(Path(path), n_bytes)
     if info.duration == 0:
         raise UnreadableAudio("audio empty")
     if info.duration * SAMPLE_RATE < MIN_SAMPLES:
@@ -71,47 +67,74 @@ def audio_info(path: str | Path) -> AudioInfo:
     return info
 
 
-def _plain_wav_info(head: bytes, n_bytes: int) -> AudioInfo | None:
-    """The usual RIFF file of PCM samples, ten times as fast as through libsndfile; None for everything else.
+def _head_and_size(path: str | Path) -> tuple[bytes, int]:
+    """The first HEAD_BYTES of a regular file, and its size in bytes. Raises UnreadableAudio."""
+    try:
+        # O_NONBLOCK: opening a pipe without a writer would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableAudio("audio unreadable")
+            return os.read(descriptor, HEAD_BYTES), status.st_size
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise UnreadableAudio("audio missing") from None
+    except (OSError, ValueError):
+        raise UnreadableAudio("audio unreadable") from None
 
-    Layout: Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991.
+
+def _plain_wav_info(head: bytes, n_bytes: int) -> AudioInfo | None:
+    """Read the usual RIFF header of PCM samples; None for any other file.
+
+    Ten times as fast as libsndfile. Layout: Microsoft, "Multimedia Programming Interface and Data
+    Specifications 1.0", 1991. Raises UnreadableAudio for a truncated file.
     """
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return None
-    place, form = 12, None
-    while place + 8 <= len(head):
-        name, size = struct.unpack_from("<4sI", head, place)
-        place += 8
-        if name == b"fmt " and size >= 16 and place + 16 <= len(head):
-            form = struct.unpack_from("<HHIIHH", head, place)
+    offset, form = 12, None
+    while offset + 8 <= len(head):
+        name, size = struct.unpack_from("<4sI", head, offset)
+        offset += 8
+        if name == b"fmt " and size >= 16 and offset + 16 <= len(head):
+            form = struct.unpack_from("<HHIIHH", head, offset)
         elif name == b"data":
-            if form is None or size in STREAMED_SIZES:
-                return None
-            encoding, channels, sample_rate, _, frame_bytes, bits = form
-            if (
-                encoding != 1
-                or bits not in (8, 16, 24, 32)
-                or not channels
-                or frame_bytes != channels * bits // 8
-            ):
-                return None
-            if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
-                return None
-            if place + size > n_bytes:
-                raise UnreadableAudio("audio truncated")
-            return AudioInfo(size // frame_bytes / sample_rate, sample_rate, channels)
-        place += size + size % 2
+            return _data_chunk_info(form, offset, size, n_bytes)
+        # Chunks of odd size are followed by a padding byte.
+        offset += size + size % 2
     return None
 
 
+def _data_chunk_info(
+    form: tuple[int, ...] | None, offset: int, size: int, n_bytes: int
+) -> AudioInfo | None:
+    """AudioInfo from the fields of the fmt chunk and the data chunk; None unless plain PCM."""
+    if form is None or size in STREAMED_SIZES:
+        return None
+    encoding, channels, sample_rate, _, frame_bytes, bits = form
+    if encoding != PCM_ENCODING or bits not in (8, 16, 24, 32):
+        return None
+    if not channels or frame_bytes != channels * bits // 8:
+        return None
+    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+        return None
+    if offset + size > n_bytes:
+        raise UnreadableAudio("audio truncated")
+    return AudioInfo(size // frame_bytes / sample_rate, sample_rate, channels)
+
+
 def _info_by_libsndfile(path: Path, n_bytes: int) -> AudioInfo:
+    """AudioInfo of any format. Raises UnreadableAudio."""
     try:
         with _opened(path) as file:
             if file.frames:
                 _refuse_truncated(path, file, n_bytes)
-            headerless = file.format == "RAW" and path.suffix.lower() != ".pcm"
             return AudioInfo(
-                file.frames / file.samplerate, file.samplerate, file.channels, headerless
+                duration=file.frames / file.samplerate,
+                sample_rate=file.samplerate,
+                channels=file.channels,
+                headerless=file.format == "RAW" and path.suffix.lower() != ".pcm",
             )
     except (soundfile.SoundFileError, OSError):
         raise UnreadableAudio("audio unreadable") from None
@@ -119,47 +142,57 @@ def _info_by_libsndfile(path: Path, n_bytes: int) -> AudioInfo:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What a file holds: (n_samples, n_channels) float32 in -1 to 1, at its own sample rate in Hz."""
+    """The decoded samples of a file.
+
+    values: (n_samples, n_channels) float32, -1 to 1. sample_rate: of the file, in Hz.
+    """
 
     values: np.ndarray
     sample_rate: int
 
     def waveform(self) -> np.ndarray:
-        """(n_samples,) float32 at 16 kHz: channels are averaged, other sample rates converted.
+        """(n_samples,) float32 at 16 kHz, the mean of the channels.
 
         Raises UnreadableAudio: audio empty, unreadable, too short.
         """
         waveform = self.values.mean(axis=1) if self.values.shape[1] > 1 else self.values[:, 0]
-        if self.sample_rate != SAMPLE_RATE:
-            import soxr  # a clip in a thousand needs it
-
-            waveform = soxr.resample(waveform, self.sample_rate, SAMPLE_RATE)
         if len(waveform) == 0:
             raise UnreadableAudio("audio empty")
+        # A float WAV may hold NaN, and one such clip in training makes every weight NaN.
+        if not np.isfinite(waveform).all():
+            raise UnreadableAudio("audio unreadable")
+        if self.sample_rate != SAMPLE_RATE:
+            waveform = _resampled(waveform, self.sample_rate)
         if len(waveform) < MIN_SAMPLES:
             raise UnreadableAudio("audio too short")
-        if not np.isfinite(
-            waveform
-        ).all():  # a float WAV may hold NaN, and one such clip makes every weight NaN
-            raise UnreadableAudio("audio unreadable")
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
     def checksum(self) -> str | None:
-        """SHA-256 of the sound: the same for a copy under another name or in another lossless container.
+        """SHA-256 of the sound, the same in any lossless container and under any name.
 
-        None for one value throughout: two silent clips of one length are not copies of each other.
+        None where every sample is equal: two silent clips are not copies of each other.
         """
         if len(self.values) == 0 or (self.values == self.values[0]).all():
             return None
-        digest = hashlib.sha256(
-            f"{self.sample_rate} Hz, {self.values.shape[1]} channels\n".encode()
-        )
+        form = f"{self.sample_rate} Hz, {self.values.shape[1]} channels\n"
+        digest = hashlib.sha256(form.encode())
         digest.update(np.ascontiguousarray(self.values))
         return digest.hexdigest()
 
 
+def _resampled(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """(n_samples,) at 16 kHz from a waveform at another rate."""
+    # Imported here: it takes two seconds, and few corpora need it.
+    import librosa
+
+    # fix=False: the default may append a zero to reach a length of its own.
+    return librosa.resample(
+        waveform, orig_sr=sample_rate, target_sr=SAMPLE_RATE, res_type="soxr_hq", fix=False
+    )
+
+
 def read_samples(path: str | Path) -> Samples:
-    """All samples of a file. Raises UnreadableAudio: audio missing, unreadable."""
+    """Decode a file. Raises UnreadableAudio: audio missing, unreadable."""
     path = Path(path)
     try:
         with _opened(path) as file:
@@ -167,13 +200,12 @@ def read_samples(path: str | Path) -> Samples:
     except FileNotFoundError:
         raise UnreadableAudio("audio missing") from None
     except (soundfile.SoundFileError, OSError):
-        raise UnreadableAudio(
-            "audio missing" if not path.exists() else "audio unreadable"
-        ) from None
+        reason = "audio unreadable" if path.exists() else "audio missing"
+        raise UnreadableAudio(reason) from None
 
 
 def read_waveform(path: str | Path) -> np.ndarray:
-    """(n_samples,) float32 at 16 kHz in -1 to 1.
+    """Decode a file as (n_samples,) float32 at 16 kHz, -1 to 1.
 
     Raises UnreadableAudio: audio missing, empty, unreadable, too short.
     """
@@ -181,7 +213,7 @@ def read_waveform(path: str | Path) -> np.ndarray:
 
 
 def sound_checksum(path: str | Path) -> str | None:
-    """Samples.checksum of a file; None also where it cannot be read."""
+    """Samples.checksum of a file; None also for a file that cannot be read."""
     try:
         return read_samples(path).checksum()
     except UnreadableAudio:
@@ -189,12 +221,13 @@ def sound_checksum(path: str | Path) -> str | None:
 
 
 def _opened(path: Path) -> soundfile.SoundFile:
-    name = os.fsencode(
-        path
-    )  # bytes: soundfile cannot encode the name of a file unpacked in another code page
+    """Open a file by its header, or as bare samples. Raises SoundFileError or OSError."""
+    # As bytes: soundfile cannot encode a name that was unpacked in another code page.
+    name = os.fsencode(path)
     if path.suffix.lower() == ".pcm":
         with path.open("rb") as file:
-            has_header = file.read(4) in (b"RIFF", b"fLaC")  # renamed, or converted in place
+            # A renamed file, or one that was converted under its old name.
+            has_header = file.read(4) in (b"RIFF", b"fLaC")
         return soundfile.SoundFile(name) if has_header else _opened_raw(name)
     try:
         return soundfile.SoundFile(name)
@@ -205,17 +238,18 @@ def _opened(path: Path) -> soundfile.SoundFile:
 
 
 def _opened_raw(name: bytes) -> soundfile.SoundFile:
-    """KsponSpeech's format: no header; an odd last byte is dropped by libsndfile."""
+    """Open the format of KsponSpeech: no header. libsndfile drops an odd last byte."""
     return soundfile.SoundFile(
         name, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
     )
 
 
 def _holds_samples_alone(path: Path) -> bool:
-    """Whether a .wav without a RIFF header is speech in 16-bit samples, as some in circulation are, or damaged.
+    """Whether a .wav without a RIFF header is 16-bit speech (some corpora have such) or damaged.
 
-    Neighbouring samples of speech are alike: their correlation was 0.82 to 0.96 in ten real clips, and at least 0.80 in the
-    demo's; in compressed, encrypted and random bytes it is 0, in text up to 0.7. Text holds no zero byte, speech many.
+    Neighbouring samples of speech are alike: their correlation was 0.82 to 0.96 in ten real clips
+    and at least 0.80 in the demo. It is 0 in compressed, encrypted and random bytes, and up to 0.7
+    in text; but text has no zero byte, and speech has many.
     """
     with path.open("rb") as file:
         content = file.read(1 << 16)
@@ -228,7 +262,10 @@ def _holds_samples_alone(path: Path) -> bool:
 
 
 def _refuse_truncated(path: Path, file: soundfile.SoundFile, n_bytes: int) -> None:
-    """libsndfile shortens a WAV whose bytes are missing without a word, and believes the header of a FLAC."""
+    """Raise UnreadableAudio for a file that ends early.
+
+    libsndfile itself shortens a truncated WAV silently, and trusts the header of a FLAC.
+    """
     if file.format in ("WAV", "WAVEX"):
         if _declared_wav_bytes(path) > n_bytes:
             raise UnreadableAudio("audio truncated")
@@ -243,9 +280,10 @@ def _refuse_truncated(path: Path, file: soundfile.SoundFile, n_bytes: int) -> No
 
 
 def _declared_wav_bytes(path: Path) -> int:
-    """Where the data chunk of a RIFF file ends by its own header; 0 if it does not say."""
+    """The offset at which the data chunk of a RIFF file ends by its header; 0 if unknown."""
     with path.open("rb") as file:
-        file.seek(12)  # RIFF, size, WAVE
+        # Skip "RIFF", the size and "WAVE".
+        file.seek(12)
         while len(head := file.read(8)) == 8:
             name, size = struct.unpack("<4sI", head)
             if name == b"data":

@@ -1,153 +1,173 @@
-"""Waveforms -> text: greedy CTC, no language model, so that an error that is heard is an error that is written."""
+"""Clips to text: greedy CTC without a language model, so that the text shows what was heard."""
 
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from tqdm import tqdm
 
-from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, read_waveform
 from korean_asr.cpu_speed import keep_memory_steady, with_row_encoder
 from korean_asr.hardware import from_all, n_processes, rank, refuse_unavailable
 from korean_asr.inference import (
     MAX_BATCH_CLIPS,
+    Clip,
     Frames,
     Passes,
-    Piece,
     joined,
     length_batches,
-    normalised_waveform,
-    pieces,
+    read_clip,
 )
-from korean_asr.manifest import Utterance
-from korean_asr.metrics import normalised
 from korean_asr.model import Recogniser
-from korean_asr.vocabulary import token_texts
+from korean_asr.vocabulary import token_texts, written_text
 
-# Of padded audio. CPU: measured by a model of 94 M parameters on clips of 1 to 12 s, seconds of audio a second of one core:
-# 5.3, 4.9, 4.6 in batches of 8, 16, 32 s (bf16: 9.1, 8.9, 8.6). Larger ones leave the cache, and clips of like length are
-# fewer. One clip at a time: 5.3 (9.3), and 10 % less where clips have 2 s. GPU: not measured; halved where memory is short.
+# Seconds of padded audio. CPU: measured with a model of 94 M parameters on clips of 1 to 12 s, one
+# core decodes 5.3, 4.9 and 4.6 s of audio per second in batches of 8, 16 and 32 s (bf16: 9.1, 8.9,
+# 8.6): larger batches exceed the cache, and mix lengths. One clip at a time: 5.3 (9.3), and 10 %
+# less for clips of 2 s. GPU: not measured; the batch is halved where memory runs out.
 MAX_BATCH_SECONDS = {"cpu": 8.0, "cuda": 120.0}
-UNKNOWN_DURATION_S = 30.0  # where a manifest says 0: taken for long, so that few are read at a time
-GPU_READERS = 4  # threads; one of them at a time has the GPU
-NOT_FINITE, OUT_OF_MEMORY = "logits are no finite numbers", "out of memory"
+# Assumed where a manifest says 0: rather long, so that few such clips are read at a time.
+UNKNOWN_DURATION_S = 30.0
+# Threads; one at a time has the GPU.
+GPU_READERS = 4
+NOT_FINITE, OUT_OF_MEMORY = "logits are NaN or infinite", "out of memory"
+
+
+class AudioFile(Protocol):
+    """What decoding needs of a clip, as in manifest.Utterance: path and duration in seconds."""
+
+    audio_filepath: str
+    duration: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What the model wrote for one clip; `problem` tells why it wrote nothing where the clip could not be decoded.
+    """The model's text for one clip; problem: why a clip could not be decoded.
 
-    confidence: 0 to 1, the mean over the written labels of the highest posterior among the frames that wrote each; None
-    where nothing is written.
+    confidence: 0 to 1. Each written token has the highest posterior of its frames; this is their
+    mean, or None for an empty text. is_silent: every sample is equal, so that any text is invented.
     """
 
     text: str
     problem: str | None = None
     confidence: float | None = None
-    is_silent: bool = False  # one value throughout the clip: whatever was written, nobody said it
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The hypotheses of a list of utterances, in their order, and what they cost."""
+    """The hypotheses of a list of clips, in its order, and the work that they took.
+
+    audio_seconds: of the readable clips, by their samples. padded_seconds: what the model computed.
+    seconds: wall clock of the slowest process.
+    """
 
     hypotheses: list[Hypothesis]
     n_batches: int
-    audio_seconds: float  # of the readable clips, by their samples
-    padded_seconds: float  # what the model saw
-    seconds: float  # by the clock, of the slowest process
+    audio_seconds: float
+    padded_seconds: float
+    seconds: float
     precision: str
 
     @property
     def rtfx(self) -> float:
-        """Seconds of audio decoded in a second."""
+        """Seconds of audio decoded per second."""
         return self.audio_seconds / self.seconds if self.seconds else 0.0
 
     @property
     def padding_waste(self) -> float:
-        """The share of what the model saw that was padding, or the context of a window."""
-        return (
-            max(0.0, 1 - self.audio_seconds / self.padded_seconds) if self.padded_seconds else 0.0
-        )
+        """The share of the computed audio that was padding, or context of a window."""
+        if not self.padded_seconds:
+            return 0.0
+        return max(0.0, 1 - self.audio_seconds / self.padded_seconds)
 
 
-def decoded(recogniser: Recogniser, utterances: list[Utterance], progress: str | None = None, precision: str = "float32",
-            max_batch_seconds: float | None = None, max_batch_clips: int = MAX_BATCH_CLIPS) -> Decoded:  # fmt: skip
-    """The text of every utterance, in their order, each clip exactly once. `progress` names the bar, None hides it.
+def decoded(
+    recogniser: Recogniser,
+    utterances: Sequence[AudioFile],
+    progress: str | None = None,
+    precision: str = "float32",
+    max_batch_seconds: float | None = None,
+    max_batch_clips: int = MAX_BATCH_CLIPS,
+) -> Decoded:
+    """Decode every clip exactly once; the hypotheses are in the order of the clips.
 
-    max_batch_seconds: of padded audio; None for MAX_BATCH_SECONDS of the device. Raises UsageError for a precision that
-    this device has not.
+    progress: title of the progress bar, None for no bar. max_batch_seconds: of padded audio, None
+    for MAX_BATCH_SECONDS of the device. Raises UsageError for a precision that the device lacks.
     """
     started, model = time.monotonic(), recogniser.model
     refuse_unavailable(precision, model.device)
     was_training = model.training
     model.eval()
-    network = model
-    if model.device.type == "cpu":
-        keep_memory_steady()
-        network = with_row_encoder(model)
     if model.config.feat_extract_norm == "group":
-        max_batch_clips = (
-            1  # such a model takes mean and variance over all samples, those of padding among them
-        )
-    passes = Passes(
-        network,
-        precision,
-        max_batch_seconds or MAX_BATCH_SECONDS[model.device.type],
-        max_batch_clips,
-    )
-    texts, blank_id = token_texts(recogniser.tokenizer), model.config.pad_token_id
+        # Such a model normalises over all samples, so that padding would change the text.
+        max_batch_clips = 1
+    max_seconds = max_batch_seconds or MAX_BATCH_SECONDS[model.device.type]
+    passes = Passes(_fast_network(model), precision, max_seconds, max_batch_clips)
+    texts = token_texts(recogniser.tokenizer)
 
-    def hypotheses_of(places: list[int]) -> list[Hypothesis]:
-        clips = [_read(utterances[place], recogniser) for place in places]
-        # Batched anew, by the samples that there are: a manifest may say anything about durations.
-        frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
-        n_samples.extend(clip.n_samples for clip in clips)
-        return [
-            _hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts)
-            for clip in clips
-        ]
+    def decoded_batch(indices: list[int]) -> list[tuple[Clip, Hypothesis]]:
+        paths = [utterances[index].audio_filepath for index in indices]
+        return _decoded_files(paths, recogniser, passes, texts)
 
-    planned = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
-    plan = length_batches(planned, passes.max_seconds, max_batch_clips)
+    durations = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
+    plan = length_batches(durations, max_seconds, max_batch_clips)
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
-    n_samples: list[int] = []
-    with tqdm(
-        total=len(utterances), desc=progress, unit=" clips", delay=2, disable=progress is None
-    ) as bar:
-        for places, made in zip(plan, _by_threads(hypotheses_of, plan, model.device), strict=True):
-            for place, hypothesis in zip(places, made, strict=True):
-                hypotheses[place] = hypothesis
-            bar.update(len(places))
+    seconds = []
+    with _progress_bar(progress, len(utterances)) as bar:
+        results = _by_threads(decoded_batch, plan, model.device)
+        for indices, result in zip(plan, results, strict=True):
+            for index, (clip, hypothesis) in zip(indices, result, strict=True):
+                hypotheses[index] = hypothesis
+                seconds.append(clip.seconds)
+            bar.update(len(indices))
     model.train(was_training)
-    seconds = time.monotonic() - started
-    padded = passes.batch_seconds
     return Decoded(
-        hypotheses, len(padded), sum(n_samples) / SAMPLE_RATE, math.fsum(padded), seconds, precision
+        hypotheses,
+        n_batches=len(passes.batch_seconds),
+        audio_seconds=math.fsum(seconds),
+        padded_seconds=math.fsum(passes.batch_seconds),
+        seconds=time.monotonic() - started,
+        precision=precision,
     )
+
+
+def _fast_network(model: torch.nn.Module) -> torch.nn.Module:
+    """The model, rearranged for a CPU where it runs on one; the weights are shared."""
+    if model.device.type != "cpu":
+        return model
+    keep_memory_steady()
+    return with_row_encoder(model)
+
+
+def _progress_bar(title: str | None, n_clips: int) -> tqdm:
+    return tqdm(total=n_clips, desc=title, unit=" clips", delay=2, disable=title is None)
 
 
 def decoded_by_all(
-    recogniser: Recogniser, utterances: list[Utterance], progress: str | None = None, **settings
+    recogniser: Recogniser,
+    utterances: Sequence[AudioFile],
+    progress: str | None = None,
+    **settings: Any,
 ) -> Decoded:
-    """As decoded(), the work dealt to all processes of torchrun; every process returns the whole.
+    """Like decoded(), shared by all processes of torchrun; each returns the whole result.
 
-    settings: as decoded() takes them. Clips are dealt like cards, longest first, so that all processes work equally long.
+    settings: those of decoded(). Clips are dealt in turn, longest first, so that all processes work
+    equally long.
     """
     if not torch.distributed.is_initialized():
         return decoded(recogniser, utterances, progress, **settings)
-    order = sorted(range(len(utterances)), key=lambda place: -utterances[place].duration)
-    mine = [utterances[place] for place in order[rank() :: n_processes()]]
-    shares = from_all(decoded(recogniser, mine, progress if rank() == 0 else None, **settings))
+    order = sorted(range(len(utterances)), key=lambda index: -utterances[index].duration)
+    own = [utterances[index] for index in order[rank() :: n_processes()]]
+    shares = from_all(decoded(recogniser, own, progress if rank() == 0 else None, **settings))
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     for first, share in enumerate(shares):
-        for place, hypothesis in zip(order[first :: n_processes()], share.hypotheses, strict=True):
-            hypotheses[place] = hypothesis
+        for index, hypothesis in zip(order[first :: n_processes()], share.hypotheses, strict=True):
+            hypotheses[index] = hypothesis
     return Decoded(
         hypotheses,
         n_batches=sum(share.n_batches for share in shares),
@@ -171,42 +191,35 @@ def collapse_ctc(frame_ids: torch.Tensor, blank_id: int) -> list[int]:
 
 
 def greedy_text(frame_ids: torch.Tensor, blank_id: int, texts: dict[int, str]) -> str:
-    """What the labels of a clip's frames write; frame_ids: (n_frames,), texts: vocabulary.token_texts."""
-    return normalised("".join(map(texts.__getitem__, collapse_ctc(frame_ids.cpu(), blank_id))))
+    """The text of a clip. frame_ids: (n_frames,) int64; texts: vocabulary.token_texts."""
+    return written_text(collapse_ctc(frame_ids.cpu(), blank_id), texts)
 
 
 def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | None:
-    """The mean over the written labels of the highest posterior among the frames that wrote each; None where there is none."""
+    """The mean of the highest posterior of each written label; None where nothing is written."""
     labels, lengths = torch.unique_consecutive(frames.labels, return_counts=True)
-    highest = torch.stack(
-        [run.max() for run in frames.posteriors.split(lengths.tolist())]
-    )  # (n_runs,)
+    runs = frames.posteriors.split(lengths.tolist())
+    highest = torch.stack([run.max() for run in runs])  # (n_runs,)
     written = torch.tensor([label != blank_id and texts[label] != "" for label in labels.tolist()])
     return highest[written].mean().item() if written.any() else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Clip:
-    """One utterance as it was read; without pieces where it could not be."""
-
-    n_samples: int
-    pieces: list[Piece]
-    problem: str | None = None
-    is_silent: bool = False
-
-
-def _read(utterance: Utterance, recogniser: Recogniser) -> _Clip:
-    try:
-        waveform = read_waveform(utterance.audio_filepath)
-    except UnreadableAudio as problem:
-        return _Clip(0, [], str(problem))
-    is_silent = bool((waveform == waveform[0]).all())
-    windows = pieces(normalised_waveform(waveform, recogniser.feature_extractor))
-    return _Clip(len(waveform), windows, is_silent=is_silent)
+def _decoded_files(
+    paths: list[str], recogniser: Recogniser, passes: Passes, texts: dict[int, str]
+) -> list[tuple[Clip, Hypothesis]]:
+    """Read and decode some files together."""
+    clips = [read_clip(path, recogniser.feature_extractor) for path in paths]
+    # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
+    frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
+    blank_id = recogniser.model.config.pad_token_id
+    return [
+        (clip, _hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts))
+        for clip in clips
+    ]
 
 
 def _hypothesis(
-    clip: _Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]
+    clip: Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]
 ) -> Hypothesis:
     if clip.problem:
         return Hypothesis("", clip.problem)
@@ -216,18 +229,18 @@ def _hypothesis(
     if frames.posteriors.isnan().any():
         return Hypothesis("", NOT_FINITE)
     text = greedy_text(frames.labels, blank_id, texts)
-    return Hypothesis(
-        text, None, confidence(frames, blank_id, texts) if text else None, clip.is_silent
-    )
+    certainty = confidence(frames, blank_id, texts) if text else None
+    return Hypothesis(text, confidence=certainty, is_silent=clip.is_silent)
 
 
 def _by_threads(
     work: Callable[[Any], Any], batches: list[Any], device: torch.device
 ) -> Iterator[Any]:
-    """work(batch) of each, in their order, by threads that take the next batch when they are done with one.
+    """work(batch) of each batch, in order, by threads that take the next batch when they are free.
 
-    On a CPU one thread a core, each alone with its batch: a layer that all cores compute together ends when the last of them
-    does, and on a machine that is busy otherwise each layer waits. On a GPU the threads read audio while it computes.
+    On a CPU each core has a thread and a batch of its own: a layer shared by all cores would end
+    with the slowest of them, and on a busy machine every layer would wait for it. On a GPU the
+    threads read audio while it computes.
     """
     n_cores = torch.get_num_threads()
     n_threads = max(1, min(n_cores if device.type == "cpu" else GPU_READERS, len(batches)))
@@ -239,11 +252,11 @@ def _by_threads(
         ) as threads:
             for batch in batches:
                 coming.append(threads.submit(work, batch))
-                if len(coming) > n_threads:  # no more is begun than is needed to keep them busy
+                # Only as many batches are in work as keep the threads busy.
+                if len(coming) > n_threads:
                     yield coming.popleft().result()
             while coming:
                 yield coming.popleft().result()
     finally:
-        torch.set_num_threads(
-            n_cores
-        )  # for threads to come: they take the last number that was set anywhere
+        # New threads take the number that was set last, in any thread.
+        torch.set_num_threads(n_cores)

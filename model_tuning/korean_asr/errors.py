@@ -1,4 +1,4 @@
-"""What a user can cause, told in one clear line; and the exit status of a script."""
+"""One clear line for each fault that a user can cause, and the exit status of a script."""
 
 import errno
 import os
@@ -8,11 +8,17 @@ from contextlib import contextmanager
 from types import ModuleType
 
 DISK_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# A place that cannot be written or read: a file where a folder is wanted, a read-only disk, another owner.
-UNUSABLE_PLACE_ERRNOS = {
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG,
-}  # fmt: skip
-# torch and safetensors report a full disk in exceptions of their own, by message alone.
+# A path that cannot be written or read: a file instead of a folder, a read-only disk, no rights.
+UNUSABLE_PATH_ERRNOS = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+}
+# torch and safetensors raise exceptions of their own on a full disk: only the message says so.
 DISK_FULL_MESSAGES = (
     "No space left",
     "os error 28",
@@ -20,7 +26,7 @@ DISK_FULL_MESSAGES = (
     "unexpected pos",
     "File too large",
 )
-# What gloo and NCCL say where another process has gone.
+# Messages of gloo and NCCL after another process has ended.
 LOST_PROCESS_MESSAGES = (
     "Connection closed by peer",
     "Connection reset by peer",
@@ -31,91 +37,109 @@ LOST_PROCESS_MESSAGES = (
 
 
 class DataError(Exception):
-    """The data or the model on disk is not usable. The message says what, where, and what to do. Exit status 1."""
+    """Unusable data or an unusable model; the message says what, where, and what to do.
+
+    Exit status 1.
+    """
 
 
 class SharedError(DataError):
-    """A DataError that every process raises at the same place: the first of them tells it."""
+    """A DataError that every process raises at the same line; only the first process prints it."""
 
 
 class UsageError(Exception):
-    """The command line asks for something impossible. Exit status 2."""
+    """A command line that asks for something impossible. Exit status 2."""
 
 
 def printable(text: str) -> str:
-    """What is told of names, which may hold line ends and escape sequences of a terminal."""
+    """Replace line ends and terminal escape sequences, which file names may hold, by `?`."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def exit_status(main: Callable[[], None]) -> int:
-    """Run a script's main function: 0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted, 141 pipe closed.
+    """Run a script's main function and return the exit status.
 
-    Every other exception is a fault of ours and keeps its traceback.
+    0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted, 141 output pipe closed.
+    Any other exception is a bug and keeps its traceback.
     """
     for stream in (sys.stdout, sys.stderr):
-        # A file name of undecodable bytes, or a terminal that knows no Hangul, must not end a run.
+        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
         stream.reconfigure(errors="backslashreplace")
     try:
         main()
-    except UsageError as error:
-        return _failed(2, f"wrong usage: {error}")
-    except DataError as error:
-        if isinstance(error, SharedError) and _rank():
-            return 1
-        # A data loader's worker hands over its whole traceback as the message; its last line is ours.
-        return _failed(1, str(error).rpartition("DataError: ")[2].strip())
-    except KeyboardInterrupt:
-        return _failed(
-            130,
-            "interrupted. What was complete is still there: run the same command again. · 중단했습니다. 다시 실행하세요.",
-        )
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:
+        # The reader has stopped, as `| head` does. Python would fail again on flushing stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception as error:
-        if (
-            _rank()
-            and _joined_processes()
-            and any(message in str(error) for message in LOST_PROCESS_MESSAGES)
-        ):
-            return 1  # the process that failed tells why
-        if isinstance(error, OSError) and error.errno in UNUSABLE_PLACE_ERRNOS and error.filename:
-            return _failed(
-                1,
-                f"{error.filename} cannot be used: {error.strerror}. Choose another place, or free this one.",
-            )
-        if type(error).__name__ == "OutOfMemoryError":
-            return _failed(
-                1,
-                "the GPU's memory is full. Script 2: halve --batch-per-gpu and double --accumulation, which keeps the batch "
-                "of an update; or lower --max-duration-s. · GPU 메모리가 부족합니다.",
-            )
-        if not is_disk_full(error):
+    except (Exception, KeyboardInterrupt) as error:
+        if _is_printed_by_another_process(error):
+            return 1
+        status, message = _explanation(error)
+        if status is None:
             raise
-        place = getattr(error, "filename", None) or os.getcwd()
-        return _failed(
-            1,
-            f"the disk is full while writing {place}. What was complete before is still there: "
-            "free some space and run the same command again. · 디스크가 가득 찼습니다. 공간을 비우고 다시 실행하세요.",
-        )
+        return _failed(status, message)
     if distributed := _joined_processes():
         distributed.destroy_process_group()
     return 0
 
 
+def _is_printed_by_another_process(error: BaseException) -> bool:
+    """Whether the first process prints this error, or the reason why it has ended."""
+    if not _rank():
+        return False
+    if isinstance(error, SharedError):
+        return True
+    if isinstance(error, DataError | UsageError | KeyboardInterrupt) or not _joined_processes():
+        return False
+    return any(message in str(error) for message in LOST_PROCESS_MESSAGES)
+
+
+def _explanation(error: BaseException) -> tuple[int | None, str]:
+    """Exit status and message of an error that a user can cause; (None, "") for a bug."""
+    if isinstance(error, UsageError):
+        return 2, f"wrong usage: {error}"
+    if isinstance(error, DataError):
+        # The message from a data loader's worker is a whole traceback, with ours as its last line.
+        return 1, str(error).rpartition("DataError: ")[2].strip()
+    if isinstance(error, KeyboardInterrupt):
+        return 130, (
+            "interrupted. Finished work is kept: run the same command again. "
+            "· 중단했습니다. 완료된 결과는 남아 있으니 같은 명령을 다시 실행하세요."
+        )
+    path = getattr(error, "filename", None)
+    if isinstance(error, OSError) and error.errno in UNUSABLE_PATH_ERRNOS and path:
+        return 1, (
+            f"{path} cannot be used: {error.strerror}. Choose another path, or free this one. "
+            "· 이 경로를 사용할 수 없습니다. 다른 경로를 지정하세요."
+        )
+    if type(error).__name__ == "OutOfMemoryError":
+        return 1, (
+            "the GPU's memory is full. Script 2: halve --batch-per-gpu and double --accumulation, "
+            "which keeps the batch of an update; or lower --max-duration-s. "
+            "· GPU 메모리가 부족합니다."
+        )
+    if is_disk_full(error):
+        return 1, (
+            f"the disk is full while writing {path or os.getcwd()}. Finished work is kept: "
+            "free some space and run the same command again. "
+            "· 디스크가 가득 찼습니다. 공간을 확보한 뒤 같은 명령을 다시 실행하세요."
+        )
+    return None, ""
+
+
 @contextmanager
-def writing_into(place: str | os.PathLike[str]) -> Iterator[None]:
-    """Give a library's way of saying that the disk is full the name of the place that it was writing into."""
+def writing_into(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a library's own exception for a full disk into an OSError that names the folder."""
     try:
         yield
     except Exception as error:
         if is_disk_full(error) and not getattr(error, "filename", None):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place)) from error
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         raise
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an exception means a full disk, a used-up quota or a file size limit, however a library words it."""
+    """Whether an exception, or one behind it, means a full disk, a used-up quota or a limit."""
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return True
     if any(message in str(error) for message in DISK_FULL_MESSAGES):
@@ -124,10 +148,11 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def _failed(status: int, message: str) -> int:
-    # Under torchrun every process meets a fault of the inputs; one of them tells it. Once they work apart, each speaks.
-    if _rank() and not _joined_processes():
-        return status
-    print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
+    """Print the message and return the status."""
+    # Before the processes of torchrun have joined, all meet the same fault and one prints it.
+    # After that each works on clips of its own, and prints its own fault.
+    if not _rank() or _joined_processes():
+        print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
     return status
 
 
@@ -136,10 +161,8 @@ def _rank() -> int:
 
 
 def _joined_processes() -> ModuleType | None:
-    """torch.distributed where the processes of torchrun have met; torch is not imported for the question."""
+    """torch.distributed where the processes of torchrun have joined; never imports torch."""
     distributed = sys.modules.get("torch.distributed")
-    return (
-        distributed
-        if distributed and distributed.is_available() and distributed.is_initialized()
-        else None
-    )
+    if distributed and distributed.is_available() and distributed.is_initialized():
+        return distributed
+    return None

@@ -1,4 +1,4 @@
-"""Writing whole files or none, sorting more lines than memory holds, and checksums of what was written."""
+"""Write whole files or none, read JSON lines, sort lines that exceed memory, take checksums."""
 
 import errno
 import hashlib
@@ -7,35 +7,41 @@ import json
 import os
 import pickle
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
-from korean_asr.errors import writing_into
+from korean_asr.errors import DataError, writing_into
 
-# Of SortedLines, what is held in memory at a time.
+# SortedLines spills to disk beyond these.
 RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
-MAX_RUNS = 200  # open files; a process may have 1,024
+# Each run is an open file, and a process may have 1,024.
+MAX_RUNS = 200
+
+Record = TypeVar("Record")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing."""
+    """Make a folder and its missing parents. Raises OSError that names the folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except (
-        FileNotFoundError
-    ):  # under /proc, say: as with any other place that cannot be written into
-        raise PermissionError(errno.EACCES, "no folder can be made there", str(folder)) from None
+    except FileNotFoundError:
+        # Under /proc, for example. Treated like any other folder that cannot be written into.
+        raise PermissionError(errno.EACCES, "no folder can be made here", str(folder)) from None
 
 
 def refuse_unusable_place(folder: Path) -> None:
-    """Raise the OSError that writing into a folder, which need not be there yet, would raise after hours of work."""
+    """Raise the OSError of writing into a folder now, rather than after hours of work.
+
+    The folder need not exist yet; nothing is made.
+    """
     existing = next(
-        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
     )
     if not existing.is_dir():
-        raise NotADirectoryError(errno.ENOTDIR, "it is no folder", str(existing))
+        raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(existing))
     try:
         _nameless_file(existing).close()
     except OSError as error:
@@ -45,9 +51,10 @@ def refuse_unusable_place(folder: Path) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
-    """Open a text file for writing beside its place, and rename it there when the block ends well.
+    """Open a temporary text file beside `path`, and rename it to `path` when the block succeeds.
 
-    A killed or failed run leaves the old file, or none, but never half of the new one. The folder is made if missing.
+    A killed or failed run leaves the old file, or none, but never half of the new one. A missing
+    folder is made.
     """
     make_folder(path.parent)
     part = path.with_name(f".{path.name}.part")
@@ -58,27 +65,77 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a failed write() knows no name
+        # The OSError of a failed write() has no file name.
+        error.filename = error.filename or str(path)
         raise
     finally:
         part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file, whole or not at all."""
     with whole_file(path) as file:
         json.dump(content, file, ensure_ascii=False, indent=1)
         file.write("\n")
 
 
-# A lone surrogate (a file name of undecodable bytes, a broken label) becomes \udcc7, which JSON reads back.
-json_line = json.JSONEncoder(
-    ensure_ascii=False
-).encode  # json.dumps() would make an encoder for each line
+# One encoder for all lines: json.dumps() would make one a line. A lone surrogate (undecodable bytes
+# in a file name, a broken label) is written as \udcc7, which JSON reads back.
+json_line = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object a line, the whole file or nothing."""
     with whole_file(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class LineFormat:
+    """A kind of JSON lines file, as its error messages describe it.
+
+    file and line: "manifest" and "clip", as in "m.jsonl, line 3: not a clip".
+    keys: the keys that every line needs. if_missing, if_empty: what the user should do.
+    """
+
+    file: str
+    line: str
+    keys: tuple[str, ...]
+    if_missing: str
+    if_empty: str
+
+
+def read_json_lines(
+    path: Path, form: LineFormat, record: Callable[[dict[str, Any], int], Record]
+) -> list[Record]:
+    """Read a file of JSON lines; blank lines and a byte order mark are skipped.
+
+    record: makes a record of a row and its line number, counted from 1. A ValueError, KeyError,
+    TypeError or AttributeError in it means that the line is not of this format.
+    Raises DataError that names the file, and the line where there is one.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} is missing. {form.if_missing}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not a {form.file}: its bytes are not UTF-8 (byte {error.start})."
+        ) from None
+    records = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            records.append(record(json.loads(line), number))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise DataError(
+                f"{path}, line {number}: not a {form.line}. "
+                f"Each line is a JSON object with {', '.join(form.keys)}."
+            ) from None
+    if not records:
+        raise DataError(f"{path} holds no {form.line}. {form.if_empty}")
+    return records
 
 
 def file_checksum(path: Path) -> str:
@@ -88,9 +145,9 @@ def file_checksum(path: Path) -> str:
 
 
 class SortedLines:
-    """Lines in the order of their keys, however many: sorted runs on disk, merged when they are read.
+    """Any number of lines, in the order of their keys: sorted runs on disk, merged on reading.
 
-    The runs are nameless files of the folder, so that a killed process leaves nothing behind.
+    The runs are nameless files in the folder, so that a killed process leaves nothing behind.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,6 +157,7 @@ class SortedLines:
         self._runs: list[IO[bytes]] = []
 
     def extend(self, keys_and_lines: list[tuple[str, str]]) -> None:
+        """Add (key, line) pairs in any order."""
         self._run += keys_and_lines
         self._n_characters += sum(len(line) for _, line in keys_and_lines)
         if len(self._run) >= RUN_LINES or self._n_characters >= RUN_CHARACTERS:
@@ -109,6 +167,7 @@ class SortedLines:
             self._run, self._n_characters = [], 0
 
     def __iter__(self) -> Iterator[str]:
+        """The lines in the order of their keys."""
         for _, line in heapq.merge(*map(_run_on_disk, self._runs), sorted(self._run)):
             yield line
 
@@ -116,8 +175,8 @@ class SortedLines:
         make_folder(self._folder)
         with writing_into(self._folder):
             file = _nameless_file(self._folder)
-            for item in keys_and_lines:
-                pickle.dump(item, file)
+            for pair in keys_and_lines:
+                pickle.dump(pair, file)
             file.flush()
         return file
 
@@ -127,6 +186,7 @@ def _nameless_file(folder: Path) -> IO[bytes]:
 
 
 def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
+    """The (key, line) pairs of a run, from its start."""
     file.seek(0)
     load = pickle.Unpickler(file).load
     while True:

@@ -1,37 +1,44 @@
-"""Waveforms -> the most likely label of each 20 ms frame: windows of long clips, batches through the model, short memory."""
+"""Clips to the most likely token of each 20 ms frame: windows, batches, and too little memory."""
 
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-from korean_asr.audio import ENCODER_LAYERS, MIN_SAMPLES, SAMPLE_RATE, n_frames
-from korean_asr.hardware import in_precision
-from korean_asr.model import Recogniser, Wav2Vec2ForCTC
-
-MAX_BATCH_CLIPS = 64  # a manifest that gives no durations must not become one batch
-MAX_WHOLE_S = (
-    60.0  # beyond it in windows: attention takes time and memory by the square of the length
+from korean_asr.audio import (
+    ENCODER_LAYERS,
+    MIN_SAMPLES,
+    SAMPLE_RATE,
+    UnreadableAudio,
+    n_frames,
+    read_waveform,
 )
-FRAME_SAMPLES = int(np.prod([stride for _, stride in ENCODER_LAYERS]))  # 320: 20 ms
-# Windows of 20 s, the longest clips of training: 14 s that count, and up to 3 s on either side that are only heard. Measured
-# on six clips of 75 s made of the demo's speech, against the texts of their short clips one by one, 2,976 characters: windows
-# of 50, 30 and 20 s give 353, 342 and 331 errors, all 75 s at once 383. A model is at home in lengths that it was trained on.
+from korean_asr.hardware import in_precision
+
+# A manifest without durations must not become one batch.
+MAX_BATCH_CLIPS = 64
+# Longer clips are cut into windows: attention needs time and memory by the square of the length.
+MAX_WHOLE_S = 60.0
+# 320 samples, or 20 ms.
+FRAME_SAMPLES = int(np.prod([stride for _, stride in ENCODER_LAYERS]))
+# Windows of 20 s, the length of the longest training clips: 14 s that are kept, and up to 3 s of
+# context on either side. Measured on six clips of 75 s made of the demo's speech, with the texts
+# of their short clips as reference (2,976 characters): windows of 50, 30 and 20 s give 353, 342
+# and 331 errors, 75 s at once 383. A model does best at the lengths that it was trained on.
 WINDOW_FRAMES, CONTEXT_FRAMES = 700, 150
-NO_MEMORY_MESSAGES = (
-    "not enough memory",
-    "can't allocate memory",
-)  # of torch's CPU allocator, a bare RuntimeError
+# torch's CPU allocator raises a bare RuntimeError.
+NO_MEMORY_MESSAGES = ("not enough memory", "can't allocate memory")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What goes through the model at once: a clip, or a window of a long one.
+    """A clip, or a window of a long one, as the model reads it.
 
-    waveform: (n_samples,) float32, normalised; kept: which of its frames count, the others are context.
+    waveform: (n_samples,) float32, normalised. kept: its frames without those of the context.
     """
 
     waveform: np.ndarray
@@ -39,25 +46,53 @@ class Piece:
 
     @property
     def seconds(self) -> float:
+        """Length, context included."""
         return len(self.waveform) / SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
-class Frames:
-    """labels: (n_frames,) int64, the most likely of each frame; posteriors: (n_frames,) float32, how likely it is.
+class Clip:
+    """A clip as read from its file; problem: why it could not be read, and has no pieces.
 
-    A posterior is NaN where one of the frame's logits is no finite number.
+    seconds: by its samples. is_silent: every sample is equal.
+    """
+
+    pieces: list[Piece]
+    seconds: float = 0.0
+    is_silent: bool = False
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The most likely token id of each frame, (n_frames,) int64, and its posterior, float32.
+
+    A posterior is NaN where a logit of the frame is NaN or infinite.
     """
 
     labels: torch.Tensor
     posteriors: torch.Tensor
 
 
-def pieces(waveform: np.ndarray) -> list[Piece]:
-    """The whole waveform, or of one over MAX_WHOLE_S its windows, whose kept frames together are exactly its frames.
+def read_clip(path: str | Path, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
+    """Read a clip, normalise it and cut it where it is long. Never raises UnreadableAudio."""
+    try:
+        waveform = read_waveform(path)
+    except UnreadableAudio as problem:
+        return Clip([], problem=str(problem))
+    return Clip(
+        pieces(normalised_waveform(waveform, feature_extractor)),
+        seconds=len(waveform) / SAMPLE_RATE,
+        is_silent=bool((waveform == waveform[0]).all()),
+    )
 
-    waveform: (n_samples,) float32, normalised as a whole: a window with a mean and variance of its own would be another
-    sound. Windows start at multiples of FRAME_SAMPLES, so that their frames are made of the same samples as the whole's.
+
+def pieces(waveform: np.ndarray) -> list[Piece]:
+    """The whole waveform, or windows of one over MAX_WHOLE_S; together they keep all its frames.
+
+    waveform: (n_samples,) float32, normalised as a whole. A window that was normalised by itself
+    would sound different. Windows start at multiples of FRAME_SAMPLES, so that their frames are
+    made of the same samples as the frames of the whole.
     """
     total = n_frames(len(waveform))
     if len(waveform) <= MAX_WHOLE_S * SAMPLE_RATE:
@@ -66,53 +101,53 @@ def pieces(waveform: np.ndarray) -> list[Piece]:
     for start in range(0, total, WINDOW_FRAMES):
         end = min(start + WINDOW_FRAMES, total)
         first, last = max(0, start - CONTEXT_FRAMES), min(end + CONTEXT_FRAMES, total)
-        # A frame hears 400 samples, 80 beyond the next one's start; what is left behind the last frame makes none.
+        # A frame spans 400 samples; the samples behind the last frame are too few for another.
         samples = waveform[first * FRAME_SAMPLES : (last - 1) * FRAME_SAMPLES + MIN_SAMPLES]
         windows.append(Piece(samples, slice(start - first, end - first)))
     return windows
 
 
 def joined(windows: list[Frames]) -> Frames:
-    """The frames of a clip from those of its windows, in their order."""
+    """The frames of a clip from those of its windows, which are in order."""
     return Frames(
-        torch.cat([w.labels for w in windows]), torch.cat([w.posteriors for w in windows])
+        labels=torch.cat([window.labels for window in windows]),
+        posteriors=torch.cat([window.posteriors for window in windows]),
     )
 
 
 @dataclass(slots=True)
 class Passes:
-    """Batches of pieces through the model; smaller ones from the moment that memory does not suffice.
+    """Batches through a model, which become smaller once memory has run out.
 
-    Several threads may use it at a time. On a GPU they wait for each other, so that its memory holds one batch.
+    Several threads may share one. On a GPU they take turns, so that its memory holds one batch.
+
+    max_seconds: of padded audio in a batch. batch_seconds: padded audio of each finished batch.
     """
 
     model: Wav2Vec2ForCTC
     precision: str
-    max_seconds: float  # of padded audio in a batch
+    max_seconds: float
     max_clips: int
-    batch_seconds: list[float] = field(
-        default_factory=list
-    )  # of padded audio, of each batch that was made
+    batch_seconds: list[float] = field(default_factory=list)
     gpu: threading.Lock = field(default_factory=threading.Lock)
 
     def frames(self, pieces: list[Piece]) -> list[Frames | None]:
-        """The kept frames of each piece; None for one that does not fit into memory even alone."""
+        """The kept frames of each piece; None for a piece that exceeds memory even alone."""
         made: list[Frames | None] = [None] * len(pieces)
-        waiting = sorted(range(len(pieces)), key=lambda place: -len(pieces[place].waveform))
+        waiting = sorted(range(len(pieces)), key=lambda index: -len(pieces[index].waveform))
         while waiting:
             longest = pieces[waiting[0]].seconds
             batch = waiting[: batch_size(longest, self.max_seconds, self.max_clips)]
-            frames = self._frames_if_they_fit([pieces[place] for place in batch])
+            frames = self._frames_if_they_fit([pieces[index] for index in batch])
             if frames is None and len(batch) > 1:
-                self.max_seconds = min(
-                    self.max_seconds, longest * len(batch) / 2
-                )  # kept: the next ones would fail too
+                # The new limit stays: the next batches would not fit either.
+                self.max_seconds = min(self.max_seconds, longest * len(batch) / 2)
                 continue
             waiting = waiting[len(batch) :]
             if frames is not None:
                 self.batch_seconds.append(longest * len(batch))
-                for place, result in zip(batch, frames, strict=True):
-                    made[place] = result
+                for index, result in zip(batch, frames, strict=True):
+                    made[index] = result
         return made
 
     def _frames_if_they_fit(self, batch: list[Piece]) -> list[Frames] | None:
@@ -122,15 +157,14 @@ class Passes:
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-        # Only here, where the exception and all the tensors that its traceback holds are gone.
+        # Outside the except block: there the traceback would keep all the tensors alive.
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return None
 
     def _frames(self, batch: list[Piece]) -> list[Frames]:
-        logits = _logits(
-            self.model, padded_inputs([piece.waveform for piece in batch]), self.precision
-        )
+        inputs = padded_inputs([piece.waveform for piece in batch])
+        logits = _logits(self.model, inputs, self.precision)
         best, labels = logits.max(-1)  # (B, n_frames) each
         posteriors = (best - logits.logsumexp(-1)).exp()
         posteriors[~logits.isfinite().all(-1)] = torch.nan
@@ -141,11 +175,13 @@ class Passes:
         ]
 
 
-def frame_logits(recogniser: Recogniser, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
-    """(n_frames, n_labels) of each clip, without the frames behind its end: those are padding, and would decode to text."""
-    logits = _logits(
-        recogniser.model, model_inputs(waveforms, recogniser.feature_extractor), "float32"
-    )
+def frame_logits(
+    model: Wav2Vec2ForCTC,
+    feature_extractor: Wav2Vec2FeatureExtractor,
+    waveforms: list[np.ndarray],
+) -> list[torch.Tensor]:
+    """(n_frames, n_labels) float32 of each clip, without the padding, which decodes to text."""
+    logits = _logits(model, model_inputs(waveforms, feature_extractor), "float32")
     return [
         clip[: n_frames(len(waveform))] for clip, waveform in zip(logits, waveforms, strict=True)
     ]
@@ -166,9 +202,9 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def model_inputs(
-    waveforms: list, feature_extractor: Wav2Vec2FeatureExtractor
+    waveforms: list[np.ndarray], feature_extractor: Wav2Vec2FeatureExtractor
 ) -> dict[str, torch.Tensor]:
-    """Waveforms made zero-mean and unit-variance, each on its own, and padded to the longest, with their mask."""
+    """Normalise each waveform by itself, and pad them to the longest; see padded_inputs."""
     return padded_inputs(
         [normalised_waveform(waveform, feature_extractor) for waveform in waveforms]
     )
@@ -177,41 +213,40 @@ def model_inputs(
 def normalised_waveform(
     waveform: np.ndarray, feature_extractor: Wav2Vec2FeatureExtractor
 ) -> np.ndarray:
-    """(n_samples,) float32, of mean 0 and variance 1 where the model was trained on such; silence stays zeros."""
-    return feature_extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")[
-        "input_values"
-    ][0]
+    """(n_samples,) float32 of mean 0 and variance 1, if the model expects it; silence stays 0."""
+    inputs = feature_extractor(waveform, sampling_rate=SAMPLE_RATE, return_tensors="np")
+    return inputs["input_values"][0]
 
 
 def padded_inputs(waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
     """input_values (B, T) float32, padded with zeros to the longest, and attention_mask (B, T).
 
-    The mask is always made: without one a batch would give other text than its clips one at a time.
+    The mask is always there: without it, a batch decodes to other text than its clips one by one.
     """
     lengths = torch.tensor([len(waveform) for waveform in waveforms])
     values = torch.nn.utils.rnn.pad_sequence(
-        [torch.from_numpy(w) for w in waveforms], batch_first=True
+        [torch.from_numpy(waveform) for waveform in waveforms], batch_first=True
     )
-    return {
-        "input_values": values,
-        "attention_mask": (torch.arange(values.shape[1]) < lengths[:, None]).long(),
-    }
+    mask = torch.arange(values.shape[1]) < lengths[:, None]
+    return {"input_values": values, "attention_mask": mask.long()}
 
 
 def batch_size(longest_s: float, max_seconds: float, max_clips: int) -> int:
-    """How many clips, padded to the longest of so many seconds, make a batch: as many as fit, at least one."""
-    return max(1, min(max_clips, int(max_seconds / longest_s) if longest_s else max_clips))
+    """Number of clips in a batch padded to longest_s seconds: all that fit, at least one."""
+    n_fit = int(max_seconds / longest_s) if longest_s else max_clips
+    return max(1, min(max_clips, n_fit))
 
 
 def length_batches(
     durations: list[float], max_seconds: float, max_clips: int = MAX_BATCH_CLIPS
 ) -> list[list[int]]:
-    """Places of clips of like duration, longest first, each batch within max_seconds of padded audio and max_clips.
+    """Indices of clips in batches of similar duration, longest clip first.
 
-    The batch of most padded audio comes first, so that threads which take them in turn end at about the same time (the rule
-    of the longest processing time: Graham, Bounds on multiprocessing timing anomalies, 1969).
+    A batch holds at most max_seconds of padded audio, and max_clips. The batch with the most
+    padded audio comes first, so that threads which take batches in turn end at about the same time
+    (longest processing time first: Graham, Bounds on multiprocessing timing anomalies, 1969).
     """
-    order = sorted(range(len(durations)), key=lambda place: -durations[place])
+    order = sorted(range(len(durations)), key=lambda index: -durations[index])
     batches: list[list[int]] = []
     while order:
         size = batch_size(durations[order[0]], max_seconds, max_clips)

@@ -1,4 +1,4 @@
-"""The guard against scoring what a model was trained on: by id, by sound, by sentence, by speaker."""
+"""The guard against scoring clips that a model was trained on, by id, sound, sentence, speaker."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -10,60 +10,70 @@ from tqdm import tqdm
 from korean_asr.audio import sound_checksum
 from korean_asr.errors import SharedError
 from korean_asr.manifest import Utterance, read_manifest
+from korean_asr.messages import OVERLAP_KINDS, english, table
 from korean_asr.metrics import without_punctuation
 
 
 def sentence_key(text: str) -> str:
-    """What makes two clips the same sentence: the text without spaces, punctuation and case."""
+    """The text without spaces, punctuation and case: equal keys are the same sentence."""
     return without_punctuation(text).replace(" ", "").casefold()
 
 
-# What two clips may have in common; None equals nothing.
+# The values by which two clips are compared; None equals nothing.
 KINDS = {
     "id": lambda utterance: utterance.id,
     "audio": lambda utterance: utterance.audio_sha256,
     "sentence": lambda utterance: sentence_key(utterance.text),
     "speaker": lambda utterance: utterance.speaker or None,
 }
-
-
-EARLIER_FILE = "earlier.jsonl"  # in split/: what the base model was trained on, where that is known
-NEVER = ("id", "audio")  # such a clip is refused; a sentence or a speaker of training is told
+# A clip of training by one of these is refused; a shared sentence or speaker is only counted.
+REFUSED_KINDS = ("id", "audio")
+# In split/: the training clips of the base model, where they are known.
+EARLIER_FILE = "earlier.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Places of the clips that a model has seen in training, by each of KINDS; None: nobody knows."""
+    """Indices of the clips that a model was trained on, by each of KINDS; None where unknown.
 
-    places: dict[str, list[int] | None]
+    n_validation: how many of the clips chose the final checkpoint.
+    """
+
+    indices: dict[str, list[int] | None]
     n_clips: int
-    n_validation: int = 0  # clips by which the final checkpoint was chosen
+    n_validation: int = 0
 
     @property
     def counts(self) -> dict[str, int | None]:
-        return {
-            kind: None if places is None else len(places) for kind, places in self.places.items()
-        }
+        """The number of such clips by each of KINDS."""
+        return {kind: _count(found) for kind, found in self.indices.items()}
 
     @property
     def overlap(self) -> set[int]:
-        """Places that make a score worthless."""
-        return {place for kind in NEVER for place in self.places[kind] or ()}
+        """Indices of the clips whose scores would be meaningless."""
+        return {index for kind in REFUSED_KINDS for index in self.indices[kind] or ()}
 
     def warning(self, source: str) -> str | None:
-        """The line about an overlap, or None."""
+        """One line about the overlap; None where there is none."""
         if not self.overlap:
             return None
-        by = ", ".join(
-            f"{len(self.places[kind]):,} by {kind}" for kind in NEVER if self.places[kind]
+        counts = ", ".join(
+            f"{len(self.indices[kind]):,} by {kind}" for kind in REFUSED_KINDS if self.indices[kind]
         )
-        return f"{len(self.overlap):,} of {self.n_clips:,} clips are in the training data of {source} ({by})"
+        return (
+            f"{len(self.overlap):,} of {self.n_clips:,} clips are in the training data of "
+            f"{source} ({counts})"
+        )
+
+
+def _count(found: list[int] | None) -> int | None:
+    return None if found is None else len(found)
 
 
 def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
-    """Compare clips with what the model of this folder was trained on; a model without a split has seen nobody knows what.
+    """Compare clips with a model's training data; a model without split/ has unknown training data.
 
-    The sound of the clips to be scored is taken from their files, whatever their manifest says.
+    The sound of the clips is taken from their files, not from a checksum in their manifest.
     """
     trained = trained_on(source)
     if trained is None:
@@ -78,24 +88,15 @@ def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
 
 
 def trained_on(source: str) -> list[Utterance] | None:
-    """The training clips of a model, and those of the model that it was fine-tuned from; None where nobody knows.
+    """The training clips of a model and of its base model, with the checksums in split/.
 
-    A model folder has its split, a checkpoint that of the folder that it lies in. A clip's sound is known by the checksum that
-    script 2 wrote, or else by its file, if that is still there.
+    None for a model without split/. A checkpoint has the split/ of the folder that it lies in.
     """
     folder = _split_folder(source)
     if folder is None:
         return None
-    clips = [
-        clip
-        for name in ("train.jsonl", EARLIER_FILE)
-        if (folder / name).is_file()
-        for clip in read_manifest(folder / name)
-    ]
-    unknown = [place for place, clip in enumerate(clips) if not clip.audio_sha256]
-    for place, sound in zip(unknown, _sounds([clips[place] for place in unknown]), strict=True):
-        clips[place] = replace(clips[place], audio_sha256=sound)
-    return clips
+    files = [folder / "train.jsonl", folder / EARLIER_FILE]
+    return [clip for file in files if file.is_file() for clip in read_manifest(file)]
 
 
 def _split_folder(source: str) -> Path | None:
@@ -106,18 +107,18 @@ def _split_folder(source: str) -> Path | None:
 
 
 def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) -> list[str]:
-    """A warning where the base model was trained on clips of the test split, which script 3 will refuse."""
-    seen = Seen(found_in(earlier, test), len(test))
-    warning = seen.warning(base)
-    return (
-        [f"test split: {warning}: script 3 will refuse them. · 기본 모델이 이미 학습한 음성입니다."]
-        if warning
-        else []
-    )
+    """A warning where the base model was trained on test clips, which script 3 will refuse."""
+    warning = Seen(found_in(earlier, test), len(test)).warning(base)
+    if not warning:
+        return []
+    return [
+        f"test split: {warning}: script 3 will refuse them. "
+        "· 기본 모델이 이미 학습한 발화가 테스트 분할에 있습니다."
+    ]
 
 
 def _sounds(utterances: list[Utterance]) -> list[str | None]:
-    """The checksum of each clip's sound, files read side by side."""
+    """The checksum of each clip's sound, by threads."""
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(sound_checksum, (clip.audio_filepath for clip in utterances))
         return list(
@@ -126,61 +127,67 @@ def _sounds(utterances: list[Utterance]) -> list[str | None]:
 
 
 def refuse_seen(source: str, utterances: list[Utterance], seen: Seen) -> None:
-    """Raises SharedError, which names the first clip, where a model was trained on one of these clips."""
+    """Raise SharedError, which names the first clip, where the model was trained on one."""
     if not seen.overlap:
         return
     first = utterances[min(seen.overlap)]
     raise SharedError(
-        f"{seen.warning(source)}; the first: {first.id}. Their scores would be worth nothing. Take them out of the manifest, or "
-        "pass --allow-overlap, and the report will say so on its first line. · 학습에 쓴 음성은 평가할 수 없습니다."
+        f"{seen.warning(source)}; the first: {first.id}. Their scores would be meaningless. Take "
+        "them out of the manifest, or pass --allow-overlap, and the report will say so on its "
+        "first line. · 학습에 사용한 발화는 평가할 수 없습니다. 목록에서 빼거나 "
+        "--allow-overlap을 지정하세요."
     )
 
 
-def found_in(there: list[Utterance], here: list[Utterance]) -> dict[str, list[int] | None]:
-    """Places in `here` of clips that `there` holds too, by each of KINDS; None where nobody knows."""
+def found_in(known: list[Utterance], clips: list[Utterance]) -> dict[str, list[int] | None]:
+    """Indices of the clips that `known` also holds, by each of KINDS; None where unknown."""
     found: dict[str, list[int] | None] = {}
     for kind, key in KINDS.items():
-        known = {key(utterance) for utterance in there} - {None}
-        keys = [key(utterance) for utterance in here]
-        unknown = kind in ("audio", "speaker") and not (known and any(keys))
-        found[kind] = None if unknown else [place for place, one in enumerate(keys) if one in known]
+        known_keys = {key(clip) for clip in known} - {None}
+        keys = [key(clip) for clip in clips]
+        is_unknown = kind in ("audio", "speaker") and not (known_keys and any(keys))
+        shared = [index for index, one in enumerate(keys) if one in known_keys]
+        found[kind] = None if is_unknown else shared
     return found
 
 
 def overlaps(parts: dict[str, list[Utterance]]) -> dict[str, dict[str, int | None]]:
-    """For each two splits ("train/test") how many clips of the second are found in the first, by id, audio, sentence, speaker.
+    """How many clips of the second of each two splits are in the first, by each of KINDS.
 
-    Audio is the same sound under whatever name, by the clips' audio_sha256. None: nobody knows, since no clip of one of the
-    two has a checksum or a speaker.
+    The keys are "train/test" and so on. Audio is compared by audio_sha256, under whatever name.
+    None where no clip of one of the two splits has a checksum, or a speaker.
     """
-    counts: dict[str, dict[str, int | None]] = {}
-    for first, second in combinations(parts.items(), 2):
-        found = found_in(first[1], second[1])
-        counts[f"{first[0]}/{second[0]}"] = {
-            kind: None if places is None else len(places) for kind, places in found.items()
+    return {
+        f"{first}/{second}": {
+            kind: _count(found) for kind, found in found_in(parts[first], parts[second]).items()
         }
-    return counts
+        for first, second in combinations(parts, 2)
+    }
 
 
 def printed_overlap(overlap: dict[str, dict[str, int | None]]) -> str:
-    """What two splits share, and a warning where they must not."""
-    lines = ["overlap · 겹침: clips of the second split that are also in the first, by"]
-    lines.append(f"{'':<21}" + "".join(f"{kind:>10}" for kind in KINDS))
+    """A table of what two splits share, and a warning where they must not."""
+    rows = [["", *(english(OVERLAP_KINDS[kind]) for kind in KINDS)]]
     for pair, counts in overlap.items():
-        lines.append(f"  {pair:<19}" + "".join(f"{_known(counts[kind]):>10}" for kind in KINDS))
-    same = [
+        rows.append([pair, *(_shown(counts[kind]) for kind in KINDS)])
+    lines = [
+        "overlap · 겹침: clips of the second split that are also in the first, by",
+        *table(rows, "<" + ">" * len(KINDS), "  "),
+    ]
+    shared = [
         f"{pair} {counts[kind]:,} by {kind}"
         for pair, counts in overlap.items()
-        for kind in ("id", "audio")
+        for kind in REFUSED_KINDS
         if counts[kind]
     ]
-    if same:
+    if shared:
         lines.append(
-            f"the same clip lies in two splits ({', '.join(same)}), which makes scores look better than they are. "
-            "Take the copies out of korean.jsonl. · 같은 음성이 두 분할에 있습니다."
+            f"the same clip lies in two splits ({', '.join(shared)}), which makes scores look "
+            "better than they are. Take the copies out of korean.jsonl. "
+            "· 같은 발화가 두 분할에 들어 있습니다. korean.jsonl에서 중복된 발화를 빼세요."
         )
     return "\n".join(lines)
 
 
-def _known(count: int | None) -> str:
+def _shown(count: int | None) -> str:
     return "unknown" if count is None else f"{count:,}"

@@ -1,26 +1,25 @@
-"""Tokenizer expansion; text as label ids, and label ids as text; and the characters that a model cannot write."""
+"""Tokens: new ones in a tokenizer, text as token ids and back, and what a model cannot write."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from korean_asr.errors import DataError
-from korean_asr.metrics import UNKNOWN
-from korean_asr.model_folder import VOCABULARY_FILES, one_line, vocabulary_folder
+from korean_asr.messages import table
+from korean_asr.metrics import UNKNOWN, normalised
 
-DELIMITER = "|"  # wav2vec2's token for a space
-WORTH_ADVICE = (
-    0.01  # of the lowest reachable CER below it the vocabulary is not what limits a model
-)
+# wav2vec2's token for a space.
+DELIMITER = "|"
+# Below this lowest reachable CER the vocabulary is not the bottleneck.
+WORTH_ADVICE = 0.01
 N_MOST_FREQUENT = 10
 
 
 def add_tokens(tokenizer, characters: Iterable[str]) -> list[str]:
-    """Give a CTC tokenizer one token for each character it cannot write yet; returns those that were new, in order.
+    """Add one token for each character that a CTC tokenizer lacks; return the new ones in order.
 
-    The new ids lie behind `len(tokenizer)`, so behind `<s>` and `</s>`, which the base tokenizer has outside its head.
+    New ids start at `len(tokenizer)`, behind `<s>` and `</s>`, which lie outside the base model's
+    head.
     """
     known = tokenizer.get_vocab()
     new = [character for character in dict.fromkeys(characters) if character not in known]
@@ -29,7 +28,7 @@ def add_tokens(tokenizer, characters: Iterable[str]) -> list[str]:
 
 
 def token_texts(tokenizer) -> dict[int, str]:
-    """What each label id writes: `|` a space, [UNK] one `⁇`, and `<s> </s> [PAD]` nothing."""
+    """The text of each token id: `|` is a space, [UNK] `⁇`, and `<s> </s> [PAD]` are empty."""
     texts = {index: token for token, index in tokenizer.get_vocab().items()}
     texts[tokenizer.word_delimiter_token_id] = " "
     for index in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id):
@@ -38,56 +37,51 @@ def token_texts(tokenizer) -> dict[int, str]:
     return texts
 
 
+def written_text(ids: Iterable[int], texts: dict[int, str]) -> str:
+    """The normalised text of token ids. texts: token_texts of the tokenizer."""
+    return normalised("".join(texts[index] for index in ids))
+
+
 def label_ids(text: str, ids: dict[str, int], delimiter_id: int, unknown_id: int) -> list[int]:
-    """One label id a character: a space is `|`, a character outside the vocabulary is [UNK]."""
+    """One token id for each character; a space is `|`, an unknown character is [UNK]."""
     return [
         delimiter_id if character == " " else ids.get(character, unknown_id) for character in text
     ]
 
 
 def writable_characters(tokenizer) -> frozenset[str]:
-    """The single characters that a model with this tokenizer can write, the space among them."""
+    """The single characters, space included, that a model with this tokenizer can write."""
     return frozenset(text for text in token_texts(tokenizer).values() if len(text) == 1) - {UNKNOWN}
 
 
-def base_vocabulary(source: str) -> frozenset[str]:
-    """The single characters that a base model can write, the space among them, read without transformers.
+def characters_of(tokens: Iterable[str]) -> frozenset[str]:
+    """The single characters, space included, that a model with these tokens can write.
 
-    source: a local folder or a hub name, of which only the tokenizer's small files are fetched. `|`, [UNK], [PAD], `<s>`,
-    `</s>` and longer tokens are no characters. Raises DataError, as loading the model would.
+    tokens: as model_folder.vocabulary_tokens reads them, without transformers. `|`, [UNK], [PAD],
+    `<s>`, `</s>` and longer tokens are not characters.
     """
-    folder = vocabulary_folder(source)
-    tokens: set[str] = set()
-    try:
-        for name in VOCABULARY_FILES:
-            if (folder / name).is_file():
-                ids = json.loads((folder / name).read_text(encoding="utf-8"))
-                if not all(isinstance(index, int) for index in ids.values()):
-                    raise ValueError(f"{name} holds more than one id for each token")
-                tokens.update(ids)
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read ({one_line(error)})."
-        ) from None
-    return frozenset(token for token in tokens if len(token) == 1) - {DELIMITER, UNKNOWN} | {" "}
+    characters = frozenset(token for token in tokens if len(token) == 1)
+    return characters - {DELIMITER, UNKNOWN} | {" "}
 
 
 @dataclass(slots=True)
 class Outside:
-    """Characters of labels that a model cannot write.
+    """Counts of the characters in labels that a model cannot write.
 
-    Labels are normalised text, as a manifest holds it, so that characters are counted as `cer` counts them: spaces and
-    punctuation are characters too. Counts of parts, from worker processes for instance, add up by `update`.
+    Labels are normalised text, as in a manifest, and spaces and punctuation count as characters,
+    as in `cer`. Counts of parts, from worker processes for example, add up by `update`.
+
+    writable: single characters; a space is always writable.
+    n_labels, n_characters: of all labels. n_touched: labels with an unwritable character.
+    characters: how often each unwritable character occurs. touched: in how many labels.
     """
 
-    writable: frozenset[str]  # single characters; a space is always writable
-    n_labels: int = 0  # labels looked at
-    n_touched: int = 0  # labels that hold some
-    n_characters: int = 0  # of all labels
-    characters: Counter[str] = field(
-        default_factory=Counter
-    )  # how often each unwritable character occurs
-    touched: Counter[str] = field(default_factory=Counter)  # how many labels each one touches
+    writable: frozenset[str]
+    n_labels: int = 0
+    n_touched: int = 0
+    n_characters: int = 0
+    characters: Counter[str] = field(default_factory=Counter)
+    touched: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.writable = frozenset(self.writable) | {" "}
@@ -96,7 +90,8 @@ class Outside:
         """Count one label."""
         self.n_labels += 1
         self.n_characters += len(text)
-        if self.writable.issuperset(text):  # nearly every label, and no set is built for it
+        # True for nearly every label, and it builds no set.
+        if self.writable.issuperset(text):
             return
         found = [character for character in text if character not in self.writable]
         self.n_touched += 1
@@ -104,7 +99,7 @@ class Outside:
         self.touched.update(set(found))
 
     def update(self, other: "Outside") -> None:
-        """Add what another counted, of other labels and the same writable characters."""
+        """Add the counts of other labels, for the same writable characters."""
         self.n_labels += other.n_labels
         self.n_touched += other.n_touched
         self.n_characters += other.n_characters
@@ -113,25 +108,25 @@ class Outside:
 
     @property
     def n_outside(self) -> int:
-        """Occurrences of unwritable characters."""
+        """How often unwritable characters occur."""
         return self.characters.total()
 
     @property
     def lowest_cer(self) -> float:
-        """The `cer` of a perfect listener who writes only the model's characters: design.md's lowest reachable CER.
+        """The lowest reachable CER: that of a perfect listener who has only the model's characters.
 
-        Each unwritable character costs at least one edit, since no hypothesis holds an equal one, and substituting it costs
-        exactly one. 0 where there is no label.
+        Each unwritable character costs one edit: nothing equals it, and one substitution is enough.
+        0 without labels.
         """
         return self.n_outside / self.n_characters if self.n_characters else 0.0
 
     def most_frequent(self) -> list[tuple[str, int]]:
-        """Each unwritable character and how often it occurs, most frequent first, equals by code point."""
+        """(character, count), the most frequent first; equal counts in the order of code points."""
         return sorted(self.characters.items(), key=lambda item: (-item[1], item[0]))
 
 
 def outside_vocabulary(texts: Iterable[str], writable: frozenset[str]) -> Outside:
-    """What of these labels lies outside a vocabulary."""
+    """Count the characters of these labels that lie outside a vocabulary."""
     outside = Outside(writable)
     for text in texts:
         outside.add(text)
@@ -140,40 +135,45 @@ def outside_vocabulary(texts: Iterable[str], writable: frozenset[str]) -> Outsid
 
 TITLE = "labels with characters outside the vocabulary"
 ADVICE = (
-    "A model can only miss what it cannot write. '--side auto' of script 1 takes numbers and English as they are spoken; "
-    "'--extra-tokens 5' of script 2 adds each character that the training labels hold 5 times. "
-    "· 쓸 수 없는 글자는 맞힐 수 없으니, 1번의 --side auto 또는 2번의 --extra-tokens 5를 쓰세요."
+    "A model cannot recognise a character that it cannot write. '--side auto' of script 1 keeps "
+    "numbers and English as they were spoken; '--extra-tokens 5' of script 2 adds each character "
+    "that occurs 5 times in the training labels. "
+    "· 어휘에 없는 글자는 인식할 수 없습니다. 1번 스크립트의 --side auto나 "
+    "2번 스크립트의 --extra-tokens 5를 사용해 보세요."
 )
 
 
 def printed_outside(outside: Outside) -> list[str]:
-    """The lines about one corpus, with advice where the vocabulary alone costs more than 1 % CER."""
+    """The lines about one corpus, with advice where the vocabulary alone costs over 1 % CER."""
     if not outside.n_touched:
-        return [f"{TITLE}: none of {outside.n_labels:,} · 모든 글자를 쓸 수 있습니다"]
+        return [_none_outside(outside.n_labels)]
     lines = [
         f"{TITLE}: {_share(outside)} · 어휘에 없는 글자",
         f"  most frequent: {_most_frequent(outside)}",
         f"  lowest reachable CER {outside.lowest_cer:.4f}",
     ]
-    return lines + [f"  {ADVICE}"] * (outside.lowest_cer > WORTH_ADVICE)
+    return lines + _advice([outside])
 
 
 def printed_outside_of_parts(parts: dict[str, Outside]) -> list[str]:
-    """The same of train, validation and test: a line each, and the advice once."""
+    """A table with a line for each of train, validation and test, and the advice once."""
     if not any(outside.n_touched for outside in parts.values()):
-        n_labels = sum(outside.n_labels for outside in parts.values())
-        return [f"{TITLE}: none of {n_labels:,} · 모든 글자를 쓸 수 있습니다"]
-    lines = [f"{TITLE} · 어휘에 없는 글자"]
+        return [_none_outside(sum(outside.n_labels for outside in parts.values()))]
+    rows = []
     for name, outside in parts.items():
-        found = (
-            f"  lowest reachable CER {outside.lowest_cer:.4f}  {_most_frequent(outside)}"
-            if outside.n_touched
-            else ""
-        )
-        lines.append(f"  {name:<11}{_share(outside)}{found}")
-    if any(outside.lowest_cer > WORTH_ADVICE for outside in parts.values()):
-        lines.append(f"  {ADVICE}")
-    return lines
+        row = [name, _share(outside)]
+        if outside.n_touched:
+            row += [f"lowest reachable CER {outside.lowest_cer:.4f}", _most_frequent(outside)]
+        rows.append(row)
+    return [f"{TITLE} · 어휘에 없는 글자", *table(rows, "<<<<", "  "), *_advice(parts.values())]
+
+
+def _none_outside(n_labels: int) -> str:
+    return f"{TITLE}: none of {n_labels:,} · 모든 글자를 출력할 수 있습니다"
+
+
+def _advice(outsides: Iterable[Outside]) -> list[str]:
+    return [f"  {ADVICE}"] if any(one.lowest_cer > WORTH_ADVICE for one in outsides) else []
 
 
 def _share(outside: Outside) -> str:
@@ -182,15 +182,18 @@ def _share(outside: Outside) -> str:
 
 
 def _most_frequent(outside: Outside) -> str:
-    """`'1' 120, '%' 31`: at most ten characters with their counts; one that no terminal shows, by its code point."""
-    found = outside.most_frequent()[:N_MOST_FREQUENT]
+    """At most ten characters with their counts: `'1' 120, '%' 31`.
+
+    A character that a terminal cannot show is named by its code point.
+    """
     return ", ".join(
-        f"'{c}' {n:,}" if c.isprintable() else f"U+{ord(c):04X} {n:,}" for c, n in found
+        f"'{character}' {n:,}" if character.isprintable() else f"U+{ord(character):04X} {n:,}"
+        for character, n in outside.most_frequent()[:N_MOST_FREQUENT]
     )
 
 
 def outside_record(outside: Outside) -> dict[str, Any]:
-    """The same numbers for JSON."""
+    """The same counts, for JSON."""
     return {
         "n_labels": outside.n_labels,
         "n_touched": outside.n_touched,

@@ -1,9 +1,10 @@
-"""Every benchmark, one after the other, and one table of them all: ./run.sh bench
+"""Run every benchmark and print one table: ./run.sh bench
 
     python tests/benchmarks/bench.py [--full] [--device cuda] [--output tests/benchmarks/results]
 
-Under 20 minutes on two cores; an hour or more with --full. Writes cpu.json or cuda.json with date, machine, versions, commit, and
-prints the table that the README shows: `--table cpu.json` prints it again.
+Takes under 20 minutes on two cores, and an hour or more with --full. Writes cpu.json or cuda.json
+with date, machine, versions and commit, and prints the table of tests/benchmarks/README.md;
+`--table cpu.json` prints it again.
 """
 
 import argparse
@@ -30,12 +31,13 @@ ON_GPU = ("training_speed", "decoding_speed", "processes_speed")
 
 
 def report(record: dict[str, Any]) -> str:
-    """The whole as Markdown: the machine, a row for each comparison, what was found besides."""
+    """The results as Markdown: the machine, a row for each comparison, other facts."""
     here = record["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in here["versions"].items())
     lines = [
-        f"{here['gpu'] or here['cpu']}, {here['threads']} threads, AVX512-BF16: {'yes' if here['has_avx512_bf16'] else 'no'}; "
-        f"{versions}; {here['date']}, commit {here['commit']}; {record['minutes']} minutes. "
+        f"{here['gpu'] or here['cpu']}, {here['threads']} threads, "
+        f"AVX512-BF16: {'yes' if here['has_avx512_bf16'] else 'no'}; {versions}; "
+        f"{here['date']}, commit {here['commit']}; {record['minutes']} minutes. "
         "Median of the rounds (lowest to highest).",
         "",
         table([row for made in record["benchmarks"].values() for row in made["rows"]]),
@@ -68,7 +70,7 @@ def main() -> None:
         "--output", type=Path, default=HERE / "results", help="folder of the JSON file"
     )
     parser.add_argument(
-        "--table", type=Path, help="print the table of a JSON file that was written before"
+        "--table", type=Path, help="print the table of a JSON file from an earlier run"
     )
     arguments = parser.parse_args()
     if arguments.table:
@@ -76,7 +78,8 @@ def main() -> None:
             shown = report(json.loads(arguments.table.read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError) as error:
             parser.error(
-                f"--table {arguments.table}: no file that ./run.sh bench wrote ({type(error).__name__})."
+                f"--table {arguments.table}: not a file that ./run.sh bench wrote "
+                f"({type(error).__name__})."
             )
         print(shown)
         return

@@ -1,10 +1,12 @@
-"""How fast clips become text: ours, transformers' pipeline and a plain loop, in float32 and half precision.
+"""Compare the decoding speed of this project, transformers' pipeline and a plain loop.
 
-    python tests/benchmarks/decoding_speed.py [--full] [--device cuda] [--rounds 3] [--threads 2] [--json FILE]
+    python tests/benchmarks/decoding_speed.py [--full] [--device cuda] [--rounds 3] [--threads 2]
+                                              [--json FILE]
 
-A model of random weights, of wav2vec2-base's size (95 M parameters) or on a GPU the real one's (317 M), and clips of 1 to
-12 s, 4.4 s on average, neither sorted nor of like lengths side by side, as a test set comes. Reading audio counts. Half precision
-is autocast for all. On a CPU it fails unless ours in float32 writes the very text of the plain loop.
+The model has random weights and the size of wav2vec2-base (95 M parameters), on a GPU that of the
+real model (317 M). Clips of 1 to 12 s, 4.4 s on average, come unsorted, as a test set does. Reading
+audio is included. All ways use autocast for half precision. On a CPU the benchmark fails unless our
+float32 text equals that of the plain loop.
 """
 
 import sys
@@ -35,7 +37,8 @@ from korean_asr.audio import read_waveform
 from korean_asr.manifest import Utterance
 
 PIPELINE_BATCH, N_WARM = 8, 3
-kept: dict[str, Any] = {}  # by a process for itself
+# Each process keeps a model of its own here.
+kept: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ class Measured:
 def timed(
     way: Callable, base: str, clips: list[Utterance], precision: str, number: int
 ) -> Measured:
-    """All clips by one way; before the first round a few of them, on the model that is loaded then."""
+    """Decode all clips by one way. Round -1 loads the model and decodes a few clips."""
     from korean_asr.model import load_recogniser
 
     if number < 0:
@@ -69,7 +72,7 @@ def ours(recogniser, clips: list[Utterance], precision: str) -> list[str]:
 
 
 def plain_loop(recogniser, clips: list[Utterance], precision: str) -> list[str]:
-    """One clip at a time, no mask."""
+    """Decode one clip at a time, without a mask."""
     import torch
 
     from korean_asr.decoding import greedy_text
@@ -98,9 +101,12 @@ def by_pipeline(recogniser, clips: list[Utterance], precision: str) -> list[str]
 
     device = recogniser.model.device
     recognise = transformers.pipeline(
-        "automatic-speech-recognition", model=recogniser.model, tokenizer=recogniser.tokenizer,
-        feature_extractor=recogniser.feature_extractor, device=device,
-    )  # fmt: skip
+        "automatic-speech-recognition",
+        model=recogniser.model,
+        tokenizer=recogniser.tokenizer,
+        feature_extractor=recogniser.feature_extractor,
+        device=device,
+    )
     arrays = (
         {"raw": read_waveform(clip.audio_filepath), "sampling_rate": 16_000} for clip in clips
     )
@@ -132,9 +138,11 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             found["ours", "float32"][0].texts, found["loop", "float32"][0].texts, strict=True
         )
     )
-    if different and not on_gpu:  # a GPU adds in another order for another shape
+    # On a GPU the order of a sum depends on the shape of the batch.
+    if different and not on_gpu:
         sys.exit(
-            f"ours in float32 does not write the text of the plain loop in {different} of {len(clips)} clips"
+            "our float32 text differs from that of the plain loop in "
+            f"{different} of {len(clips)} clips"
         )
     speed = {
         way: [audio / m.seconds for m in rounds]
@@ -148,7 +156,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         )
 
     best = best_of("ours")
-    # Twice the pipeline in the same precision, 4.5 times in the best; one clip at a time: twice, on a GPU ten times.
+    # Targets on a CPU: twice the pipeline in the same precision, 4.5 times with each side's best,
+    # twice the plain loop. On a GPU: ten times the plain loop.
     same, in_best, at_once = (None, None, 10.0) if on_gpu else (2.0, 4.5, 2.0)
 
     def row(what: str, precision: str, peer: tuple[str, str], target: float | None) -> Row:
@@ -164,8 +173,14 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     rows.append(
         row(f"ours {best}: pipeline as it comes, float32", best, ("pipeline", "float32"), None)
     )
-    rows.append(row(f"each side's best: {best}, pipeline {best_of('pipeline')}", best,
-                    ("pipeline", best_of("pipeline")), in_best))  # fmt: skip
+    rows.append(
+        row(
+            f"each side's best: {best}, pipeline {best_of('pipeline')}",
+            best,
+            ("pipeline", best_of("pipeline")),
+            in_best,
+        )
+    )
     rows += [row(f"{p}: one clip at a time", p, ("loop", p), None) for p in precisions]
     rows.append(row(f"ours {best}: one at a time, float32", best, ("loop", "float32"), None))
     rows.append(
@@ -183,12 +198,23 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         rows.append(
             of_matrix_rate(f"decoding, {precision}", reached, rates, target, per_audio_second)
         )
-    memory = {name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
-              for name in ("ours", "pipeline")}  # fmt: skip
-    rows.append(Row("decoding: peak memory of the process", f"{memory['ours']:,.0f} MB", f"{memory['pipeline']:,.0f} MB",
-                    [memory["pipeline"] / memory["ours"]]))  # fmt: skip
+    memory = {
+        name: max(m.memory_mb for (who, _), rounds in found.items() if who == name for m in rounds)
+        for name in ("ours", "pipeline")
+    }
+    rows.append(
+        Row(
+            "decoding: peak memory of the process",
+            f"{memory['ours']:,.0f} MB",
+            f"{memory['pipeline']:,.0f} MB",
+            [memory["pipeline"] / memory["ours"]],
+        )
+    )
     n_characters = sum(map(len, found["ours", "float32"][0].texts))
-    equal = f"{len(clips) - different} of {len(clips)} equal to the plain loop's in float32, {n_characters:,} characters"
+    equal = (
+        f"{len(clips) - different} of {len(clips)} equal to the plain loop's in float32, "
+        f"{n_characters:,} characters"
+    )
     return rows, {"decoded": f"{len(clips)} clips, {audio:.0f} s", "texts": equal}
 
 

@@ -1,10 +1,12 @@
-"""Memory and speed of training on this machine's GPU, at the size of kresnik/wav2vec2-large-xlsr-korean.
+"""Measure memory and speed of training on this GPU, at the size of the real base model.
 
     python tests/benchmarks/gpu_training.py [--base-model FOLDER]
 
-The model has random weights and the real one's shape (317 M parameters, 1,205 labels), unless a folder is given. Shown are,
-for each precision: the loss beside float32's, seconds of audio a second over 20 updates of v3, and for batches of clips of
-20 s, the longest that v3 trains on, the peak of memory, with the largest that fits into 24 GB (RTX 3090).
+Unless a folder is given, the model has random weights and the shape of
+kresnik/wav2vec2-large-xlsr-korean (317 M parameters, 1,205 labels). For each precision it prints
+the loss beside that of float32, seconds of audio per second over 20 updates of v3, and the peak of
+memory for batches of clips of 20 s, the longest that v3 trains on, with the largest batch that fits
+into 24 GB (RTX 3090).
 """
 
 import argparse
@@ -31,7 +33,7 @@ GB_OF_3090 = 24.0
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument(
-        "--base-model", help="a folder; random weights of the real shape if not given"
+        "--base-model", help="a folder; if not given, random weights of the real shape"
     )
     arguments = parser.parse_args()
     if torch.cuda.is_available():
@@ -39,7 +41,8 @@ def main() -> None:
         print(f"{card.name}, {card.total_memory / 1e9:.1f} GB, torch {torch.__version__}")
     elif not arguments.base_model:
         sys.exit(
-            "no GPU here: nothing was measured. (--base-model data/demo/base_model tries the script itself.)"
+            "no GPU here: nothing was measured. "
+            "(--base-model data/demo/base_model tries the script itself.)"
         )
     with tempfile.TemporaryDirectory() as folder:
         base = arguments.base_model or random_base(Path(folder) / "base", REAL)
@@ -92,9 +95,11 @@ def measure_speed(base: str, clips: list[Utterance], precision: str, folder: Pat
     progress = run.progress
     rows = [row for row in progress.log if "loss" in row]
     print(
-        f"{precision}: {progress.update} updates of 64 clips, {progress.audio_seconds / progress.training_seconds:.0f} s of "
-        f"audio/s, padding {1 - progress.audio_seconds / progress.padded_seconds:.1%}, loss {rows[0]['loss']:.2f} -> "
-        f"{rows[-1]['loss']:.2f}, {progress.n_skipped} updates skipped, {progress.n_nonfinite} with a loss that is not finite"
+        f"{precision}: {progress.update} updates of 64 clips, "
+        f"{progress.audio_seconds / progress.training_seconds:.0f} s of audio/s, "
+        f"padding {1 - progress.audio_seconds / progress.padded_seconds:.1%}, "
+        f"loss {rows[0]['loss']:.2f} -> {rows[-1]['loss']:.2f}, "
+        f"{progress.n_skipped} updates skipped, {progress.n_nonfinite} with a NaN or infinite loss"
     )
 
 

@@ -1,10 +1,11 @@
-"""Time and memory of scripts 1, 2 and 3 at 1, 4 and 16 times the demo's size, and what script 2 leaves on the disk.
+"""Measure scripts 1, 2 and 3 at 1, 4 and 16 times the demo's size, and script 2's use of the disk.
 
     python tests/benchmarks/growth.py [--full] [--json FILE]
 
-The demo's Korean corpus is copied under other names: script 1 finds 4 and 16 times as many clips. Script 2 trains the demo's
-model for half an epoch (with --full for three), script 3 scores its test split. A straight line is laid through the three
-points; the bend is the slope from 4 to 16 over the slope from 1 to 4: 1 where all grows in proportion.
+The demo's Korean corpus is copied under other names, so that script 1 finds 4 and 16 times as many
+clips. Script 2 trains the demo's model for half an epoch (three with --full), and script 3 scores
+its test split. Time and memory are fitted by a straight line through the three points. The bend is
+the slope from 4 to 16 divided by the slope from 1 to 4: it is 1 for linear growth.
 """
 
 from pathlib import Path
@@ -20,26 +21,26 @@ CLIP_BYTES = MEAN_S * SAMPLE_RATE * 2
 
 
 def multiplied(root: Path, times: int) -> None:
-    """The demo's corpus so many times over; every clip under a name and in folders of its own."""
+    """Copy the demo's corpus so many times, every copy with its own names and folders."""
     for number in range(times):
         for path in sorted((DEMO / "korean").rglob("*")):
             if path.is_file():
-                parts = [part.replace("dialog_", f"dialog_{number:02}").replace("hobby_", f"hobby_{number:02}")
-                         for part in path.relative_to(DEMO / "korean").parts]  # fmt: skip
-                copy = root.joinpath(*parts)
+                name = _renamed(str(path.relative_to(DEMO / "korean")), number)
+                copy = root / name
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 if path.suffix == ".txt":
                     text = path.read_text(encoding="utf-8")
-                    text = text.replace("dialog_", f"dialog_{number:02}").replace(
-                        "hobby_", f"hobby_{number:02}"
-                    )
-                    copy.write_text(text, encoding="utf-8")
+                    copy.write_text(_renamed(text, number), encoding="utf-8")
                 else:
                     copy.write_bytes(path.read_bytes())
 
 
+def _renamed(text: str, number: int) -> str:
+    return text.replace("dialog_", f"dialog_{number:02}").replace("hobby_", f"hobby_{number:02}")
+
+
 def left_on_disk(*folders: Path) -> int:
-    """Bytes in them, without checkpoints and the seven files of the final model, which are one."""
+    """Bytes in these folders, without checkpoints and the seven files of the final model."""
     paths = [
         path
         for folder in folders
@@ -63,11 +64,30 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         multiplied(corpus, times)
         calls = {
             1: ("--korean", corpus, "--output", data),
-            2: ("--data", data, "--recipe", "demo", "--base-model", DEMO / "base_model", "--output", model,
-                "--checkpoints", checkpoints, "--clips-before-split", "none", "--final-model", "last", "--eval-steps", 100_000,
-                "--save-steps", 100_000, "--epochs", 3 if arguments.full else 0.5),
+            2: (
+                "--data",
+                data,
+                "--recipe",
+                "demo",
+                "--base-model",
+                DEMO / "base_model",
+                "--output",
+                model,
+                "--checkpoints",
+                checkpoints,
+                "--clips-before-split",
+                "none",
+                "--final-model",
+                "last",
+                "--eval-steps",
+                100_000,
+                "--save-steps",
+                100_000,
+                "--epochs",
+                3 if arguments.full else 0.5,
+            ),
             3: ("--model", model, "--allow-overlap"),
-        }  # fmt: skip
+        }
         for number, options in calls.items():
             spent, peak = run_script(number, *options)
             if number == 2:
@@ -82,11 +102,13 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         slope, fixed = np.polyfit(sizes[number], seconds[number], 1)
         per_clip, at_rest = np.polyfit(sizes[number], memory[number], 1)
         first, second = np.diff(seconds[number]) / np.diff(sizes[number])
-        points = [f"{n:,} clips {s:.1f} s {m:,.0f} MB" for n, s, m in zip(sizes[number], seconds[number], memory[number],
-                                                                       strict=True)]  # fmt: skip
+        points = [
+            f"{n:,} clips {s:.1f} s {m:,.0f} MB"
+            for n, s, m in zip(sizes[number], seconds[number], memory[number], strict=True)
+        ]
         facts[f"growth of script {number}"] = (
-            f"{'; '.join(points)}. Line: {fixed:.1f} s + {slope * 1000:.2f} s a thousand clips; {at_rest:,.0f} MB + "
-            f"{per_clip * 1000:.1f} MB a thousand. Bend: {second / first:.2f}"
+            f"{'; '.join(points)}. Line: {fixed:.1f} s + {slope * 1000:.2f} s a thousand clips; "
+            f"{at_rest:,.0f} MB + {per_clip * 1000:.1f} MB a thousand. Bend: {second / first:.2f}"
         )
     n_clips = sum(_lines(path) for path in (model / "split").glob("*.jsonl"))
     flac = sum(path.stat().st_size for path in corpus.rglob("*.flac"))

@@ -1,9 +1,10 @@
-"""What keeping the trained rows of the head is worth, on the bundled demo.
+"""Measure what keeping the trained rows of the head is worth, on the bundled demo.
 
     python tests/benchmarks/head_resized.py [--json FILE]
 
-By the demo's recipe a model is trained whose head starts anew, as in v1 and v2, and one whose head was resized, for a quarter of
-the updates. Told is after how many updates the second has the final validation CER of the first.
+Two models are trained by the demo's recipe: one with a re-initialised head, as in v1 and v2, and
+one with a resized head, for a quarter of the updates. The result is the number of updates after
+which the second has the final validation CER of the first.
 """
 
 import dataclasses
@@ -12,7 +13,8 @@ from typing import Any
 
 from measuring import DEMO, Row, benchmark, demo_split
 
-EVERY = {"reinitialise": 48, "resize": 12}  # updates between two looks at the validation CER
+# Updates between two measurements of the validation CER.
+EVERY = {"reinitialise": 48, "resize": 12}
 
 
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
@@ -37,16 +39,20 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         ]
     n_updates, wanted = curves["reinitialise"][-1]
     reached = next((step for step, cer in curves["resize"] if cer <= wanted), None)
-    told = (
+    needed = (
         f"{'at most ' * (reached == EVERY['resize'])}{reached} updates"
         if reached
         else f"not in {curves['resize'][-1][0]} updates"
     )
-    row = Row(f"head, resized: one that starts anew, until its final validation CER of {wanted:.3f}", told,
-              f"{n_updates} updates", [n_updates / reached if reached else 0.0], 4.0)  # fmt: skip
-    shown = {
-        head: curve[-1 :: -(len(curve) // 6)][::-1] for head, curve in curves.items()
-    }  # six points of each
+    row = Row(
+        f"head, resized: one that starts anew, until its final validation CER of {wanted:.3f}",
+        needed,
+        f"{n_updates} updates",
+        [n_updates / reached if reached else 0.0],
+        4.0,
+    )
+    # Six points of each curve.
+    shown = {head: curve[-1 :: -(len(curve) // 6)][::-1] for head, curve in curves.items()}
     return [row], {
         f"validation CER, head {name}": ", ".join(
             f"{cer:.3f} after {step}" for step, cer in shown[head]

@@ -1,9 +1,10 @@
-"""How new rows of the head should start.
+"""Compare ways to start the new rows of the head.
 
     python tests/benchmarks/head_start.py            (about 15 minutes on two cores)
 
-On the bundled demo, whose base model writes no punctuation: ways to start the four new rows, at v3's learning rate over as many
-updates as v3's first epoch has (100), and at the demo's own. What keeping the trained rows is worth: head_resized.py.
+The base model of the bundled demo writes no punctuation, so four rows are new. Each way is trained
+for as many updates as v3's first epoch has (100), at v3's learning rate and at the demo's own.
+head_resized.py measures what keeping the trained rows is worth.
 """
 
 import dataclasses
@@ -30,21 +31,23 @@ from korean_asr.training.loop import (
 from recipes import RECIPES
 
 BASE = str(DEMO / "base_model")
-V3_FIRST_EPOCH, V3_UPDATES = 100, 1_000  # 6,400 clips, 64 an update, 10 epochs
+# v3 has 6,400 clips, 64 in an update, and 10 epochs.
+V3_FIRST_EPOCH, V3_UPDATES = 100, 1_000
 MARKS = ".,?!"
 
 
 def mean(raised: float) -> Callable:
-    """The mean of the trained rows and biases, its bias raised."""
+    """The mean of the trained rows, and the mean bias plus `raised`."""
     return lambda weight, bias, blank: (weight.mean(0), bias.mean() + raised)
 
 
 def of_blank(lowered: float) -> Callable:
-    """The row of [PAD], the blank, its bias lowered: so far behind the blank in every frame, whatever is said."""
+    """The row of the blank, [PAD], and its bias less `lowered`: as far behind it in every frame."""
     return lambda weight, bias, blank: (weight[blank], bias[blank] - lowered)
 
 
-# Name -> (weight (hidden,), bias) of each new row, from the trained rows and biases, and the id of the blank.
+# Name -> function of the trained rows, the trained biases and the id of the blank, which returns
+# the weight (hidden,) and the bias of each new row.
 STARTS = {
     "mean row, mean bias": mean(0.0),
     "mean row, mean bias + 8": mean(8.0),
@@ -65,7 +68,8 @@ def main() -> None:
         recipe = dataclasses.replace(RECIPES["demo"], final_model="last")
         n_marks = sum(clip.text.count(mark) for clip in split.validation for mark in MARKS)
         print(
-            f"after {V3_FIRST_EPOCH} updates: mean loss of the last 10, validation CER, marks written of {n_marks}"
+            f"after {V3_FIRST_EPOCH} updates: mean loss of the last 10, validation CER, "
+            f"marks written of {n_marks}"
         )
         print(
             f"{'new rows start as':<28}{'step 0':>9}{'':>8}{'learning rate 1e-4':>30}{'5e-4':>30}"
@@ -81,9 +85,8 @@ def main() -> None:
 def compare_start(name: str, start: Callable, split, recipe) -> None:
     cells = []
     for rate in (1e-4, 5e-4):
-        v3_like = dataclasses.replace(
-            recipe, learning_rate=rate, epochs=V3_UPDATES / 24
-        )  # 24 updates of 8 clips
+        # An epoch of the demo has 24 updates of 8 clips.
+        v3_like = dataclasses.replace(recipe, learning_rate=rate, epochs=V3_UPDATES / 24)
         recogniser, _ = expanded_base_model(BASE, v3_like)
         with torch.no_grad():
             head, blank = recogniser.model.lm_head, recogniser.tokenizer.pad_token_id

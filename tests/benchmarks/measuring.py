@@ -1,4 +1,4 @@
-"""What the benchmarks share: clips, models of random weights, ways that take turns, the machine, rows of the table."""
+"""Shared by the benchmarks: clips, random models, ways in turn, the machine, rows of the table."""
 
 import argparse
 import json
@@ -39,25 +39,35 @@ DEMO = REPOSITORY / "data" / "demo"
 SAMPLE_RATE = 16_000
 SHORTEST_S, LONGEST_S, MEAN_S = 1.0, 12.0, 4.4
 SYLLABLES_A_SECOND = 5
-N_LABELS = 1_205  # of kresnik/wav2vec2-large-xlsr-korean; 1,211 with <s>, </s> and four marks
+# The head of kresnik/wav2vec2-large-xlsr-korean; 1,211 with <s>, </s> and four marks.
+N_LABELS = 1_205
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Of a wav2vec2 with the real one's convolutional encoder: 7 layers of 512 channels, normalised over the channels."""
+    """Size of a wav2vec2; its convolutional encoder is the real model's.
+
+    That has 7 layers of 512 channels, and normalises over the channels.
+    """
 
     layers: int
     width: int
 
 
-HALF = Size(6, 512)  # half the real width, a quarter of its layers: 25 M parameters
-BASE = Size(12, 768)  # wav2vec2-base: 95 M
-REAL = Size(24, 1024)  # kresnik/wav2vec2-large-xlsr-korean: 317 M
+# Half the real width and a quarter of its layers: 25 M parameters.
+HALF = Size(6, 512)
+# wav2vec2-base: 95 M parameters.
+BASE = Size(12, 768)
+# kresnik/wav2vec2-large-xlsr-korean: 317 M parameters.
+REAL = Size(24, 1024)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table. ours and peer: what was measured, with its unit; ratios: one of each round, larger is better."""
+    """A line of the table.
+
+    ours, peer: the measured values with their unit. ratios: one for each round, larger is better.
+    """
 
     what: str
     ours: str
@@ -85,7 +95,7 @@ class Row:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Rows as Markdown: the median ratio, its lowest and highest round, the target and whether it is met."""
+    """Rows as Markdown: median ratio with its lowest and highest round, target, verdict."""
     lines = ["| what | ours | peer | ratio | target | |", "|---|---|---|---|---|---|"]
     for row in rows:
         spread = f" ({row['lowest']:.2f} to {row['highest']:.2f})" if len(row["ratios"]) > 1 else ""
@@ -93,7 +103,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         verdict = {None: "", True: "met", False: "**not met**"}[row["is_met"]]
         note = f"{verdict}{'; ' if verdict and row['note'] else ''}{row['note']}"
         lines.append(
-            f"| {row['what']} | {row['ours']} | {row['peer']} | {row['ratio']:.2f}{spread} | {target} | {note} |"
+            f"| {row['what']} | {row['ours']} | {row['peer']} "
+            f"| {row['ratio']:.2f}{spread} | {target} | {note} |"
         )
     return "\n".join(lines)
 
@@ -105,7 +116,10 @@ def per_second(values: list[float], unit: str = "s of audio/s") -> str:
 def of_matrix_rate(
     what: str, reached: list[float], rates: list[float], target: float | None, cost: float
 ) -> Row:
-    """Operations a second that are reached, beside matrix_rate in the same rounds. cost: operations a second of audio."""
+    """Operations per second beside matrix_rate in the same rounds.
+
+    cost: operations for a second of audio.
+    """
     ours, peer = (
         per_second([value / 1e9 for value in values], "G/s") for values in (reached, rates)
     )
@@ -121,12 +135,15 @@ def of_matrix_rate(
 
 
 def ratios(ours: list[float], peer: list[float]) -> list[float]:
-    """Of rates, round by round: what ran beside each other shared the machine."""
+    """Ratios of rates, round by round: ways of one round met the same load of the machine."""
     return [mine / theirs for mine, theirs in zip(ours, peer, strict=True)]
 
 
 def corpus_durations(n_clips: int) -> list[float]:
-    """Seconds: quantiles of 1 s and a gamma of shape 2 over it, 4.4 s on average as in the corpus, at most 12 s; shuffled."""
+    """Durations in seconds, 4.4 on average as in the corpus, at most 12; shuffled, always the same.
+
+    They are the quantiles of 1 s plus a gamma distribution of shape 2.
+    """
     scale = (MEAN_S - SHORTEST_S) / 2
     durations = [
         min(LONGEST_S, SHORTEST_S + scale * _gamma_2((i + 0.5) / n_clips)) for i in range(n_clips)
@@ -135,6 +152,7 @@ def corpus_durations(n_clips: int) -> list[float]:
 
 
 def _gamma_2(share: float) -> float:
+    """Quantile of the gamma distribution of shape 2 and scale 1, by bisection."""
     low, high = 0.0, 60.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -145,7 +163,10 @@ def _gamma_2(share: float) -> float:
 
 
 def spoken(folder: Path, durations: list[float]) -> list[Utterance]:
-    """WAV files of noise that swells and fades, with texts that a model of random_base can write, five syllables a second."""
+    """Write WAV files of noise that swells and fades.
+
+    The texts have five syllables per second, all in the vocabulary of random_base.
+    """
     rng, clips = np.random.default_rng(0), []
     folder.mkdir(parents=True, exist_ok=True)
     for number, seconds in enumerate(durations):
@@ -158,7 +179,10 @@ def spoken(folder: Path, durations: list[float]) -> list[Utterance]:
 
 
 def random_base(folder: Path, size: Size) -> str:
-    """A model folder of random weights: configuration of XLSR-53 in another size, the demo's tokenizer with 1,205 labels."""
+    """Write a model folder with random weights.
+
+    The configuration is XLSR-53's in another size, the tokenizer the demo's with 1,205 labels.
+    """
     import torch
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
@@ -171,10 +195,17 @@ def random_base(folder: Path, size: Size) -> str:
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     torch.manual_seed(0)
     config = Wav2Vec2Config(
-        vocab_size=N_LABELS, pad_token_id=N_LABELS - 1, hidden_size=size.width, num_hidden_layers=size.layers,
-        num_attention_heads=size.width // 64, intermediate_size=4 * size.width, conv_bias=True, feat_extract_norm="layer",
-        do_stable_layer_norm=True, activation_dropout=0.0,
-    )  # fmt: skip
+        vocab_size=N_LABELS,
+        pad_token_id=N_LABELS - 1,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.width // 64,
+        intermediate_size=4 * size.width,
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        activation_dropout=0.0,
+    )
     Wav2Vec2ForCTC(config).save_pretrained(folder)
     return str(folder)
 
@@ -186,12 +217,14 @@ def _syllable(number: int) -> str:
 def operations(
     base: str, durations: list[float], trained: str | None = None, layerdrop: float = 0.0
 ) -> float:
-    """Floating-point operations of a model on clips of so many seconds, without padding, as torch counts them.
+    """Floating-point operations of a model on clips of these durations in seconds, unpadded.
 
-    trained: None for the forward pass; "frozen" or "all" for forward and backward, the convolutional encoder frozen or not: a
-    backward pass is two more, by inputs and by weights. layerdrop: share of the layers that is
-    left out of both. Counted on tensors without content, by FlopCounterMode: products and convolutions, a multiplication and an
-    addition each. (Its own count of backward takes a grouped convolution for a whole one.)
+    trained: None for the forward pass alone; with the backward pass "frozen" or "all", by whether
+    the convolutional encoder is frozen. The backward pass costs two forward passes, one for the
+    inputs and one for the weights. layerdrop: the share of layers left out of both.
+    Counted by torch's FlopCounterMode on tensors without content: products and convolutions, where
+    a multiplication and an addition are two operations. Its own count of a backward pass is not
+    used, since it takes a grouped convolution for a full one.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -215,7 +248,10 @@ def operations(
 
 
 def matrix_rate(device: str, precision: str, number: int) -> float:
-    """Operations a second of torch's product of two square matrices in the precision: the best of eight; the round is ignored."""
+    """Operations per second of a product of two square matrices: the best of eight.
+
+    number: of the round; unused.
+    """
     import torch
 
     dtype = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -234,11 +270,12 @@ def matrix_rate(device: str, precision: str, number: int) -> float:
 def in_turn(
     ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: str
 ) -> dict[Hashable, list[Any]]:
-    """What each way, (function, *arguments), returns in each round, after one call that does not count (two ways at a time).
+    """Call each way, (function, *arguments), once a round, and return its results.
 
-    Ways take turns, so that a busy machine is busy for all. Each has a process of its own, so that what one tells the C
-    library or torch helps no other; a function that is called with the round as its last argument may keep its model. On a
-    GPU the process ends with each round, for all models together would not fit.
+    The number of the round is the last argument; round -1 comes first, for two ways at a time, and
+    does not count. Ways take turns, so that a busy machine is busy for all. Each has a process of
+    its own, so that the settings of one in the C library or torch help no other; a process may keep
+    its model between rounds. On a GPU it ends with each round: all models together would not fit.
     """
     found: dict[Hashable, list[Any]] = {name: [] for name in ways}
     if device == "cuda":
@@ -254,7 +291,8 @@ def in_turn(
             function, *arguments = ways[name]
             return processes[name].submit(function, *arguments, number).result()
 
-        with ThreadPoolExecutor(2) as two_at_a_time:  # imports and files leave a core idle
+        # Imports and reading leave a core idle.
+        with ThreadPoolExecutor(2) as two_at_a_time:
             list(two_at_a_time.map(result_of, ways, [-1] * len(ways)))
         for number, name in product(range(rounds), ways):
             found[name].append(result_of(name, number))
@@ -272,13 +310,14 @@ def _prepared(n_threads: int) -> None:
     from korean_asr.hardware import on_one_gpu_unless_torchrun
 
     torch.set_num_threads(n_threads)
-    on_one_gpu_unless_torchrun()  # the Trainer would deal its batch to all of them
+    # The Trainer would split its batch over all GPUs.
+    on_one_gpu_unless_torchrun()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 
 
 def peak_memory_mb(device: str) -> float:
-    """Of this process, at any moment until now; on a GPU the memory there."""
+    """Peak memory of this process until now; on a GPU the peak of its memory."""
     if device == "cuda":
         import torch
 
@@ -287,7 +326,7 @@ def peak_memory_mb(device: str) -> float:
 
 
 def tree_memory_mb(pid: int) -> float:
-    """Proportional set size of a process and its children: pages that they share are counted once."""
+    """Proportional set size of a process and its children: shared pages are counted once."""
     total = 0.0
     for process in [pid, *_children(pid)]:
         try:
@@ -311,7 +350,10 @@ def _children(pid: int) -> list[int]:
 def run_script(
     number: int, *arguments: Any, launcher: tuple = (), **environment: str
 ) -> tuple[float, float]:
-    """(seconds, peak megabytes of the process tree) of one of the four scripts, start included; ends where it fails."""
+    """Run one of the four scripts: (seconds, peak megabytes of its processes), start included.
+
+    Ends the benchmark where the script fails.
+    """
     command = [sys.executable, *launcher, SCRIPTS[number], *map(str, arguments)]
     started, peak, done = time.perf_counter(), 0.0, threading.Event()
     with tempfile.TemporaryFile("w+") as output:
@@ -339,7 +381,7 @@ def run_script(
 
 
 def demo_split(folder: Path):
-    """The split of the bundled Korean corpus by the demo's recipe, its manifest by script 1 itself."""
+    """The split of the bundled Korean corpus by the demo's recipe, after a run of script 1."""
     from korean_asr.manifest import read_manifest
     from korean_asr.training.splits import split_utterances
     from recipes import RECIPES
@@ -349,7 +391,7 @@ def demo_split(folder: Path):
 
 
 def machine(device: str, n_threads: int) -> dict[str, Any]:
-    """What the numbers depend on besides the code, and the code's commit."""
+    """Machine, versions and commit, on which the numbers depend."""
     import torch
     import transformers
 
@@ -366,22 +408,29 @@ def machine(device: str, n_threads: int) -> dict[str, Any]:
     changed = subprocess.run(
         [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True
     ).stdout.strip()
+    gpus = None
+    if device == "cuda":
+        gpus = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
     return {
         "date": date.today().isoformat(),
         "commit": (commit or "unknown") + (" with changes" if changed else ""),
         "cpu": f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores",
-        "gpu": f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}" if device == "cuda" else None,
+        "gpu": gpus,
         "threads": n_threads,
         "has_avx512_bf16": "avx512_bf16" in info,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__,
-                     "transformers": transformers.__version__, "numpy": np.__version__},
-    }  # fmt: skip
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "numpy": np.__version__,
+        },
+    }
 
 
 def benchmark(
     measured: Callable[[argparse.Namespace, Path], tuple[list[Row], dict[str, Any]]], doc: str
 ) -> None:
-    """The command line of a benchmark: runs it in a temporary folder, prints its table, writes its JSON."""
+    """Run a benchmark by its command line: in a temporary folder, with its table and JSON."""
     import torch
     import transformers
 
@@ -389,16 +438,15 @@ def benchmark(
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="more clips and rounds")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument(
-        "--rounds", type=int, help="how often each way is measured; 3, or 7 with --full"
-    )
+    parser.add_argument("--rounds", type=int, help="rounds for each way: 3, or 7 with --full")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--json", type=Path, help="where the numbers are written, too")
+    parser.add_argument("--json", type=Path, help="file for the numbers")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here.")
     if arguments.device == "cpu":
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the children's scripts would take the GPU
+        # The scripts that are run would take the GPU.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if arguments.rounds is None:
         arguments.rounds = 7 if arguments.full else 3
     if min(arguments.rounds, arguments.threads) < 1:
@@ -408,8 +456,13 @@ def benchmark(
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         rows, facts = measured(arguments, Path(folder))
-    record = {"seconds": round(time.monotonic() - started), "rounds": arguments.rounds, "full": arguments.full,
-              "rows": [row.record() for row in rows], "facts": facts}  # fmt: skip
+    record = {
+        "seconds": round(time.monotonic() - started),
+        "rounds": arguments.rounds,
+        "full": arguments.full,
+        "rows": [row.record() for row in rows],
+        "facts": facts,
+    }
     print(table(record["rows"]))
     for name, fact in facts.items():
         print(f"{name}: {fact}")

@@ -1,9 +1,11 @@
-"""Whether a model folder gives the same text in transformers 4.57, in a virtual environment of its own.
+"""Check that a model folder gives the same text in transformers 4.57, in an environment of its own.
 
-    python tests/benchmarks/older_transformers.py [--model demo_output/wav2vec2_korean_demo] [--venv demo_output/venv_4.57]
+    python tests/benchmarks/older_transformers.py [--model demo_output/wav2vec2_korean_demo]
+                                                  [--venv demo_output/venv_4.57]
 
-The first call makes the environment (a few minutes). The folder's validation clips are decoded here, by script 3's code, and
-there, by `pipeline("automatic-speech-recognition")` and by the model's own classes; every text must be equal.
+The first call makes the virtual environment (a few minutes). The folder's validation clips are
+decoded here, by script 3's code, and there, by `pipeline("automatic-speech-recognition")` and by
+the model's own classes; every text must be equal.
 """
 
 import argparse
@@ -17,7 +19,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "model_tuning"))
 
 OLDER = "transformers==4.57.6"
-PINNED = ("torch", "numpy", "soundfile")  # as in requirements.txt
+# In the versions of requirements.txt.
+PINNED = ("torch", "numpy", "soundfile")
 THERE = r"""
 import json, sys
 import soundfile, torch, transformers
@@ -25,7 +28,8 @@ from transformers import AutoModelForCTC, Wav2Vec2Processor, pipeline
 
 folder, clips = sys.argv[1], json.load(open(sys.argv[2]))
 recognise = pipeline("automatic-speech-recognition", model=folder)
-processor, model = Wav2Vec2Processor.from_pretrained(folder), AutoModelForCTC.from_pretrained(folder).eval()
+processor = Wav2Vec2Processor.from_pretrained(folder)
+model = AutoModelForCTC.from_pretrained(folder).eval()
 by_pipeline, by_model = [], []
 for path in clips:
     waveform, rate = soundfile.read(path, dtype="float32")
@@ -76,7 +80,7 @@ def main() -> None:
 
 
 def python_of(venv: Path) -> Path:
-    """The environment's Python; made on the first call, and again where its installation was not finished."""
+    """Python of the environment, which is made where its installation was never finished."""
     python, done = venv / "bin" / "python", venv / "installed"
     if not done.exists():
         lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()

@@ -1,10 +1,11 @@
-"""How fast transcripts are cleaned, and how fast and in how much memory script 1 goes through a large corpus.
+"""Measure the cleaning of transcripts, and time and memory of script 1 on a large corpus.
 
     python tests/benchmarks/preprocessing_speed.py [--full] [--rounds 3] [--json FILE]
 
-The corpus has real labels (the demo's, repeated) and real WAV files, hard links to one of them in each folder of 1,000: 20,000
-clips and 100,000, with --full 100,000 and 1,000,000. Clips a second and memory are of the whole process tree, start included.
-The peer is what many a repository does: one pass of one regular expression, and one JSON file a clip; it looks at no audio.
+The corpus has real labels (the demo's, repeated) and real WAV files, of which each folder of 1,000
+has one, and hard links to it: 20,000 and 100,000 clips, with --full 100,000 and 1,000,000. Speed
+and memory are those of the whole process tree, start included. The peer does what many repositories
+do: one regular expression and one JSON file for each clip; it never opens the audio.
 """
 
 import json
@@ -34,7 +35,7 @@ def demo_transcripts() -> list[str]:
 
 
 def cleaned_lines_a_second(lines: list[str], side: str, seconds: float = 2.0) -> float:
-    """Of one core; the best of several rounds, since others may use the machine."""
+    """Lines per second of one core: the best of several rounds, since the machine may be busy."""
     best, started = 0.0, time.perf_counter()
     while time.perf_counter() - started < seconds:
         begun = time.process_time()
@@ -83,14 +84,14 @@ def make_corpus(root: Path, n_clips: int) -> None:
         soundfile.write(audio / f"{names[0]}.wav", samples, 16_000)
         for name in names[1:]:
             os.link(audio / f"{names[0]}.wav", audio / f"{name}.wav")
-        place = "/" + str(audio.relative_to(root))
+        folder = "/" + str(audio.relative_to(root))
         (labels / f"dialog_{number:04}_scripts.txt").write_text(
-            "".join(f"{place}/{name}.wav :: {next(transcripts)}\n" for name in names),
+            "".join(f"{folder}/{name}.wav :: {next(transcripts)}\n" for name in names),
             encoding="utf-8",
         )
         (labels / f"dialog_{number:04}_metadata.txt").write_text(
             "".join(
-                f"{place}/{name}.wav|1|2|{'FM'[i % 2]}|{'TAS'[i % 3]}|5|{i % 6 + 1}|7|1\n"
+                f"{folder}/{name}.wav|1|2|{'FM'[i % 2]}|{'TAS'[i % 3]}|5|{i % 6 + 1}|7|1\n"
                 for i, name in enumerate(names)
             ),
             encoding="utf-8",
@@ -108,9 +109,13 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         )
     slowest, peer = cleaned_lines_a_second(demo, "A"), peer_lines_a_second(demo)
     rows.append(
-        Row("cleaning, the demo's labels: one regular expression", f"{slowest:,.0f} lines/s", f"{peer:,.0f} lines/s",
-            [slowest / peer])
-    )  # fmt: skip
+        Row(
+            "cleaning, the demo's labels: one regular expression",
+            f"{slowest:,.0f} lines/s",
+            f"{peer:,.0f} lines/s",
+            [slowest / peer],
+        )
+    )
     speeds, memory = {}, {}
     for n_clips in (100_000, 1_000_000) if arguments.full else (20_000, 100_000):
         corpus, mine, theirs = folder / str(n_clips), [], []
@@ -122,25 +127,47 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             )
             mine.append(n_clips / seconds)
             memory[n_clips] = max(peak, memory.get(n_clips, 0))
-            if n_clips < 100_000 or number == 0:  # the peer takes most of a minute
+            # Of a large corpus the peer needs most of a minute, so it runs once.
+            if n_clips < 100_000 or number == 0:
                 theirs.append(n_clips / peer_corpus(corpus, folder / "peer"))
                 shutil.rmtree(folder / "peer")
         speeds[n_clips] = mine
         what = f"script 1, {n_clips:,} clips: one regular expression, one JSON file a clip"
-        rows.append(Row(what, per_second(mine, "clips/s"), per_second(theirs, "clips/s"),
-                        ratios(mine[: len(theirs)], theirs)))  # fmt: skip
+        rows.append(
+            Row(
+                what,
+                per_second(mine, "clips/s"),
+                per_second(theirs, "clips/s"),
+                ratios(mine[: len(theirs)], theirs),
+            )
+        )
         shutil.rmtree(corpus)
     few, many = speeds
     n = len(speeds[many])
     asked = [speed / 8_000 for speed in speeds[many]]
     rows += [
-        Row(f"script 1, {many:,} clips: 8,000 clips/s asked for", per_second(speeds[many], "clips/s"), "8,000 clips/s",
-            asked, 1.0),
-        Row(f"script 1, {many:,} clips against {few:,}: clips/s, linear is 1", per_second(speeds[many], "clips/s"),
-            per_second(speeds[few], "clips/s"), ratios(speeds[many], speeds[few][:n]), 0.8),
-        Row(f"script 1, {many:,} clips: memory of all its processes, 500 MB asked for", f"{memory[many]:,.0f} MB", "500 MB",
-            [500 / memory[many]], 1.0),
-    ]  # fmt: skip
+        Row(
+            f"script 1, {many:,} clips: 8,000 clips/s asked for",
+            per_second(speeds[many], "clips/s"),
+            "8,000 clips/s",
+            asked,
+            1.0,
+        ),
+        Row(
+            f"script 1, {many:,} clips against {few:,}: clips/s, linear is 1",
+            per_second(speeds[many], "clips/s"),
+            per_second(speeds[few], "clips/s"),
+            ratios(speeds[many], speeds[few][:n]),
+            0.8,
+        ),
+        Row(
+            f"script 1, {many:,} clips: memory of all its processes, 500 MB asked for",
+            f"{memory[many]:,.0f} MB",
+            "500 MB",
+            [500 / memory[many]],
+            1.0,
+        ),
+    ]
     return rows, {}
 
 

@@ -1,9 +1,10 @@
-"""Training by one process and by several with the same global batch, one thread each.
+"""Compare training by one process and by several, with the same global batch, one thread each.
 
     python tests/benchmarks/processes_speed.py [--full] [--device cuda] [--rounds 3] [--json FILE]
 
-On a CPU 1 and 2 processes train a model of random weights with 25 M parameters, a thread each; on GPUs 1 and 4 the real size.
-They run under torchrun as script 2 does, without its checks before and after training; the first update does not count.
+On a CPU, 1 and 2 processes train a random model of 25 M parameters; on GPUs, 1 and 4 train one of
+the real size. They run under torchrun as script 2 does, without its checks before and after
+training. The first update does not count.
 """
 
 import dataclasses
@@ -36,7 +37,10 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 def one_process(
     base: str, manifest: str, device: str, n_updates: int, seed: int, written: str
 ) -> None:
-    """What each process runs. v3's 64 clips an update on 4 GPUs, 16 on 2 processes of a CPU, in two micro-batches each."""
+    """Train in one of the processes, in two micro-batches an update.
+
+    An update has v3's 64 clips on 4 GPUs, and 16 on 2 processes of a CPU.
+    """
     import torch
 
     join_processes()
@@ -62,7 +66,7 @@ def trained(
     seed: int,
     written: Path,
 ) -> float:
-    """Seconds of audio a second."""
+    """Seconds of audio trained per second."""
     command = [
         *TORCHRUN,
         f"--nproc_per_node={n_processes}",
@@ -100,7 +104,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     manifest = folder / "korean.jsonl"
     manifest.write_text("\n".join(map(json.dumps, rows)) + "\n", encoding="utf-8")
     speeds: dict[int, list[float]] = {1: [], many: []}
-    for number in range(arguments.rounds):  # other clips in each
+    # Each round draws other clips.
+    for number in range(arguments.rounds):
         for n_processes, found in speeds.items():
             found.append(
                 trained(

@@ -47,15 +47,25 @@ def test_clips_are_as_long_as_the_corpus_and_the_same_every_time(benchmarks):
 
 
 def test_operations_are_counted_as_by_hand(benchmarks, tmp_path):
-    """24 layers x 12 x 1,024^2 products a frame; the encoder takes 2.45 G a second."""
+    """The counted parts are 24 layers, attention, head, position convolution and the encoder.
+
+    A layer has 12 x 1,024^2 products a frame; the encoder has 2.45 G a second.
+    """
     from transformers import Wav2Vec2Config
 
     config = Wav2Vec2Config(
-        vocab_size=1_211, hidden_size=1_024, num_hidden_layers=24, num_attention_heads=16,
-        intermediate_size=4_096, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
-    )  # fmt: skip
+        vocab_size=1_211,
+        hidden_size=1_024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        intermediate_size=4_096,
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+    )
     config.save_pretrained(tmp_path)
-    frames = 49  # of one second
+    # The frames of one second.
+    frames = 49
     layers = 24 * (12 * 1_024**2 * frames + 2 * 1_024 * frames**2)
     others = frames * (512 * 1_024 + 1_024 * 1_211) + (frames + 1) * 1_024 * 64 * 128
     encoder = 512 * 10 * 3_199 + 512 * 512 * (3 * (1_599 + 799 + 399 + 199) + 2 * (99 + 49))

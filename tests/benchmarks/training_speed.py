@@ -1,16 +1,20 @@
-"""How fast a model is trained: ours, and the Trainer of transformers in random order, and as the first experiments used it.
+"""Compare the speed of training with the Trainer of transformers, and with the original code.
 
-    python tests/benchmarks/training_speed.py [--full] [--device cuda] [--rounds 3] [--threads 2] [--json FILE]
+    python tests/benchmarks/training_speed.py [--full] [--device cuda] [--rounds 3] [--threads 2]
+                                              [--json FILE]
 
-Clips of 1 to 12 s, 4.4 s on average; a model of random weights, on a CPU 6 layers of 512 (25 M parameters), on a GPU the real
-size (317 M). Peers:
-- "frozen": clips in random order, `processor.pad` as collator, float32 input values that `datasets.map` computed ahead, the
-  convolutional encoder frozen; `bf16=True` or `fp16=True` for half precision;
-- "grouped": the same with `group_by_length`, as the example's own page has it, in our fastest precision;
-- "seeds": random order, nothing frozen and no attention mask, as v1 was trained: v1's values, batches of 4.
-Counted is the audio of all updates over their time, reading and collating included, but for the Trainer's first batch; making
-the cache of input values is not. The number of clips in an update is the same for all; dropouts, masks, layerdrop and optimizer
-are, too, but for v1's.
+Clips of 1 to 12 s, 4.4 s on average; a model of random weights, on a CPU with 6 layers of 512
+(25 M parameters), on a GPU of the real size (317 M). Peers:
+- "frozen": the Trainer, clips in random order, `processor.pad` as collator, float32 input values
+  that `datasets.map` computed before, the convolutional encoder frozen; `bf16=True` or `fp16=True`
+  for half precision;
+- "grouped": the same with `group_by_length`, as on the page of the CTC example, in the precision
+  that is fastest for us;
+- "original": the original code: random order, nothing frozen, no attention mask, v1's values,
+  batches of 4.
+The speed is the audio of all updates divided by their time, with reading and collating but without
+the Trainer's first batch and the cache of input values. All have the same number of clips in an
+update, and the same dropouts, masks, layerdrop and optimizer, but for v1's values.
 """
 
 import dataclasses
@@ -47,11 +51,13 @@ from korean_asr.recipe import Recipe, batch_plan
 from recipes import RECIPES
 
 BATCH = 8
-# That an epoch draws from. Of 1,024 our batches of like length pad 3 %, of v3's 6,400 not 1 %, of 256 they would pad 14 %. More
-# take too long: of 2,048 the Trainer reads for 15 s on a CPU, before its clock starts, where it groups by length.
+# Clips of an epoch. Our batches of similar length have 3 % padding with 1,024 clips, under 1 % with
+# v3's 6,400, and 14 % with 256. More would take too long: grouping by length, the Trainer reads
+# 2,048 clips for 15 s on a CPU before its clock starts.
 N_CLIPS = {"cpu": 1_024, "cuda": 2_048}
 V3_AUDIO_S = 6_400 * MEAN_S * 10
-kept: dict[str, Any] = {}  # by a process for itself
+# Each process keeps its model and updates here between rounds.
+kept: dict[str, Any] = {}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ class Measured:
 
 
 def recipe_for(device: str, precision: str) -> Recipe:
-    """v3's values; an update of 8 clips on a CPU, and v3's 64 on a GPU, 8 at a time."""
+    """v3's values, with 8 clips in an update on a CPU; on a GPU v3's 64, 8 at a time."""
     accumulation, workers = (8, 4) if device == "cuda" else (1, 0)
     return dataclasses.replace(
         RECIPES["v3"],
@@ -77,7 +83,7 @@ def recipe_for(device: str, precision: str) -> Recipe:
 def ours(
     base: str, clips: list[Utterance], recipe: Recipe, n_updates: int, number: int
 ) -> Measured:
-    """The next updates of a run: the first of an epoch, which holds the longest clip, does not count."""
+    """Make the next updates of a run. The first, with the longest clip, does not count."""
     import torch
 
     from korean_asr.hardware import n_processes
@@ -115,7 +121,7 @@ def ours(
 
 
 def their_recipe(way: str, device: str, precision: str) -> Recipe:
-    if way != "seeds":
+    if way != "original":
         return recipe_for(device, precision)
     accumulation = recipe_for(device, precision).accumulation * BATCH // RECIPES["v1"].batch_per_gpu
     return dataclasses.replace(RECIPES["v1"], gpus=1, accumulation=accumulation)
@@ -124,7 +130,10 @@ def their_recipe(way: str, device: str, precision: str) -> Recipe:
 def theirs(
     base: str, rows: Path, way: str, device: str, precision: str, n_updates: int, number: int
 ) -> Measured | None:
-    """Updates by the Trainer; each round another random order. The clock starts when the first batch has been read."""
+    """Make updates by the Trainer, in another random order each round.
+
+    The clock starts when the first batch has been read.
+    """
     import transformers
 
     recipe = their_recipe(way, device, precision)
@@ -132,7 +141,8 @@ def theirs(
         kept["model"], kept["processor"] = their_model(base, recipe)
         kept["clips"], n_updates = input_values(rows, kept["processor"]), 1
     processor = kept["processor"]
-    lengths: list[list[int]] = []  # of each batch, in samples
+    # In samples, of the clips of each batch.
+    lengths: list[list[int]] = []
 
     def collate(clips: list[dict[str, Any]]) -> dict[str, Any]:
         lengths.append([len(clip["input_values"]) for clip in clips])
@@ -144,7 +154,7 @@ def theirs(
             return_tensors="pt",
         )
         batch["labels"] = labels["input_ids"].masked_fill(labels.attention_mask.ne(1), -100)
-        if way == "seeds":
+        if way == "original":
             batch.pop("attention_mask", None)
         return batch
 
@@ -159,13 +169,24 @@ def theirs(
             self.last = clock_now(device)
 
     arguments = transformers.TrainingArguments(
-        str(rows.parent / "trainer"), per_device_train_batch_size=recipe.batch_per_gpu,
+        str(rows.parent / "trainer"),
+        per_device_train_batch_size=recipe.batch_per_gpu,
         gradient_accumulation_steps=recipe.accumulation,
-        max_steps=n_updates, learning_rate=recipe.learning_rate, warmup_steps=1, use_cpu=device == "cpu",
-        bf16=precision == "bf16", fp16=precision == "fp16", dataloader_num_workers=0, save_strategy="no", report_to=[],
-        logging_strategy="no", disable_tqdm=True, seed=number + 1, remove_unused_columns=False,
+        max_steps=n_updates,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=1,
+        use_cpu=device == "cpu",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        dataloader_num_workers=0,
+        save_strategy="no",
+        report_to=[],
+        logging_strategy="no",
+        disable_tqdm=True,
+        seed=number + 1,
+        remove_unused_columns=False,
         **grouped_by_length(way == "grouped"),
-    )  # fmt: skip
+    )
     clock = Clock()
     trainer = transformers.Trainer(
         kept["model"], arguments, collate, kept["clips"], callbacks=[clock]
@@ -174,7 +195,8 @@ def theirs(
     trainer.train()
     if number < 0:
         return None
-    counted = lengths[: recipe.accumulation * n_updates]  # one more may be read ahead
+    # The data loader may have read one batch more.
+    counted = lengths[: recipe.accumulation * n_updates]
     audio, padded = sum(map(sum, counted)), sum(len(batch) * max(batch) for batch in counted)
     return Measured(
         audio / SAMPLE_RATE / (clock.last - clock.first), 1 - audio / padded, peak_memory_mb(device)
@@ -182,7 +204,7 @@ def theirs(
 
 
 def grouped_by_length(wanted: bool) -> dict[str, Any]:
-    """The Trainer's option, by the name that this version of transformers has for it."""
+    """The Trainer's option under its name in this version of transformers."""
     import transformers
 
     names = {field.name for field in dataclasses.fields(transformers.TrainingArguments)}
@@ -198,10 +220,15 @@ def their_model(base: str, recipe: Recipe) -> tuple:
     import transformers
 
     model = transformers.Wav2Vec2ForCTC.from_pretrained(
-        base, attention_dropout=recipe.attention_dropout, hidden_dropout=recipe.hidden_dropout, layerdrop=recipe.layerdrop,
-        feat_proj_dropout=recipe.feat_proj_dropout, mask_time_prob=recipe.mask_time_prob, ctc_loss_reduction="mean",
+        base,
+        attention_dropout=recipe.attention_dropout,
+        hidden_dropout=recipe.hidden_dropout,
+        layerdrop=recipe.layerdrop,
+        feat_proj_dropout=recipe.feat_proj_dropout,
+        mask_time_prob=recipe.mask_time_prob,
+        ctc_loss_reduction="mean",
         ctc_zero_infinity=True,
-    )  # fmt: skip
+    )
     model.accepts_loss_kwargs = False
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()
@@ -209,7 +236,7 @@ def their_model(base: str, recipe: Recipe) -> tuple:
 
 
 def input_values(rows: Path, processor) -> Any:
-    """The cache that the CTC example makes, on disk: normalised float32 samples and label ids of every clip."""
+    """The CTC example's cache on disk: normalised float32 samples and label ids of every clip."""
     import datasets
     import soundfile
 
@@ -231,7 +258,7 @@ def input_values(rows: Path, processor) -> Any:
 
 
 def clock_now(device: str) -> float:
-    """Seconds, when the GPU has done what it was given."""
+    """Seconds on the clock after the GPU has finished its work."""
     if device == "cuda":
         import torch
 
@@ -253,8 +280,8 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         "\n".join(json.dumps({"path": c.audio_filepath, "text": c.text}) for c in clips),
         encoding="utf-8",
     )
-    # A way is given about as long as the others, so that few updates of the slow ones are enough.
-    n_ours, n_frozen, n_seeds = (12, 6, 4) if arguments.full or on_gpu else (4, 3, 2)
+    # Slow ways make fewer updates, so that each takes about as long as the others.
+    n_ours, n_frozen, n_original = (12, 6, 4) if arguments.full or on_gpu else (4, 3, 2)
     precisions = [
         "float32",
         *(["fp16"] if on_gpu else []),
@@ -265,7 +292,7 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         ways["ours", precision] = (ours, base, clips, recipe_for(device, precision), n_ours)
         ways["frozen", precision] = (theirs, base, rows, "frozen", device, precision, n_frozen)
         ways["matrix", precision] = (matrix_rate, device, precision)
-    ways["seeds", "float32"] = (theirs, base, rows, "seeds", device, "float32", n_seeds)
+    ways["original", "float32"] = (theirs, base, rows, "original", device, "float32", n_original)
     ways["grouped", precisions[-1]] = (
         theirs,
         base,
@@ -292,9 +319,9 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         durations[:64]
     )
     goal = (
-        {"same": 2.0, "best": None, "seeds": None}
+        {"same": 2.0, "best": None, "original": None}
         if on_gpu
-        else {"same": 2.2, "best": 4.0, "seeds": 12.0}
+        else {"same": 2.2, "best": 4.0, "original": 12.0}
     )
 
     def row(
@@ -313,13 +340,27 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
         for precision in precisions
     ]
     made += [
-        row(f"training, {precisions[-1]}: Trainer, group_by_length, encoder frozen", precisions[-1],
-            ("grouped", precisions[-1]), None),
+        row(
+            f"training, {precisions[-1]}: Trainer, group_by_length, encoder frozen",
+            precisions[-1],
+            ("grouped", precisions[-1]),
+            None,
+        ),
         row(f"training, ours {best}: Trainer in float32", best, ("frozen", "float32"), None),
-        row(f"training, each side's best: {best}, Trainer {their_best}", best, ("frozen", their_best), goal["best"]),
-        row(f"training, ours {best}: the original code, float32, nothing frozen", best, ("seeds", "float32"), goal["seeds"]),
-        row("training, float32: the original code", "float32", ("seeds", "float32"), None),
-    ]  # fmt: skip
+        row(
+            f"training, each side's best: {best}, Trainer {their_best}",
+            best,
+            ("frozen", their_best),
+            goal["best"],
+        ),
+        row(
+            f"training, ours {best}: the original code, float32, nothing frozen",
+            best,
+            ("original", "float32"),
+            goal["original"],
+        ),
+        row("training, float32: the original code", "float32", ("original", "float32"), None),
+    ]
     for precision in precisions:
         rates = found["matrix", precision]
         reached = [s * per_audio_second for s in speed["ours", precision]]
@@ -332,9 +373,14 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             max(m.memory_mb for m in found[who, precision]) for who in ("ours", "frozen")
         )
         made.append(
-            Row(f"training, {precision}: peak memory", f"{mine:,.0f} MB", f"{theirs_mb:,.0f} MB", [theirs_mb / mine],
-                note="ours began with the longest clips, as every run does")
-        )  # fmt: skip
+            Row(
+                f"training, {precision}: peak memory",
+                f"{mine:,.0f} MB",
+                f"{theirs_mb:,.0f} MB",
+                [theirs_mb / mine],
+                note="ours began with the longest clips, as every run does",
+            )
+        )
     audio = sum(os.path.getsize(clip.audio_filepath) for clip in clips)
     cache = sum(path.stat().st_size for path in (folder / "cache").rglob("*.arrow"))
     real = (
@@ -348,13 +394,16 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
                 ("ours", ("ours", "float32")),
                 ("Trainer, random order", ("frozen", "float32")),
                 ("Trainer, group_by_length", ("grouped", precisions[-1])),
-                ("original code", ("seeds", "float32")),
+                ("original code", ("original", "float32")),
             )
         },
-        "the Trainer's cache of input values": f"{cache / 1e6:,.0f} MB, {cache / audio:.0%} of the audio; ours has none",
+        "the Trainer's cache of input values": (
+            f"{cache / 1e6:,.0f} MB, {cache / audio:.0%} of the audio; ours has none"
+        ),
         "10 epochs on 6,400 clips": (
-            f"{V3_AUDIO_S:,.0f} s of audio x {real / 1e9:.0f} G operations (real size, encoder frozen) = "
-            f"{V3_AUDIO_S * real / 1e15:.1f} P; were it run at the {rate / 1e9:,.0f} G a second of the small model in {best}: "
+            f"{V3_AUDIO_S:,.0f} s of audio x {real / 1e9:.0f} G operations "
+            f"(real size, encoder frozen) = {V3_AUDIO_S * real / 1e15:.1f} P; were it run at the "
+            f"{rate / 1e9:,.0f} G a second of the small model in {best}: "
             f"{V3_AUDIO_S * real / rate / 3600:,.1f} h"
         ),
     }
@@ -362,13 +411,19 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
 
 
 def random_shape(folder: Path, size) -> str:
-    """A folder with a configuration alone: operations are counted without weights."""
+    """A folder with a configuration alone; counting operations needs no weights."""
     from transformers import Wav2Vec2Config
 
     Wav2Vec2Config(
-        vocab_size=1_211, hidden_size=size.width, num_hidden_layers=size.layers, num_attention_heads=size.width // 64,
-        intermediate_size=4 * size.width, conv_bias=True, feat_extract_norm="layer", do_stable_layer_norm=True,
-    ).save_pretrained(folder / "shape")  # fmt: skip
+        vocab_size=1_211,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.width // 64,
+        intermediate_size=4 * size.width,
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+    ).save_pretrained(folder / "shape")
     return str(folder / "shape")
 
 

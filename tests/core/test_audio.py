@@ -4,12 +4,14 @@ import struct
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korean_asr.audio import (
     MIN_SAMPLES,
     AudioInfo,
+    Samples,
     UnreadableAudio,
     audio_info,
     n_frames,
@@ -48,10 +50,11 @@ def reason(function, path):
         ("a.WAV", 44_100, 2, {}),
         ("a.flac", 16_000, 1, {}),
         ("a.flac", 48_000, 2, {}),
-        ("a.wav", 16_000, 1, {"format": "FLAC"}),  # named for another format
+        # A file that is named for another format.
+        ("a.wav", 16_000, 1, {"format": "FLAC"}),
     ],
 )
-def test_the_header_tells_what_decoding_finds(tmp_path, name, sample_rate, channels, options):
+def test_the_header_says_what_decoding_finds(tmp_path, name, sample_rate, channels, options):
     samples = np.stack([tone(8_123)] * channels, axis=1)
     soundfile.write(tmp_path / name, samples, sample_rate, **options)
     decoded, decoded_rate = soundfile.read(tmp_path / name, always_2d=True)
@@ -67,9 +70,8 @@ def test_a_waveform_is_what_was_written(tmp_path, subtype, error):
     path = wav(tmp_path / "a.wav", subtype=subtype)
     waveform = read_waveform(path)
     assert waveform.dtype == np.float32 and waveform.ndim == 1 and waveform.flags.c_contiguous
-    assert (
-        np.abs(waveform[200:16_000] - tone(16_000)[200:]).max() < error
-    )  # ADPCM has to find its step first
+    # ADPCM needs some samples to find its step.
+    assert np.abs(waveform[200:16_000] - tone(16_000)[200:]).max() < error
 
 
 def test_flac_and_wav_of_the_same_samples_are_the_same_waveform(tmp_path):
@@ -90,8 +92,25 @@ def test_another_sample_rate_is_converted_at_the_same_pitch_and_length(tmp_path,
     soundfile.write(tmp_path / "a.wav", tone(sample_rate, sample_rate=sample_rate), sample_rate)
     waveform = read_waveform(tmp_path / "a.wav")
     assert len(waveform) == 16_000 and waveform.dtype == np.float32
-    assert np.abs(np.fft.rfft(waveform)).argmax() == 440  # one second: one bin a hertz
+    # Of one second, each bin is one hertz.
+    assert np.abs(np.fft.rfft(waveform)).argmax() == 440
     assert np.abs(waveform[1_000:-1_000] - tone(16_000)[1_000:-1_000]).max() < 0.01
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("n_samples", [2_407, 48_001])
+def test_another_sample_rate_is_converted_by_soxr_to_the_last_bit(sample_rate, n_samples):
+    values = np.random.default_rng(0).uniform(-1, 1, (n_samples, 1)).astype(np.float32)
+    waveform = Samples(values, sample_rate).waveform()
+    # librosa appends no zero: the length is soxr's too.
+    assert np.array_equal(waveform, soxr.resample(values[:, 0], sample_rate, 16_000, quality="HQ"))
+
+
+def test_a_sample_that_is_no_number_makes_a_clip_of_another_rate_unreadable(tmp_path):
+    samples = np.zeros(8_000, dtype=np.float32)
+    samples[4_000] = np.inf
+    soundfile.write(tmp_path / "inf.wav", samples, 8_000, subtype="FLOAT")
+    assert reason(read_waveform, tmp_path / "inf.wav") == "audio unreadable"
 
 
 def test_headerless_pcm_is_16_bit_little_endian_at_16_khz(tmp_path):
@@ -122,9 +141,8 @@ def test_a_compressed_file_whose_bytes_are_missing_is_truncated(tmp_path, share,
     assert reason(audio_info, tmp_path / name) == "audio truncated"
 
 
-@pytest.mark.parametrize(
-    "chunk", [b"LIST\x04\x00\x00\x00abcd", b"LIST\x03\x00\x00\x00abc\x00"]
-)  # an odd size is padded
+# A chunk of odd size is padded.
+@pytest.mark.parametrize("chunk", [b"LIST\x04\x00\x00\x00abcd", b"LIST\x03\x00\x00\x00abc\x00"])
 def test_other_chunks_around_the_samples_are_stepped_over(tmp_path, chunk):
     content = wav(tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(content[:36] + chunk + content[36:] + chunk)
@@ -213,7 +231,8 @@ def test_what_is_too_short_is_counted_at_16_khz(tmp_path, sample_rate, least):
 
 
 def test_a_file_name_of_undecodable_bytes_is_read(tmp_path):
-    path = tmp_path / os.fsdecode(b"\xc7\xd1.wav")  # 한 in CP949, as unzip leaves it
+    # 한 in CP949, as unzip leaves it.
+    path = tmp_path / os.fsdecode(b"\xc7\xd1.wav")
     wav(tmp_path / "a.wav").rename(path)
     assert audio_info(path).duration == 1.0
     assert len(read_waveform(path)) == 16_000
@@ -236,7 +255,7 @@ def test_a_sample_that_is_no_number_makes_a_clip_unreadable(tmp_path):
     before=st.lists(st.binary(max_size=40), max_size=3),
     after=st.binary(max_size=9),
 )
-def test_headers_read_here_tell_what_libsndfile_finds(
+def test_a_header_is_read_as_libsndfile_reads_it(
     tmp_path_factory, subtype, channels, sample_rate, n_samples, before, after
 ):
     path = tmp_path_factory.getbasetemp() / "plain.wav"
@@ -284,8 +303,9 @@ def test_a_wav_of_speech_without_a_header_is_read_as_its_samples(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        np.random.default_rng(0).bytes(40_000),  # encrypted, compressed
-        b"\x00" * 40_000,  # a download that was never finished
+        # Encrypted or compressed bytes look random; an unfinished download may be all zeros.
+        np.random.default_rng(0).bytes(40_000),
+        b"\x00" * 40_000,
         b"<html><body>\r\n404 Not Found</body></html>\r\n" * 500,
         "음성 파일이 아닙니다. 관리자에게 문의하세요.\n".encode() * 500,
         "음성 파일이 아닙니다. 관리자에게 문의하세요.\n".encode("utf-16") * 500,
@@ -322,8 +342,15 @@ def test_a_device_and_a_pipe_are_no_audio_and_are_not_waited_for(tmp_path):
 def test_frames_are_counted_as_wav2vec2_does():
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
-    tiny = Wav2Vec2Config(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, conv_dim=(8,) * 7,
-                          num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)  # fmt: skip
+    tiny = Wav2Vec2Config(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        intermediate_size=8,
+        conv_dim=(8,) * 7,
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+    )
     model = Wav2Vec2Model(tiny)
     for n_samples in [*range(400, 3_000, 37), 16_000, 320_000]:
         assert n_frames(n_samples) == model._get_feat_extract_output_lengths(n_samples)
@@ -351,9 +378,11 @@ def test_a_copy_in_another_lossless_container_has_the_same_checksum(tmp_path, na
 def test_another_sound_has_another_checksum(tmp_path):
     paths = [wav(tmp_path / "a.wav"), wav(tmp_path / "shorter.wav", 15_999)]
     for name, rate, samples in [
-        ("rate.wav", 8_000, tone(16_000)), ("pitch.wav", 16_000, tone(16_000, 441)), ("b.wav", 16_000, -tone(16_000)),
+        ("rate.wav", 8_000, tone(16_000)),
+        ("pitch.wav", 16_000, tone(16_000, 441)),
+        ("b.wav", 16_000, -tone(16_000)),
         ("stereo.wav", 16_000, np.stack([tone(16_000)] * 2, axis=1)),
-    ]:  # fmt: skip
+    ]:
         soundfile.write(tmp_path / name, samples, rate)
         paths.append(tmp_path / name)
     assert len({sound_checksum(path) for path in paths}) == 6

@@ -267,7 +267,7 @@ def test_bad_clips_are_told_apart_and_disturb_no_neighbour(
     noise, recogniser, utterances, tmp_path, value
 ):
     bad = {
-        "logits are no finite numbers": written(tmp_path, "spoiled", noise(20_000, 1)),
+        "logits are NaN or infinite": written(tmp_path, "spoiled", noise(20_000, 1)),
         "audio too short": written(tmp_path, "short", noise(399, 2)),
         "audio empty": written(tmp_path, "empty", noise(0, 2)),
     }

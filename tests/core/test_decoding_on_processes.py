@@ -16,13 +16,13 @@ from korean_asr.model import load_recogniser
 pytestmark = pytest.mark.pipeline
 
 DEMO = REPOSITORY / "data" / "demo"
-# Each process writes what it was given as the whole, and which files it read itself.
+# Each process writes the result that it was returned, and the files that it read itself.
 EACH_PROCESS = """
 import json, sys
 from dataclasses import asdict
 from pathlib import Path
 sys.path.insert(0, "model_tuning")
-from korean_asr import decoding
+from korean_asr import decoding, inference
 from korean_asr.errors import exit_status
 from korean_asr.manifest import Utterance
 from korean_asr.model import load_recogniser
@@ -30,20 +30,22 @@ from korean_asr.hardware import join_processes, rank
 
 def main():
     clips = [Utterance(**row) for row in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
-    read, read_waveform = [], decoding.read_waveform
-    decoding.read_waveform = lambda path: read.append(str(path)) or read_waveform(path)
+    read, read_waveform = [], inference.read_waveform
+    inference.read_waveform = lambda path: read.append(str(path)) or read_waveform(path)
     join_processes()
     result = decoding.decoded_by_all(load_recogniser("data/demo/base_model"), clips)
     output = Path(sys.argv[2]) / f"{rank()}.json"
-    output.write_text(json.dumps(asdict(result) | {"read": read}, ensure_ascii=False), encoding="utf-8")
+    written = json.dumps(asdict(result) | {"read": read}, ensure_ascii=False)
+    output.write_text(written, encoding="utf-8")
 
-sys.exit(exit_status(main))  # takes leave of the other processes, as the scripts do
+# exit_status leaves the other processes, as in the scripts.
+sys.exit(exit_status(main))
 """
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """22 clips of speech and one that is not there: 23, which neither 2 nor 4 divides."""
+    """22 clips of speech and one that is missing: 23, which neither 2 nor 4 divides."""
     paths = sorted((DEMO / "korean").rglob("*.flac"))
     paths = paths[:: len(paths) // 22][:22]
     speech = [
@@ -80,8 +82,12 @@ def test_so_many_processes_write_the_same_text_and_read_each_clip_once(
     ]
     result = subprocess.run(
         [*torchrun, tmp_path / "program.py", tmp_path / "clips.json", tmp_path],
-        cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     shares = [
         json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8"))
@@ -92,7 +98,8 @@ def test_so_many_processes_write_the_same_text_and_read_each_clip_once(
     )
     counts = [len(share["read"]) for share in shares]
     assert max(counts) - min(counts) <= 1
-    for share in shares:  # every process has the whole
+    # Every process returns the whole result.
+    for share in shares:
         hypotheses = [Hypothesis(**hypothesis) for hypothesis in share["hypotheses"]]
         assert [(h.text, h.problem) for h in hypotheses] == [
             (h.text, h.problem) for h in by_one.hypotheses

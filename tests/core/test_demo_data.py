@@ -34,15 +34,19 @@ def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign):
 
 
 def test_the_data_is_small_enough_to_be_bundled():
-    sizes = {name: sum(path.stat().st_size for path in (DEMO / name).rglob("*") if path.is_file()) for name in
-             ("korean", "foreign", "base_model")}  # fmt: skip
-    assert sizes["korean"] + sizes["foreign"] < 20e6
-    assert sizes["base_model"] < 12e6
+    def size(name):
+        return sum(path.stat().st_size for path in (DEMO / name).rglob("*") if path.is_file())
+
+    assert size("korean") + size("foreign") < 20e6
+    assert size("base_model") < 12e6
 
 
 def test_at_least_twelve_voices_and_four_first_languages_speak(korean, foreign):
-    metadata = [line.split(" | ") for path in (DEMO / "korean").rglob("*_metadata.txt")
-                for line in path.read_text(encoding="utf-8").splitlines()]  # fmt: skip
+    metadata = [
+        line.split(" | ")
+        for path in (DEMO / "korean").rglob("*_metadata.txt")
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     assert len({fields[1] for fields in metadata}) == 14
     assert {clip.facts["first_language"] for clip in foreign} == {
         "영어",

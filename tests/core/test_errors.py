@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from korean_asr.errors import DataError, UsageError, exit_status, is_disk_full
+from korean_asr.errors import DataError, SharedError, UsageError, exit_status, is_disk_full
 from korean_asr.manifest import REPOSITORY
 
 
@@ -17,12 +17,13 @@ def raising(error):
 
 
 def in_a_process(code, *arguments, **options):
-    code = (
-        "import sys; sys.path.insert(0, 'model_tuning'); from korean_asr.errors import exit_status\n"
-        + code
-    )
+    start = """
+import sys
+sys.path.insert(0, "model_tuning")
+from korean_asr.errors import exit_status
+"""
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-c", start + code, *arguments],
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -38,11 +39,12 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "message"),
     [
         (DataError("korean.jsonl is missing."), 1, "korean.jsonl is missing."),
         (UsageError("3 processes"), 2, "wrong usage: 3 processes"),
         (KeyboardInterrupt(), 130, "interrupted"),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 1, "the GPU's memory is full"),
         (
             OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
             1,
@@ -80,11 +82,11 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
         ),
     ],
 )
-def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, told, capsys):
+def test_what_a_user_can_cause_is_one_line_and_a_status(error, status, message, capsys):
     assert exit_status(raising(error)) == status
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err.startswith("ERROR · 오류: ") and told in printed.err
+    assert printed.err.startswith("ERROR · 오류: ") and message in printed.err
     assert printed.err.count("\n") == 1 and printed.err.endswith("\n")
 
 
@@ -143,18 +145,18 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 sys.exit(exit_status(lambda: write_json_lines(Path(sys.argv[1]), [{"text": "x" * 100}] * 1000)))
 """
     process = in_a_process(code, str(path))
-    _, told = process.communicate()
+    _, message = process.communicate()
     assert process.returncode == 1
     assert (
-        told.startswith(f"ERROR · 오류: the disk is full while writing {path}.")
-        and told.count("\n") == 1
+        message.startswith(f"ERROR · 오류: the disk is full while writing {path}.")
+        and message.count("\n") == 1
     )
     assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [
         ("out.jsonl", "old")
     ]
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
+def test_a_reader_that_stops_early_is_no_error():
     process = in_a_process(
         "sys.exit(exit_status(lambda: [print('밥', flush=True) for _ in range(100_000)]))",
         env={"PYTHONUTF8": "1"},
@@ -166,7 +168,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     process.stderr.close()
 
 
-def test_one_of_several_processes_tells_a_fault_of_the_inputs(monkeypatch, capsys):
+def test_one_of_several_processes_prints_a_fault_of_the_inputs(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "torch.distributed", raising=False)
     monkeypatch.setenv("RANK", "1")
     assert exit_status(raising(DataError("missing"))) == 1
@@ -176,12 +178,33 @@ def test_one_of_several_processes_tells_a_fault_of_the_inputs(monkeypatch, capsy
     assert capsys.readouterr().err == "ERROR · 오류: missing\n"
 
 
-def test_every_process_speaks_once_they_work_apart(monkeypatch, capsys):
-    monkeypatch.setitem(
-        sys.modules,
-        "torch.distributed",
-        types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True),
-    )
+@pytest.fixture
+def joined_processes(monkeypatch):
+    """The second of two processes that have joined."""
+    joined = types.SimpleNamespace(is_available=lambda: True, is_initialized=lambda: True)
+    monkeypatch.setitem(sys.modules, "torch.distributed", joined)
     monkeypatch.setenv("RANK", "1")
+
+
+def test_an_error_of_all_processes_is_printed_by_the_first_alone(
+    joined_processes, monkeypatch, capsys
+):
+    assert exit_status(raising(SharedError("bad split"))) == 1
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    assert exit_status(raising(SharedError("bad split"))) == 1
+    assert capsys.readouterr().err == "ERROR · 오류: bad split\n"
+
+
+def test_a_process_whose_first_has_ended_says_nothing(joined_processes, monkeypatch, capsys):
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+    assert exit_status(raising(lost)) == 1
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(RuntimeError):
+        exit_status(raising(lost))
+
+
+def test_every_process_prints_its_own_fault_once_they_have_joined(joined_processes, capsys):
     assert exit_status(raising(DataError("clip gone"))) == 1
     assert capsys.readouterr().err == "ERROR · 오류: clip gone\n"

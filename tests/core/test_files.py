@@ -7,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korean_asr import files
+from korean_asr.errors import DataError
 from korean_asr.files import (
+    LineFormat,
     SortedLines,
     file_checksum,
+    read_json_lines,
     refuse_unusable_place,
     whole_file,
     write_json,
@@ -45,11 +48,12 @@ def test_the_old_content_is_there_until_the_block_ends(tmp_path):
     assert os.listdir(tmp_path) == ["out.txt"]
 
 
-def test_who_reads_the_old_file_reads_it_to_its_end(tmp_path):
+def test_an_open_reader_reads_the_old_file_to_its_end(tmp_path):
     path = tmp_path / "out.txt"
     path.write_text("old", encoding="utf-8")
     with path.open(encoding="utf-8") as reader:
-        with whole_file(path) as file:  # renamed there, not copied over
+        # The new file takes over the name; the old content is not overwritten.
+        with whole_file(path) as file:
             file.write("new")
         assert reader.read() == "old"
 
@@ -71,7 +75,7 @@ def test_a_failure_that_names_another_file_keeps_that_name(tmp_path):
     assert failure.value.filename == "other.wav"
 
 
-def test_json_is_utf_8_as_it_is_spoken_and_ends_its_line(tmp_path):
+def test_json_is_utf_8_with_hangul_as_it_is_and_ends_its_line(tmp_path):
     write_json(tmp_path / "out.json", {"text": "밥"})
     assert (tmp_path / "out.json").read_bytes() == '{\n "text": "밥"\n}\n'.encode()
 
@@ -89,7 +93,8 @@ def test_no_rows_are_an_empty_file(tmp_path):
 
 
 def test_a_name_of_undecodable_bytes_is_written_and_read_back(tmp_path):
-    row = {"audio_filepath": os.fsdecode(b"/raw/\xc7\xd1.wav")}  # 한 in CP949, as unzip leaves it
+    # 한 in CP949, as unzip leaves it.
+    row = {"audio_filepath": os.fsdecode(b"/raw/\xc7\xd1.wav")}
     write_json_lines(tmp_path / "out.jsonl", [row])
     assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8")) == row
 
@@ -100,6 +105,63 @@ def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path):
         file_checksum(tmp_path / "abc")
         == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+FORM = LineFormat(
+    file="menu",
+    line="dish",
+    keys=("name", "price"),
+    if_missing="Write one first.",
+    if_empty="Add a dish.",
+)
+
+
+def dish(row, number):
+    return number, row["name"], int(row["price"])
+
+
+def test_json_lines_are_read_with_their_numbers_without_blank_lines_and_a_byte_order_mark(tmp_path):
+    path = tmp_path / "menu.jsonl"
+    path.write_bytes(
+        '\ufeff{"name": "밥", "price": 1}\r\n \n{"name": "국\u2028물", "price": "2"}'.encode()
+    )
+    assert read_json_lines(path, FORM, dish) == [(1, "밥", 1), (3, "국\u2028물", 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, " is missing. Write one first."),
+        (b"", " holds no dish. Add a dish."),
+        (b"\xef\xbb\xbf\n\n", " holds no dish. Add a dish."),
+        (b"12345\xb9\xe4", " is not a menu: its bytes are not UTF-8 (byte 5)."),
+        *(
+            (
+                b'{"name": "a", "price": 1}\n\n' + line,
+                ", line 3: not a dish. Each line is a JSON object with name, price.",
+            )
+            for line in (
+                b"{",
+                b"[]",
+                b"null",
+                b"7",
+                b"[" * 100_000,
+                b'{"name": "a"}',
+                b'{"name": "a", "price": "dear"}',
+                b'{"name": "a", "price": null}',
+                b'{"name": "a", "price": Infinity}',
+            )
+        ),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_json_lines_that_cannot_be_read_are_named_by_file_and_line(tmp_path, content, message):
+    path = tmp_path / "menu.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as failure:
+        read_json_lines(path, FORM, dish)
+    assert str(failure.value) == f"{path}{message}"
 
 
 @settings(derandomize=True, max_examples=60, deadline=None, database=None)
@@ -138,11 +200,11 @@ def test_sorting_holds_few_files_open_however_many_lines_there_are(tmp_path, mon
     assert list(lines) == [str(number) for number in reversed(range(40))]
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_work_and_nothing_is_made(tmp_path):
+def test_a_folder_that_cannot_be_written_raises_before_the_work_and_nothing_is_made(tmp_path):
     (tmp_path / "file").write_text("x")
     refuse_unusable_place(tmp_path / "a" / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/x")):
+    for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/x")):
         with pytest.raises(OSError) as failure:
-            refuse_unusable_place(place)
+            refuse_unusable_place(folder)
         assert failure.value.filename in (str(tmp_path / "file"), "/proc")

@@ -1,4 +1,4 @@
-"""Who may import whom: design rules that no reader can check by eye."""
+"""Which module may import which: rules of the design that cannot be checked by eye."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ ROOT = REPOSITORY / "model_tuning"
 FILES = sorted(ROOT.rglob("*.py"))
 SCRIPTS = [path for path in FILES if re.match(r"\d\. ", path.name)]
 STAGES = ("preprocessing", "training", "evaluation")
-# Neither torch nor transformers may come with these: script 1 starts at once, and tests of text rules too.
+# These load neither torch nor transformers, so that script 1 and the tests of text start at once.
 LIGHT = {
     "transcripts",
     "transcript_patterns",
@@ -24,8 +24,11 @@ LIGHT = {
     "metrics",
     "recipe",
     "overlap",
+    "messages",
+    "files",
+    "errors",
+    "model_folder",
 }
-LIGHT |= {"messages", "files", "errors", "model_folder"}
 HEAVY = {"torch", "transformers", "datasets", "librosa", "matplotlib", "pandas"}
 IMPORT_EACH = f"""
 import importlib, sys
@@ -53,7 +56,7 @@ PACKAGE = sorted(name for name in MODULES if name.startswith("korean_asr"))
 
 
 def imported(path):
-    """The modules of the project that a file imports, at whatever depth."""
+    """The modules of the project that a file imports, also inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -64,14 +67,14 @@ def imported(path):
 
 
 def layer(name):
-    """scripts, recipes, a stage, pages, or shared."""
+    """The layer of a module: scripts, recipes, a stage, pages, or shared."""
     parts = name.split(".")
     if parts[0] != "korean_asr":
         return "recipes" if name == "recipes" else "scripts"
     return parts[1] if len(parts) > 1 and parts[1] in (*STAGES, "pages") else "shared"
 
 
-# A layer may import itself and these.
+# A layer may import from itself (but scripts) and from these.
 ALLOWED = {
     "scripts": {"recipes", *STAGES, "shared"},
     "recipes": {"shared"},
@@ -98,7 +101,7 @@ def test_every_import_of_the_package_is_absolute(name):
     ] == []
 
 
-def test_no_two_modules_import_each_other_by_any_way_round():
+def test_no_module_imports_itself_through_others():
     # Raises CycleError, which names the circle.
     order = TopologicalSorter(
         {name: imported(path) for name, path in MODULES.items()}
@@ -116,7 +119,8 @@ def test_what_needs_no_model_loads_neither_torch_nor_another_heavy_package():
         name for name in PACKAGE if name.rpartition(".")[2] in LIGHT and layer(name) == "shared"
     ]
     light += [name for name in PACKAGE if layer(name) == "preprocessing"] + ["recipes"]
-    result = run(IMPORT_EACH, light)  # one process: the first that loads one is named
+    # In one process, which stops at the first module that loads a heavy package.
+    result = run(IMPORT_EACH, light)
     assert (result.returncode, result.stderr) == (0, "")
 
 
@@ -132,5 +136,5 @@ def test_there_are_four_numbered_scripts():
 @pytest.mark.parametrize(
     "word", ["utils", "common", "helpers", "datasets", "evaluate", "tokenizers"]
 )
-def test_no_module_is_named_for_nothing_or_for_a_library(word):
+def test_no_module_has_an_empty_name_or_that_of_a_library(word):
     assert word not in {name.rpartition(".")[2] for name in MODULES}

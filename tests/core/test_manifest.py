@@ -171,7 +171,8 @@ def test_a_damaged_line_is_named_by_file_and_line(tmp_path, line):
     with pytest.raises(DataError) as failure:
         read_manifest(path)
     assert str(failure.value) == (
-        f"{path}, line 3: not a clip. Each line is a JSON object with audio_filepath, duration, text."
+        f"{path}, line 3: not a clip. "
+        "Each line is a JSON object with audio_filepath, duration, text."
     )
 
 
@@ -182,7 +183,8 @@ def test_a_missing_manifest_says_which_script_writes_it(tmp_path):
     ):
         read_manifest(tmp_path / "korean.jsonl")
     with pytest.raises(DataError, match="is missing"):
-        read_manifest(tmp_path)  # a folder
+        # The path of a folder.
+        read_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
@@ -200,7 +202,7 @@ def test_bytes_that_are_not_utf_8_are_named(tmp_path):
         read_manifest(tmp_path / "m.jsonl")
 
 
-def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_place():
+def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_path():
     one, two = Utterance("a", "/x/a.wav", 1.5, "밥."), Utterance("b", "/x/b.wav", 2.0, "국.")
     value = content_checksum([one, two])
     assert content_checksum([replace(one, audio_filepath="/y/a.wav"), two]) == value

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from conftest import TOKENS, noise
 
 from korean_asr.errors import DataError
 from korean_asr.inference import model_inputs
@@ -27,32 +26,32 @@ def expanded(tiny_base):
 
 
 @pytest.fixture
-def inputs(expanded):
+def inputs(noise, expanded):
     return model_inputs([noise(16_000, 1), noise(9_000, 2)], expanded.feature_extractor)
 
 
-def test_resizing_keeps_every_trained_row_and_bias_bit_equal(tiny_base, expanded):
+def test_resizing_keeps_every_trained_row_and_bias_bit_equal(tokens, tiny_base, expanded):
     base = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base)
     head = expanded.model.lm_head
     assert (
-        head.out_features == len(expanded.tokenizer) == len(TOKENS) + 2 + 4
+        head.out_features == len(expanded.tokenizer) == len(tokens) + 2 + 4
     )  # <s> and </s> lie outside the old head
-    assert torch.equal(head.weight[: len(TOKENS)], base.lm_head.weight)
-    assert torch.equal(head.bias[: len(TOKENS)], base.lm_head.bias)
+    assert torch.equal(head.weight[: len(tokens)], base.lm_head.weight)
+    assert torch.equal(head.bias[: len(tokens)], base.lm_head.bias)
     assert expanded.model.config.vocab_size == len(expanded.tokenizer)
 
 
-def test_old_logits_are_bit_equal_after_the_expansion(tiny_base, expanded, inputs):
+def test_old_logits_are_bit_equal_after_the_expansion(tokens, tiny_base, expanded, inputs):
     base = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base).eval()
     with torch.inference_mode():
         old, new = base(**inputs).logits, expanded.model.eval()(**inputs).logits
-    assert torch.equal(new[..., : len(TOKENS)], old)
+    assert torch.equal(new[..., : len(tokens)], old)
 
 
-def test_no_new_token_wins_a_frame_before_training(expanded, inputs):
+def test_no_new_token_wins_a_frame_before_training(tokens, expanded, inputs):
     with torch.inference_mode():
         winners = expanded.model.eval()(**inputs).logits.argmax(-1)
-    assert winners.max() < len(TOKENS)
+    assert winners.max() < len(tokens)
     assert len(winners.unique()) > 1  # the model does write something
 
 
@@ -92,12 +91,12 @@ def test_recipe_values_reach_the_model(expanded):
     assert (config.ctc_loss_reduction, config.ctc_zero_infinity) == ("mean", True)
 
 
-def test_v1_starts_its_whole_head_anew_and_adds_no_token(tiny_base):
+def test_v1_starts_its_whole_head_anew_and_adds_no_token(tokens, tiny_base):
     recogniser, added = expanded_base_model(str(tiny_base), RECIPES["v1"])
     base = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base)
     assert added == []
-    assert recogniser.model.lm_head.out_features == len(TOKENS) + 2
-    rows = (recogniser.model.lm_head.weight[: len(TOKENS)] == base.lm_head.weight).all(1)
+    assert recogniser.model.lm_head.out_features == len(tokens) + 2
+    rows = (recogniser.model.lm_head.weight[: len(tokens)] == base.lm_head.weight).all(1)
     assert not rows.any()
     assert all(values.requires_grad for values in recogniser.model.parameters())
 
@@ -114,7 +113,7 @@ def test_v1_starts_its_whole_head_anew_and_adds_no_token(tiny_base):
     ],
 )
 def test_characters_seen_often_enough_in_training_become_tokens_most_frequent_first(
-    tiny_base, recipe, at_least, added
+    tokens, tiny_base, recipe, at_least, added
 ):
     texts = [
         "쀍 쀍 3%.",
@@ -124,7 +123,7 @@ def test_characters_seen_often_enough_in_training_become_tokens_most_frequent_fi
     recipe = dataclasses.replace(RECIPES[recipe], extra_tokens=at_least)
     recogniser, found = expanded_base_model(str(tiny_base), recipe, texts)
     assert found == added
-    size = len(TOKENS) + 2
+    size = len(tokens) + 2
     assert recogniser.tokenizer.convert_tokens_to_ids(found) == list(range(size, size + len(found)))
     assert (
         recogniser.model.lm_head.out_features
@@ -133,13 +132,13 @@ def test_characters_seen_often_enough_in_training_become_tokens_most_frequent_fi
     )
 
 
-def test_extra_tokens_get_rows_like_the_others_and_are_saved(tiny_base, tmp_path):
+def test_extra_tokens_get_rows_like_the_others_and_are_saved(tokens, tiny_base, tmp_path):
     recipe = dataclasses.replace(RECIPES["v3"], extra_tokens=1)
     recogniser, _ = expanded_base_model(str(tiny_base), recipe, ["쀍 30%"])
     base = transformers.Wav2Vec2ForCTC.from_pretrained(tiny_base)
     head = recogniser.model.lm_head
-    assert torch.equal(head.weight[: len(TOKENS)], base.lm_head.weight)
-    assert torch.allclose(head.weight[len(TOKENS) :], base.lm_head.weight.mean(0), atol=1e-6)
+    assert torch.equal(head.weight[: len(tokens)], base.lm_head.weight)
+    assert torch.allclose(head.weight[len(tokens) :], base.lm_head.weight.mean(0), atol=1e-6)
     save_recogniser(recogniser, tmp_path)
     assert {"쀍", "3", "0", "%"} < json.loads(
         (tmp_path / "added_tokens.json").read_text(encoding="utf-8")
@@ -185,7 +184,7 @@ def test_the_saved_folder_holds_the_seven_files_and_gives_the_same_logits(
         assert torch.equal(loaded.model(**inputs).logits, expanded.model.eval()(**inputs).logits)
 
 
-def test_the_saved_folder_loads_by_the_names_that_other_programs_use(expanded, tmp_path):
+def test_the_saved_folder_loads_by_the_names_that_other_programs_use(noise, expanded, tmp_path):
     save_recogniser(expanded, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architectures"] == ["Wav2Vec2ForCTC"]

@@ -25,19 +25,19 @@ def made_from(folder, tiny_base, source, sha256):
     return str(folder)
 
 
-def test_the_base_is_where_script_2_was_told_it_lies(tiny_base, tmp_path):
+def test_the_base_is_read_from_where_script_2_read_it(tiny_base, tmp_path):
     model = made_from(tmp_path / "model", tiny_base, str(tiny_base), weights_checksum(tiny_base))
     assert base_of(model) == str(tiny_base)
     assert recipe_of(model) == "demo" and recipe_of(str(tmp_path)) is None
 
 
-def test_another_model_at_the_place_of_the_base_is_refused(tiny_base, tmp_path):
+def test_another_model_in_the_folder_of_the_base_is_refused(tiny_base, tmp_path):
     model = made_from(tmp_path / "model", tiny_base, str(tiny_base), "0" * 64)
     with pytest.raises(DataError, match="is not the model that .* was trained from"):
         base_of(model)
 
 
-def test_a_base_that_is_gone_or_was_never_told_is_asked_for(tiny_base, tmp_path):
+def test_a_base_that_is_gone_or_was_never_named_is_asked_for(tiny_base, tmp_path):
     with pytest.raises(DataError, match="is not here. Pass its folder as another --model"):
         base_of(made_from(tmp_path / "model", tiny_base, "nowhere", "0"))
     with pytest.raises(DataError, match="does not say which base model"):

@@ -4,23 +4,37 @@ import shutil
 import pytest
 import soundfile
 
+from korean_asr.audio import sound_checksum
 from korean_asr.errors import DataError
 from korean_asr.manifest import write_manifest
-from korean_asr.overlap import printed_earlier, refuse_seen, seen_in_training, trained_on
+from korean_asr.overlap import (
+    overlaps,
+    printed_earlier,
+    printed_overlap,
+    refuse_seen,
+    seen_in_training,
+    trained_on,
+)
+
+
+def with_sounds(clips):
+    """The clips with the checksums that script 2 writes into a split."""
+    return [
+        dataclasses.replace(clip, audio_sha256=sound_checksum(clip.audio_filepath))
+        for clip in clips
+    ]
 
 
 @pytest.fixture
 def model(tmp_path, utterances):
-    for name, part in (
-        ("train", utterances[:8]),
-        ("validation", utterances[8:9]),
-        ("test", utterances[9:]),
-    ):
-        write_manifest(tmp_path / "model" / "split" / f"{name}.jsonl", part)
+    """A model folder whose split/ holds 8, 1 and 3 of the clips."""
+    parts = {"train": utterances[:8], "validation": utterances[8:9], "test": utterances[9:]}
+    for name, part in parts.items():
+        write_manifest(tmp_path / "model" / "split" / f"{name}.jsonl", with_sounds(part))
     return str(tmp_path / "model")
 
 
-def told(model, clips):
+def refusal(model, clips):
     with pytest.raises(DataError) as failure:
         refuse_seen(model, clips, seen_in_training(model, clips))
     return str(failure.value)
@@ -35,7 +49,7 @@ def test_clips_of_the_test_split_were_not_seen(model, utterances):
 
 def test_a_clip_of_the_training_split_is_refused_by_id(model, utterances):
     changed = dataclasses.replace(utterances[7], audio_filepath=utterances[9].audio_filepath)
-    line = told(model, [*utterances[9:], changed])
+    line = refusal(model, [*utterances[9:], changed])
     assert (
         "1 of 4 clips are in the training data of" in line
         and "(1 by id); the first: clip_07" in line
@@ -56,55 +70,45 @@ def test_a_copy_under_another_name_or_in_another_container_is_refused(
     clip = dataclasses.replace(
         utterances[3], id="another", audio_filepath=str(copy), text="다른 말", duration=9.9
     )
-    assert "(1 by audio); the first: another" in told(model, [clip])
+    assert "(1 by audio); the first: another" in refusal(model, [clip])
 
 
 def test_a_copy_is_known_by_the_checksum_where_training_audio_is_gone(model, utterances, tmp_path):
-    from korean_asr.audio import sound_checksum
-
     kept = shutil.copy(utterances[3].audio_filepath, tmp_path / "kept.wav")
     trained = [
-        dataclasses.replace(
-            clip, audio_filepath="/nowhere/a.wav", audio_sha256=sound_checksum(clip.audio_filepath)
-        )
-        for clip in utterances[:8]
+        dataclasses.replace(clip, audio_filepath="/nowhere/a.wav")
+        for clip in with_sounds(utterances[:8])
     ]
     write_manifest(tmp_path / "model" / "split" / "train.jsonl", trained)
-    assert "1 by audio" in told(
+    assert "1 by audio" in refusal(
         model, [dataclasses.replace(utterances[3], id="x", audio_filepath=kept)]
     )
 
 
-def test_a_checksum_in_the_manifest_to_be_scored_is_not_believed(model, utterances, tmp_path):
-    from korean_asr.audio import sound_checksum
-
+def test_a_checksum_in_the_manifest_to_be_scored_is_ignored(model, utterances, tmp_path):
     forged = dataclasses.replace(
         utterances[9], audio_sha256=sound_checksum(utterances[3].audio_filepath)
     )
     assert seen_in_training(model, [forged]).counts["audio"] == 0
 
 
-def test_audio_is_unknown_where_training_audio_is_gone_and_has_no_checksum(
-    model, utterances, tmp_path
-):
-    gone = [dataclasses.replace(clip, audio_filepath="/nowhere/a.wav") for clip in utterances[:8]]
-    write_manifest(tmp_path / "model" / "split" / "train.jsonl", gone)
+def test_audio_is_unknown_where_the_split_has_no_checksum(model, utterances, tmp_path):
+    write_manifest(tmp_path / "model" / "split" / "train.jsonl", utterances[:8])
     assert seen_in_training(model, utterances[9:]).counts["audio"] is None
 
 
-def test_a_repeated_sentence_is_told_and_a_speaker_only_where_known(model, utterances, tmp_path):
-    said_again = dataclasses.replace(
-        utterances[9], id="other", text="가나다라"
-    )  # the same but for space and mark
+def test_a_repeated_sentence_is_counted_and_a_speaker_only_where_known(model, utterances, tmp_path):
+    # The same sentence but for space and mark.
+    said_again = dataclasses.replace(utterances[9], id="other", text="가나다라")
     seen = seen_in_training(model, [utterances[10], said_again])
-    assert seen.places == {"id": [], "audio": [], "sentence": [1], "speaker": None}
+    assert seen.indices == {"id": [], "audio": [], "sentence": [1], "speaker": None}
     write_manifest(
         tmp_path / "model" / "split" / "train.jsonl",
-        [dataclasses.replace(u, speaker="김") for u in utterances[:8]],
+        [dataclasses.replace(clip, speaker="김") for clip in with_sounds(utterances[:8])],
     )
     by_kim = dataclasses.replace(utterances[10], speaker="김")
     seen = seen_in_training(model, [utterances[9], by_kim])
-    assert seen.places["speaker"] == [1]
+    assert seen.indices["speaker"] == [1]
     refuse_seen(model, [utterances[9], by_kim], seen)
 
 
@@ -112,7 +116,7 @@ def test_clips_by_which_the_checkpoint_was_chosen_are_counted(model, utterances)
     assert seen_in_training(model, utterances[8:]).n_validation == 1
 
 
-def test_a_model_without_a_split_has_seen_nobody_knows_what(tiny_base, utterances):
+def test_the_training_data_of_a_model_without_a_split_is_unknown(tiny_base, utterances):
     seen = seen_in_training(str(tiny_base), utterances)
     assert seen.counts == dict.fromkeys(("id", "audio", "sentence", "speaker"))
     assert seen.overlap == set()
@@ -125,20 +129,25 @@ def test_a_silent_clip_is_no_copy_of_a_silent_clip(model, utterances, tmp_path):
         dataclasses.replace(utterances[0], id=name, audio_filepath=str(tmp_path / f"{name}.wav"))
         for name in ("one", "two")
     )
-    write_manifest(tmp_path / "model" / "split" / "train.jsonl", [*utterances[:8], one])
+    write_manifest(
+        tmp_path / "model" / "split" / "train.jsonl", with_sounds([*utterances[:8], one])
+    )
     assert seen_in_training(model, [two, utterances[9]]).counts["audio"] == 0
 
 
 def test_a_checkpoint_has_seen_what_the_folder_that_it_lies_in_says(model, utterances, tmp_path):
     (tmp_path / "model" / "checkpoint-8").mkdir()
-    assert "(1 by id, 1 by audio)" in told(str(tmp_path / "model" / "checkpoint-8"), utterances[7:])
-    (tmp_path / "model" / "other").mkdir()  # no checkpoint
+    assert "(1 by id, 1 by audio)" in refusal(
+        str(tmp_path / "model" / "checkpoint-8"), utterances[7:]
+    )
+    # Not named as a checkpoint is.
+    (tmp_path / "model" / "other").mkdir()
     assert seen_in_training(str(tmp_path / "model" / "other"), utterances).counts["id"] is None
 
 
 def test_a_model_has_seen_what_its_base_was_trained_on(model, utterances, tmp_path):
-    write_manifest(tmp_path / "model" / "split" / "earlier.jsonl", utterances[10:11])
-    assert "1 of 3 clips" in told(model, utterances[9:])
+    write_manifest(tmp_path / "model" / "split" / "earlier.jsonl", with_sounds(utterances[10:11]))
+    assert "1 of 3 clips" in refusal(model, utterances[9:])
     assert [clip.id for clip in trained_on(model)] == [f"clip_{n:02}" for n in (*range(8), 10)]
     assert trained_on(str(tmp_path)) is None
 
@@ -147,3 +156,14 @@ def test_script_2_warns_of_test_clips_that_the_base_was_trained_on(utterances):
     lines = printed_earlier("base", utterances[:3], utterances[2:])
     assert len(lines) == 1 and "1 of 10 clips are in the training data of base" in lines[0]
     assert printed_earlier("base", [], utterances) == []
+
+
+def test_overlaps_are_printed_as_a_table_in_which_unknown_is_no_zero(utterances):
+    parts = {"train": with_sounds(utterances[:8]), "test": utterances[7:]}
+    assert printed_overlap(overlaps(parts)).split("\n")[1:] == [
+        "              id    audio  sentence  speaker",
+        "  train/test   1  unknown         1  unknown",
+        "the same clip lies in two splits (train/test 1 by id), which makes scores look better "
+        "than they are. Take the copies out of korean.jsonl. "
+        "· 같은 발화가 두 분할에 들어 있습니다. korean.jsonl에서 중복된 발화를 빼세요.",
+    ]

@@ -9,11 +9,11 @@ from transformers import Wav2Vec2CTCTokenizer
 
 from korean_asr.errors import DataError
 from korean_asr.metrics import UNKNOWN, edit_counts
-from korean_asr.model_folder import model_folder
+from korean_asr.model_folder import model_folder, vocabulary_tokens
 from korean_asr.vocabulary import (
     Outside,
     add_tokens,
-    base_vocabulary,
+    characters_of,
     label_ids,
     outside_record,
     outside_vocabulary,
@@ -21,6 +21,7 @@ from korean_asr.vocabulary import (
     printed_outside_of_parts,
     token_texts,
     writable_characters,
+    written_text,
 )
 
 KNOWN = frozenset("가나다라.")
@@ -84,6 +85,18 @@ def test_a_space_an_unknown_and_specials_are_written_as_such(tokenizer):
     )
 
 
+def test_token_ids_are_written_as_normalised_text(tokenizer):
+    texts = token_texts(tokenizer)
+    ids = tokenizer.convert_tokens_to_ids(["|", "가", "|", "|", "[UNK]", "</s>", "나", "|"])
+    assert written_text(ids, texts) == f"가 {UNKNOWN}나"
+    assert written_text([], texts) == ""
+
+
+def test_longer_tokens_the_delimiter_and_the_unknown_are_no_characters():
+    assert characters_of(["가", "|", UNKNOWN, "[PAD]", "<s>", "가나", "%"]) == {"가", "%", " "}
+    assert characters_of([]) == {" "}
+
+
 def test_a_tokenizer_writes_its_single_characters_and_the_space(tokenizer):
     before = writable_characters(tokenizer)
     assert before == {*"가나다라마바사아자차카타파하밥국물말", " "}
@@ -94,48 +107,47 @@ def test_a_tokenizer_writes_its_single_characters_and_the_space(tokenizer):
 def test_the_vocabulary_read_from_the_files_is_that_of_the_tokenizer(
     tiny_base, tokenizer, tmp_path
 ):
-    assert base_vocabulary(str(tiny_base)) == writable_characters(tokenizer)
+    assert characters_of(vocabulary_tokens(str(tiny_base))) == writable_characters(tokenizer)
     add_tokens(tokenizer, ".%")
     tokenizer.save_pretrained(tmp_path)
     (tmp_path / "vocab.json").write_bytes((tiny_base / "vocab.json").read_bytes())
     ids = {"<s>": 21, "</s>": 22, ".": 23, "%": 24}
-    (tmp_path / "added_tokens.json").write_text(json.dumps(ids))  # transformers 5 may write none
-    assert base_vocabulary(str(tmp_path)) == writable_characters(tokenizer)
+    # transformers 5 may write none.
+    (tmp_path / "added_tokens.json").write_text(json.dumps(ids))
+    assert characters_of(vocabulary_tokens(str(tmp_path))) == writable_characters(tokenizer)
 
 
 def test_only_the_vocabulary_of_a_folder_is_needed(tiny_base, tmp_path):
     (tmp_path / "vocab.json").write_bytes((tiny_base / "vocab.json").read_bytes())
-    assert base_vocabulary(str(tmp_path)) == base_vocabulary(str(tiny_base))
+    assert vocabulary_tokens(str(tmp_path)) == vocabulary_tokens(str(tiny_base))
 
 
 @pytest.mark.parametrize("source", ["nowhere", "a..b/c", "nobody/no-such-model"])
-def test_a_vocabulary_that_is_not_there_is_told_as_a_model_that_is_not_there(
-    source, monkeypatch, tmp_path
-):
+def test_a_missing_vocabulary_has_the_message_of_a_missing_model(source, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    told = []
-    for wanted in (base_vocabulary, model_folder):
+    messages = []
+    for wanted in (vocabulary_tokens, model_folder):
         with pytest.raises(DataError) as failure:
             wanted(source)
-        told.append(str(failure.value))
-    assert told[0] == told[1] and "\n" not in told[0]
+        messages.append(str(failure.value))
+    assert messages[0] == messages[1] and "\n" not in messages[0]
 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"eng": {"a": 1}}', "\udcff"])
-def test_a_damaged_vocabulary_is_told_in_one_line_that_names_its_folder(tmp_path, content):
+def test_a_damaged_vocabulary_gives_one_line_that_names_its_folder(tmp_path, content):
     (tmp_path / "vocab.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(
         DataError, match=f"{tmp_path} is not a wav2vec2-CTC model: its tokenizer"
     ) as failure:
-        base_vocabulary(str(tmp_path))
+        vocabulary_tokens(str(tmp_path))
     assert "\n" not in str(failure.value)
 
 
 def test_a_folder_without_a_vocabulary_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"lacks vocab\.json"):
-        base_vocabulary(str(tmp_path))
+        vocabulary_tokens(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -206,13 +218,12 @@ def test_what_is_outside_is_printed_with_the_lowest_cer_and_advice_above_one_per
     assert printed_outside(outside_vocabulary(texts, KNOWN))[:3] == [
         "labels with characters outside the vocabulary: 2 of 9 (22.2 %) · 어휘에 없는 글자",
         "  most frequent: '3' 2, '%' 1, ',' 1, U+200B 1",
-        "  lowest reachable CER 0.0342",  # 5 of 146
+        # 5 of 146 characters.
+        "  lowest reachable CER 0.0342",
     ]
     assert "--side auto" in printed_outside(outside_vocabulary(texts, KNOWN))[3]
-    few = printed_outside(
-        outside_vocabulary(["가" * 100, "나" * 99 + "%"], KNOWN)
-    )  # half a percent
-    assert few[2:] == ["  lowest reachable CER 0.0050"]
+    half_a_percent = printed_outside(outside_vocabulary(["가" * 100, "나" * 99 + "%"], KNOWN))
+    assert half_a_percent[2:] == ["  lowest reachable CER 0.0050"]
     (none,) = printed_outside(outside_vocabulary(["가", "나."], KNOWN))
     assert none.startswith("labels with characters outside the vocabulary: none of 2")
 
@@ -231,9 +242,9 @@ def test_three_splits_are_printed_a_line_each_with_the_advice_once():
 
     lines = printed_outside_of_parts(parts(["가 3", "나 3%"], ["가"], ["%"]))
     assert lines[1:4] == [
-        "  train      2 of 2 (100.0 %)  lowest reachable CER 0.4286  '3' 2, '%' 1",
-        "  validation 0 of 1 (0.0 %)",
-        "  test       1 of 1 (100.0 %)  lowest reachable CER 1.0000  '%' 1",
+        "  train       2 of 2 (100.0 %)  lowest reachable CER 0.4286  '3' 2, '%' 1",
+        "  validation  0 of 1 (0.0 %)",
+        "  test        1 of 1 (100.0 %)  lowest reachable CER 1.0000  '%' 1",
     ]
     assert len(lines) == 5 and "--extra-tokens 5" in lines[4]
     assert len(printed_outside_of_parts(parts(["가" * 200 + "%"], ["가"], []))) == 4
@@ -242,6 +253,10 @@ def test_three_splits_are_printed_a_line_each_with_the_advice_once():
 
 def test_the_record_holds_the_numbers_that_were_printed():
     assert outside_record(outside_vocabulary(["가 30%", "나"], KNOWN)) == {
-        "n_labels": 2, "n_touched": 1, "n_characters": 6, "n_outside": 3, "lowest_cer": 0.5,
+        "n_labels": 2,
+        "n_touched": 1,
+        "n_characters": 6,
+        "n_outside": 3,
+        "lowest_cer": 0.5,
         "characters": {"%": 1, "0": 1, "3": 1},
-    }  # fmt: skip
+    }

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from korean_asr.audio import sound_checksum
 from korean_asr.decoding import Hypothesis
 from korean_asr.errors import DataError
 from korean_asr.evaluation.report import printed_report
@@ -111,7 +112,11 @@ def model_with_split(tmp_path, utterances, tiny_base):
     import shutil
 
     shutil.copytree(tiny_base, tmp_path / "model")
-    write_manifest(tmp_path / "model" / "split" / "train.jsonl", utterances[:8])
+    trained = [
+        dataclasses.replace(clip, audio_sha256=sound_checksum(clip.audio_filepath))
+        for clip in utterances[:8]
+    ]
+    write_manifest(tmp_path / "model" / "split" / "train.jsonl", trained)
     return str(tmp_path / "model")
 
 

@@ -4,7 +4,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from conftest import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,7 +29,7 @@ def recogniser(tiny_base):
     return expanded_base_model(str(tiny_base), RECIPES["v3"])[0]
 
 
-def test_waveforms_are_normalised_each_on_its_own_and_padded_with_zeros(recogniser):
+def test_waveforms_are_normalised_each_on_its_own_and_padded_with_zeros(noise, recogniser):
     long, short = noise(3_000, 1), noise(1_000, 2) * 7 + 1
     inputs = model_inputs([long, short], recogniser.feature_extractor)
     assert inputs["input_values"].shape == inputs["attention_mask"].shape == (2, 3_000)
@@ -104,7 +103,7 @@ def test_clips_without_a_duration_do_not_become_one_batch():
     assert [len(batch) for batch in length_batches([0.0] * 150, 10.0)] == [64, 64, 22]
 
 
-def test_inputs_are_what_the_feature_extractor_makes_of_the_batch(recogniser):
+def test_inputs_are_what_the_feature_extractor_makes_of_the_batch(noise, recogniser):
     waveforms = [noise(3_000, 1), noise(1_000, 2) * 7 + 1, np.zeros(800, np.float32)]
     ours = model_inputs(waveforms, recogniser.feature_extractor)
     theirs = recogniser.feature_extractor(

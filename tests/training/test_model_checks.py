@@ -115,7 +115,9 @@ def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest
     assert not moved.any()
     shares = []
     for waveform in waveforms:
-        probabilities = frame_logits(recogniser, [waveform])[0].softmax(-1)
+        probabilities = frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[
+            0
+        ].softmax(-1)
         shares.append((probabilities[:, ids].sum(-1) / probabilities.amax(-1)).max().item())
     # Biases are rounded to a tenth.
     assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)

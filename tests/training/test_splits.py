@@ -578,10 +578,10 @@ def test_sizes_and_overlap_are_printed_as_tables(recorded):
         "  validation        1   0.00   unknown",
         "  test              1   0.00         1",
         "overlap · 겹침: clips of the second split that are also in the first, by",
-        "                             id     audio  sentence   speaker",
-        "  train/validation            0         0         1   unknown",
-        "  train/test                  0         0         0         1",
-        "  validation/test             0         0         0   unknown",
+        "                    id  audio  sentence  speaker",
+        "  train/validation   0      0         1  unknown",
+        "  train/test         0      0         0        1",
+        "  validation/test    0      0         0  unknown",
     ]
 
 

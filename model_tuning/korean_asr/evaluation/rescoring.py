@@ -40,7 +40,7 @@ def rescored(path: Path, corpus: str) -> Evaluation:
     seen = Seen(dict.fromkeys(KINDS), len(utterances))
     if any(trained_on):
         places = [place for place, mark in enumerate(trained_on) if mark]
-        seen = Seen({**seen.places, "id": places}, len(utterances))
+        seen = Seen({**seen.indices, "id": places}, len(utterances))
     facts = _facts_beside(path, utterances)
     return Evaluation(
         corpus=corpus,

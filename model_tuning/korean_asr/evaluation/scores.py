@@ -140,7 +140,7 @@ class Evaluation:
             "without_seen": self.facts.get("without_seen")
             or {
                 kind: self.part(sorted(set(range(len(self.utterances))) - set(places)))
-                for kind, places in self.seen.places.items()
+                for kind, places in self.seen.indices.items()
                 if kind in ("sentence", "speaker") and places and len(places) < len(self.utterances)
             },
             "decoding": self.facts.get("decoding"),

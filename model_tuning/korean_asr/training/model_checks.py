@@ -40,7 +40,7 @@ def start_new_tokens(
     leads = []
     for waveform in waveforms:
         # (n_frames, n_tokens)
-        logits = frame_logits(recogniser, [waveform])[0]
+        logits = frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[0]
         leads.append((logits.amax(1) - logits[:, ids].amax(1)).min().item())
     raised = round(min(leads) - math.log(len(added) / NEW_TOKENS_SHARE), 1)
     with torch.no_grad():
@@ -148,8 +148,10 @@ def saved_model(recogniser: Recogniser, folder: Path, waveforms: list[np.ndarray
     recogniser.model.eval()
     saved = load_recogniser(str(folder))
     n_differing = sum(
-        _text(recogniser, frame_logits(recogniser, [waveform])[0])
-        != _text(saved, frame_logits(saved, [waveform])[0])
+        _text(
+            recogniser, frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[0]
+        )
+        != _text(saved, frame_logits(saved.model, saved.feature_extractor, [waveform])[0])
         for waveform in waveforms
     )
     if n_differing:
@@ -194,8 +196,8 @@ class _ComparedClip:
 
 
 def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _ComparedClip:
-    old = frame_logits(base, [waveform])[0]
-    new = frame_logits(expanded, [waveform])[0]
+    old = frame_logits(base.model, base.feature_extractor, [waveform])[0]
+    new = frame_logits(expanded.model, expanded.feature_extractor, [waveform])[0]
     # (n_frames, n_old), (n_frames, n_added)
     new_old, added = new.tensor_split([old.shape[1]], dim=1)
     return _ComparedClip(
