@@ -6,8 +6,11 @@ import pytest
 from reading import HOSTILE, Balance, hostile, words
 
 from korean_asr.pages.preprocessing_page import preprocessing_page
-from korean_asr.transcripts import RULES
 
+RULES = {
+    "tag": "Tags such as `b/` are removed. · 태그(`b/` 등)를 지웁니다.",
+    "dual": "One side of `(A)/(B)` is kept. · 한쪽만 남깁니다.",
+}
 REASONS = {"masked": "personal data is masked · 비식별", "empty": "no text is left · 글자 없음"}
 KOREAN = {
     "folder": "/data/한국어",
@@ -75,7 +78,7 @@ def korean():
 
 
 def page_of(corpus, name="korean"):
-    return preprocessing_page({name: corpus}, REASONS)
+    return preprocessing_page({name: corpus}, REASONS, RULES)
 
 
 def test_the_page_needs_no_other_file_and_no_script(korean):
@@ -91,7 +94,7 @@ def test_the_page_needs_no_other_file_and_no_script(korean):
 
 def test_every_tag_is_closed_in_its_order_and_every_id_is_there_once(korean):
     parsed = Balance(
-        preprocessing_page({"korean": korean, "foreign": korean, HOSTILE: korean}, REASONS)
+        preprocessing_page({"korean": korean, "foreign": korean, HOSTILE: korean}, REASONS, RULES)
     )
     assert parsed.wrong == []
     ids = [value for name, value in parsed.attributes if name == "id"]
@@ -129,10 +132,11 @@ def test_every_number_and_every_example_is_shown(korean, shown):
     assert shown in words(page_of(korean))
 
 
-def test_each_rule_is_explained_as_in_the_table_of_rules(korean):
-    korean["rules"] = {rule.name: 1 for rule in RULES}
+def test_each_rule_is_explained_in_both_languages(korean):
     text = words(page_of(korean))
-    assert [rule.name for rule in RULES if rule.why.replace("`", "") not in text] == []
+    for sentence in RULES.values():
+        english, korean = sentence.replace("`", "").split(" · ")
+        assert english in text and korean in text
 
 
 @pytest.mark.parametrize(
@@ -211,7 +215,7 @@ def test_advice_is_given_above_one_per_cent(korean, lowest_cer, advised):
 
 def test_what_an_earlier_version_wrote_is_shown_and_the_rest_named(korean):
     page = preprocessing_page(
-        {"korean": {key: korean[key] for key in EARLIER}, "foreign": korean}, REASONS
+        {"korean": {key: korean[key] for key in EARLIER}, "foreign": korean}, REASONS, RULES
     )
     earlier, now = page.split("<article")[1:]
     assert (

@@ -8,7 +8,6 @@ import jinja2
 from markupsafe import Markup
 
 from korean_asr.pages.html import N_SHOWN, TITLES, both, counted, cut, percent, visible
-from korean_asr.transcripts import RULES
 from korean_asr.vocabulary import ADVICE, WORTH_ADVICE
 
 # An earlier script 1 wrote none of these: what needs them is left out, and one note says so.
@@ -24,13 +23,16 @@ N_COMPARED = (
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 180, 46, 10, 22
 
 
-def preprocessing_page(summary: dict[str, dict[str, Any]], reasons: dict[str, str]) -> str:
+def preprocessing_page(
+    summary: dict[str, dict[str, Any]], reasons: dict[str, str], rules: dict[str, str]
+) -> str:
     """One self-contained page about the corpora of a preprocessing.json; it can always be written as UTF-8.
 
     summary: corpus name -> what script 1 wrote of it.
     reasons: reason of a rejection -> its explanation, "English · 한국어".
+    rules: name of a rule -> its sentence, "English · 한국어".
     """
-    return _PAGE.render(summary=summary, reasons=reasons)
+    return _PAGE.render(summary=summary, reasons=reasons, rules=rules)
 
 
 def _marked(before: str, after: str) -> list[Markup]:
@@ -123,7 +125,7 @@ _ENVIRONMENT.filters |= {
     "number": "{:,}".format, "percent": percent,
 }  # fmt: skip
 _ENVIRONMENT.globals |= {
-    "advice": ADVICE, "later_keys": LATER_KEYS, "titles": TITLES, "why": {rule.name: rule.why for rule in RULES},
+    "advice": ADVICE, "later_keys": LATER_KEYS, "titles": TITLES,
     "worth_advice": WORTH_ADVICE, "size": {"width": WIDTH, "height": HEIGHT, "left": LEFT, "bottom": BOTTOM},
 }  # fmt: skip
 _PAGE = _ENVIRONMENT.from_string("""\
@@ -325,7 +327,7 @@ examples.reasons or {}) }}
 {##}
 <h3>{{ "What the rules changed · 규칙이 고친 전사"|both }}</h3>
 {% if corpus.rules %}
-{{ explained(corpus.rules, n_lines, ("rule · 규칙", "lines · 줄", "of all · 비율"), why, examples.rules or {}) }}
+{{ explained(corpus.rules, n_lines, ("rule · 규칙", "lines · 줄", "of all · 비율"), rules, examples.rules or {}) }}
 {% else %}
 <p>{{ "No line was changed. · 고친 줄이 없습니다."|both }}</p>
 {% endif %}

@@ -34,7 +34,7 @@ from korean_asr.preprocessing.corpora import (
     raw_utterances,
     unpack_hint,
 )
-from korean_asr.transcripts import Rejected, clean_transcript
+from korean_asr.transcripts import RULES, Rejected, clean_transcript
 from korean_asr.vocabulary import Outside, printed_outside
 
 REASONS = {
@@ -419,7 +419,9 @@ def write_outputs(
     summary = dict(sorted(summary.items(), reverse=True))
     write_json(folder / "preprocessing.json", summary)
     with whole_file(folder / "preprocessing.html") as file:
-        file.write(preprocessing_page(summary, REASONS))
+        file.write(
+            preprocessing_page(summary, REASONS, {rule.name: rule.sentence for rule in RULES})
+        )
     return [
         *written,
         *(folder / name for name in ("rejected.jsonl", "preprocessing.json", "preprocessing.html")),
