@@ -6,6 +6,7 @@ it: Python's engine scans for a leading class several times as fast.
 
 import re
 import unicodedata
+from functools import cache
 
 # --- Characters ---
 
@@ -44,8 +45,12 @@ def _jamo_without_position() -> dict[int, int]:
     return jamo
 
 
-def _plain_characters() -> dict[int, int | str | None]:
-    """Map characters to the ASCII or space they are written as; those mapped to None go."""
+@cache
+def plain_characters() -> dict[int, int | str | None]:
+    """Map characters to the ASCII or space they are written as; those mapped to None go.
+
+    Made when a line first needs it, so that --help does not wait for it.
+    """
     plain: dict[int, int | str | None] = {}
     for code in (*range(0x20000), *range(0xE0000, 0xE0200)):
         category = unicodedata.category(chr(code))
@@ -65,7 +70,6 @@ def _plain_characters() -> dict[int, int | str | None]:
     return plain | str.maketrans("", "", '"“”„‟«»「」『』〈〉《》〝〞〟＂`｀')
 
 
-PLAIN_CHARACTERS = _plain_characters()
 # NFC composes jamo and accents; these are what it leaves.
 LEFT_BY_NFC = _jamo_without_position() | dict.fromkeys(ACCENTS)
 FIFTH_ACCENT_AND_ON = re.compile("[\u0300-\u036f](?<=[\u0300-\u036f]{5})[\u0300-\u036f]*")

@@ -87,7 +87,7 @@ def _character_forms(unusual: re.Pattern[str], text: str, _: Choices) -> str:
     # Most lines hold nothing unusual, and searching is ten times as fast as translating.
     if not unusual.search(text):
         return text
-    text = text.translate(patterns.PLAIN_CHARACTERS)
+    text = text.translate(patterns.plain_characters())
     # NFC takes time quadratic in a run of accents: 40,000 pairs took 3.7 s, 1 MB half an hour.
     text = unicodedata.normalize("NFC", patterns.FIFTH_ACCENT_AND_ON.sub("", text))
     return text.translate(patterns.LEFT_BY_NFC) if unusual.search(text) else text

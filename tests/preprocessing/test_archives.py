@@ -30,10 +30,11 @@ from test_corpora import (
     written,
 )
 
+from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
 from korean_asr.preprocessing.archives import TOO_LARGE, UNREADABLE, UNSAFE
-from korean_asr.preprocessing.cleaning import REASONS
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+from korean_asr.preprocessing.counts import REASONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = (
@@ -274,7 +275,7 @@ def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(tmp_pa
     }
     archive = f"라벨.{suffix_of(kind)}"
     written(tmp_path, {**labels, archive: packed(kind, labels), "x_1.wav": b""})
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listed_corpus(tmp_path, tmp_path / "processed", AUDIO_SUFFIXES)
     assert [(u.raw, u.reason, u.facts["gender"]) for u in raw_utterances(listing)] == [
         ("밥", None, "F")
     ]
@@ -326,7 +327,7 @@ def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed
         "tar", {"x_scripts.txt": "x_1.wav :: 밥\nx_2.wav :: 국", "x_1.wav": b"1", "x_2.wav": b"2"}
     )
     written(tmp_path, {"both.tar": both, "x_1.wav": b"1"})
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listed_corpus(tmp_path, tmp_path / "processed", AUDIO_SUFFIXES)
     assert {u.id: u.reason for u in raw_utterances(listing)} == {"x_1": None, "x_2": "no audio"}
     assert listing.audio_archives == [f"{tmp_path}/both.tar"]
 
@@ -401,7 +402,9 @@ def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
     many = b"".join(tar_entry(f"x_{n}.wav") for n in range(1000))
     written(tmp_path, {"x.tar": many + b"damaged" * 512, "x_scripts.txt": "x_1.wav :: 밥"})
     assert (
-        listed_corpus(written(tmp_path, {"x_1.wav": b""}), tmp_path / "processed").label_archives
+        listed_corpus(
+            written(tmp_path, {"x_1.wav": b""}), tmp_path / "processed", AUDIO_SUFFIXES
+        ).label_archives
         == []
     )
 
@@ -625,12 +628,13 @@ HOSTILE_LABELS = {
 CHILD = """
 import json, resource, sys
 from pathlib import Path
+from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
 for root in map(Path, sys.argv[1:]):
     print(root, file=sys.stderr, flush=True)
-    utterances = raw_utterances(listed_corpus(root, root / "processed"))
+    utterances = raw_utterances(listed_corpus(root, root / "processed", AUDIO_SUFFIXES))
     print(json.dumps([(u.id, u.raw[:100], u.reason) for u in utterances]), flush=True)
 """
 
@@ -831,7 +835,7 @@ def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(
 
 
 def listing_of(root):
-    return listed_corpus(root, root / "processed")
+    return listed_corpus(root, root / "processed", AUDIO_SUFFIXES)
 
 
 def test_labels_behind_a_thousand_other_files_are_found(tmp_path):

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
-from korean_asr.preprocessing.cleaning import REASONS
 from korean_asr.preprocessing.corpora import RawUtterance, listed_corpus, raw_utterances
+from korean_asr.preprocessing.counts import REASONS
 
 LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
 METADATA = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_metadata.txt"
@@ -17,7 +18,7 @@ AUDIO = "1.Training/2.원천데이터/3.일상안부/dialog_01/001"
 
 
 def utterances_of(place, output="processed"):
-    return list(raw_utterances(listed_corpus(place, place.parent / output)))
+    return list(raw_utterances(listed_corpus(place, place.parent / output, AUDIO_SUFFIXES)))
 
 
 def written(root, files):
@@ -881,7 +882,7 @@ def test_a_linked_file_keeps_the_name_that_tells_its_format(tmp_path):
 def test_an_unreadable_folder_is_left_out_by_name(tmp_path):
     written(tmp_path, {LABELS: line(1), clip(1): b"", "closed/x_scripts.txt": line(2)})
     (tmp_path / "closed").chmod(0)
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listed_corpus(tmp_path, tmp_path / "processed", AUDIO_SUFFIXES)
     (tmp_path / "closed").chmod(0o700)
     assert listing.notes == [f"{tmp_path}/closed was left out: Permission denied."]
 
@@ -892,7 +893,7 @@ def test_what_an_earlier_run_wrote_into_the_corpus_is_no_part_of_it(tmp_path):
         tmp_path,
         {LABELS: line(1), clip(1): b"", "out/korean.jsonl": earlier, "out/rejected.jsonl": "{}"},
     )
-    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out"))) == {
+    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out", AUDIO_SUFFIXES))) == {
         "dialog_00000001": None
     }
 
@@ -906,7 +907,9 @@ def test_what_macos_puts_beside_each_file_is_passed_over(tmp_path):
 def test_a_label_file_is_named_in_the_checksum_by_its_bytes(tmp_path):
     digests = []
     for text in ("밥", "밥", "국"):
-        listing = listed_corpus(written(tmp_path, {LABELS: line(1, text)}), tmp_path / "processed")
+        listing = listed_corpus(
+            written(tmp_path, {LABELS: line(1, text)}), tmp_path / "processed", AUDIO_SUFFIXES
+        )
         assert list(raw_utterances(listing)) and listing.n_label_files == 1
         digests.append(listing.digest.hexdigest())
     assert digests[0] == digests[1] != digests[2]
@@ -992,7 +995,7 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for name, message in {
         "nowhere": "nowhere does not exist. Pass the folder of the corpus, or a manifest",
-        "corpus.tar": "corpus.tar is a file, but no manifest",
+        "corpus.tar": "corpus.tar is a file, but not a manifest",
         "fifo": "fifo is neither a folder nor a file",
         "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a manifest",
         "b": "b holds no labels",
@@ -1000,7 +1003,7 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):
     }.items():
         (tmp_path / "processed").mkdir(exist_ok=True)
         with pytest.raises(DataError, match=message) as error:
-            listed_corpus(tmp_path / name, tmp_path / "processed")
+            listed_corpus(tmp_path / name, tmp_path / "processed", AUDIO_SUFFIXES)
         assert "\n" not in str(error.value)
 
 
@@ -1012,7 +1015,7 @@ def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path):
     )
     written(tmp_path, {"processed_before/copies/korean.jsonl": row})
     written(tmp_path, {LABELS: line(1, "raw"), clip(1): b""})
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listed_corpus(tmp_path, tmp_path / "processed", AUDIO_SUFFIXES)
     assert [(utterance.raw, utterance.reason) for utterance in raw_utterances(listing)] == [
         ("raw", None)
     ]
