@@ -18,22 +18,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_corpora import (
-    FOREIGN_AUDIO,
-    FOREIGN_LABEL,
-    LABELS,
-    METADATA,
-    clip,
-    label,
-    line,
-    utterances_of,
-    written,
-)
 
-from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
 from korean_asr.preprocessing.archives import TOO_LARGE, UNREADABLE, UNSAFE
-from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import raw_utterances
 from korean_asr.preprocessing.counts import REASONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -47,6 +35,30 @@ KINDS = (
     "tar in cp949",
 )
 MB, GB = 1 << 20, 1 << 30
+LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
+METADATA = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_metadata.txt"
+FOREIGN_LABEL = "2.Validation/라벨링데이터/5. 베트남어/1. 한국생활/VN10QC226_VN0001_20210809.json"
+FOREIGN_AUDIO = "2.Validation/원천데이터/VS_5. 베트남어/1. 한국생활/VN10QC226_VN0001_20210809.wav"
+
+
+def clip(number):
+    return f"1.Training/2.원천데이터/3.일상안부/dialog_01/001/dialog_{number:08}.wav"
+
+
+def line(number, text="밥 먹었어?"):
+    return f"/{clip(number)} :: {text}"
+
+
+def label(name="VN10QC226_VN0001_20210809.wav"):
+    """A label of the foreign corpus."""
+    content = {
+        "fileName": name,
+        "file_info": {"speakerID": "VN0001"},
+        "transcription": {"ReadingLabelText": "", "AnswerLabelText": "저는 먼 나라에서 왔어요"},
+        "basic_info": {"gender": "F"},
+        "skill_info": {"motherTongue": "베트남어", "topikGrade": "4"},
+    }
+    return json.dumps(content, ensure_ascii=False)
 
 
 # Archives made by hand: the standard library writes no bad ones.
@@ -207,10 +219,10 @@ KOREAN = {
 FOREIGN = {
     FOREIGN_LABEL: label(),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/둘.json": b"\xef\xbb\xbf"
-    + label(fileName="둘.wav").encode(),
-    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/셋.json": label(fileName="").encode("cp949"),
+    + label("둘.wav").encode(),
+    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/셋.json": label("").encode("cp949"),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/넷.json": "{",
-    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/다섯.json": label(fileName="none.wav"),
+    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/다섯.json": label("none.wav"),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/readme.txt": "read me",
 }
 FREE_FORM = {
@@ -243,7 +255,7 @@ CORPORA = {
     ],
 )
 def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(
-    tmp_path, kind, corpus, name
+    tmp_path, kind, corpus, name, written, utterances_of
 ):
     labels, audio = CORPORA[corpus]
     audio = dict.fromkeys(audio, b"sound")
@@ -255,7 +267,9 @@ def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(tmp_path, kind):
+def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(
+    tmp_path, kind, written, utterances_of
+):
     inside = {"2.Validation/라벨/x_scripts.txt": "x_1.wav :: 밥"}
     around = {"x_scripts.txt": "x_2.wav :: 국"}
     files = {
@@ -268,14 +282,16 @@ def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(tmp_path, k
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("folder", ["", "1.Training/라벨/"])
-def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(tmp_path, kind, folder):
+def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(
+    tmp_path, kind, folder, written, listing_of
+):
     labels = {
         f"{folder}x_scripts.txt": "x_1.wav :: 밥",
         f"{folder}x_metadata.txt": "x_1.wav|1|2|F|A|5|1|7|1",
     }
     archive = f"라벨.{suffix_of(kind)}"
     written(tmp_path, {**labels, archive: packed(kind, labels), "x_1.wav": b""})
-    listing = listed_corpus(tmp_path, tmp_path / "processed", AUDIO_SUFFIXES)
+    listing = listing_of(tmp_path)
     assert [(u.raw, u.reason, u.facts["gender"]) for u in raw_utterances(listing)] == [
         ("밥", None, "F")
     ]
@@ -284,7 +300,7 @@ def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(tmp_pa
     ]
 
 
-def test_labels_of_one_name_that_differ_are_both_read(tmp_path):
+def test_labels_of_one_name_that_differ_are_both_read(tmp_path, written, utterances_of):
     labels = {"x_scripts.txt": "x_1.wav :: 밥"}
     written(
         tmp_path,
@@ -299,7 +315,7 @@ def test_labels_of_one_name_that_differ_are_both_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind):
+def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind, written, utterances_of):
     files = {"x_scripts.txt": "x_1.wav :: 밥", "x_1.wav": b""}
     archive = {
         f"x.{suffix_of(kind)}": packed(kind, {"a/x_metadata.txt": "x_1.wav|1|2|M|S|5|1|7|1"})
@@ -308,7 +324,7 @@ def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind):
     assert (utterance.facts["gender"], utterance.facts["age"]) == ("M", "고령")
 
 
-def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path):
+def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path, written, utterances_of):
     first, second = ({f"{n}_scripts.txt": f"{n}_1.wav :: 밥"} for n in "ab")
     files = {
         "a.tar.gz": packed("tar", first),
@@ -322,17 +338,19 @@ def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path):
     }
 
 
-def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed(tmp_path):
+def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed(
+    tmp_path, written, listing_of
+):
     both = packed(
         "tar", {"x_scripts.txt": "x_1.wav :: 밥\nx_2.wav :: 국", "x_1.wav": b"1", "x_2.wav": b"2"}
     )
     written(tmp_path, {"both.tar": both, "x_1.wav": b"1"})
-    listing = listed_corpus(tmp_path, tmp_path / "processed", AUDIO_SUFFIXES)
+    listing = listing_of(tmp_path)
     assert {u.id: u.reason for u in raw_utterances(listing)} == {"x_1": None, "x_2": "no audio"}
     assert listing.audio_archives == [f"{tmp_path}/both.tar"]
 
 
-def test_an_archive_of_other_things_is_passed_over(tmp_path):
+def test_an_archive_of_other_things_is_passed_over(tmp_path, written, utterances_of):
     files = {
         "x_scripts.txt": "x_1.wav :: 밥",
         "x_1.wav": b"",
@@ -355,7 +373,9 @@ def test_an_archive_of_other_things_is_passed_over(tmp_path):
         "2.원천데이터/dialog_01",
     ],
 )
-def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_path, kind, name):
+def test_where_audio_is_still_packed_the_error_names_a_command_that_works(
+    tmp_path, kind, name, written, utterances_of
+):
     archive = f"{name}.{suffix_of(kind)}"
     sound = {"dialog_01/001/안녕_1.wav": b"sound", "dialog_01/001/안녕_1.txt": "안녕"}
     written(
@@ -386,27 +406,24 @@ def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_pa
     )
 
 
-def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(tmp_path):
+def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(
+    tmp_path, written, utterances_of
+):
     written(tmp_path, {"a\n\x1b[31mb.tar": packed("tar", {"x_1.wav": b""})})
     with pytest.raises(DataError, match=r"a\?\?\[31mb\.tar"):
         utterances_of(tmp_path)
 
 
-def test_other_archives_of_audio_are_counted(tmp_path):
+def test_other_archives_of_audio_are_counted(tmp_path, written, utterances_of):
     written(tmp_path, {f"[원천]{n}.tar": b"" for n in range(12)})
     with pytest.raises(DataError, match=r"0\.tar.*, and likewise 11 more\. Label archives"):
         utterances_of(tmp_path)
 
 
-def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
+def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path, written, listing_of):
     many = b"".join(tar_entry(f"x_{n}.wav") for n in range(1000))
     written(tmp_path, {"x.tar": many + b"damaged" * 512, "x_scripts.txt": "x_1.wav :: 밥"})
-    assert (
-        listed_corpus(
-            written(tmp_path, {"x_1.wav": b""}), tmp_path / "processed", AUDIO_SUFFIXES
-        ).label_archives
-        == []
-    )
+    assert listing_of(written(tmp_path, {"x_1.wav": b""})).label_archives == []
 
 
 # Damaged archives
@@ -414,7 +431,9 @@ def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
 @pytest.mark.parametrize("part", [0, 0.02, 0.3, 0.5, 0.9, 0.999])
-def test_an_archive_that_ends_too_early_is_refused_by_name(tmp_path, kind, part):
+def test_an_archive_that_ends_too_early_is_refused_by_name(
+    tmp_path, kind, part, written, utterances_of
+):
     lines = "\n".join(f"x_{n}.wav :: 문장 {n * n * 7919 % 10007}" for n in range(2000))
     whole = packed(kind, {"a_scripts.txt": lines, "b_scripts.txt": lines.replace("x", "y")}).rstrip(
         b"\0"
@@ -431,7 +450,7 @@ def test_an_archive_that_ends_too_early_is_refused_by_name(tmp_path, kind, part)
     assert [u.raw for u in utterances if u.reason is None] == ["밥"]
 
 
-def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path):
+def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path, written, utterances_of):
     entries = [tar_entry(f"{n}_scripts.txt", f"{n}_1.wav :: 밥".encode()) for n in "ab"]
     utterances = utterances_of(
         written(tmp_path, {"x.tar": b"".join(entries), "a_1.wav": b"", "b_1.wav": b""})
@@ -445,7 +464,7 @@ def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
 def test_an_archive_with_a_damaged_byte_gives_its_clips_or_is_refused_and_stops_nothing(
-    tmp_path, kind
+    tmp_path, kind, written, utterances_of
 ):
     labels, audio = CORPORA["foreign"]
     whole = packed(kind, labels)
@@ -513,7 +532,7 @@ ZIP_KINDS = {
     "a pipe": 0o010666,
     "a socket": 0o140666,
 }
-INSIDE = label(fileName="inside.wav").encode()
+INSIDE = label("inside.wav").encode()
 TAR_GOOD, ZIP_GOOD = tar_entry("a/inside.json", INSIDE), zip_entry("a/inside.json", INSIDE)
 PAX_HOLES = {
     f"GNU.sparse.{key}": value
@@ -663,7 +682,7 @@ def files_below(root):
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
+def hostile(tmp_path_factory, written):
     """What is hostile -> (its folder, (id, raw, reason) of each utterance there), read within 300 MB and two minutes."""
     root = tmp_path_factory.mktemp("hostile")
     files = {what: (archive_name(what), content) for what, (content, _, _) in HOSTILE.items()}
@@ -737,7 +756,7 @@ def script_1(*arguments):
 
 
 @pytest.fixture(scope="module")
-def everything_hostile(tmp_path_factory):
+def everything_hostile(tmp_path_factory, written):
     """A corpus of every hostile thing, and what must be named in rejected.jsonl, below the corpus."""
     root = tmp_path_factory.mktemp("everything")
     names = []
@@ -769,14 +788,14 @@ def everything_hostile(tmp_path_factory):
     ]
     written(root, {**dict.fromkeys(strange, b"\0"), "x_scripts.txt": "\n".join(lines)})
     names += [*strange, "x_scripts.txt, line 2", "x_scripts.txt, line 3"]
-    surrogates = label(fileName="x.wav").replace("먼", "\\ud800").replace("x.wav", "x\\udfff.wav")
-    written(root, {"x.json": label(fileName="/etc/passwd"), "y.json": surrogates})
+    surrogates = label("x.wav").replace("먼", "\\ud800").replace("x.wav", "x\\udfff.wav")
+    written(root, {"x.json": label("/etc/passwd"), "y.json": surrogates})
     return root, names
 
 
 @pytest.mark.pipeline
 def test_script_1_reads_the_good_clips_beside_everything_hostile_and_names_each(
-    tmp_path, everything_hostile
+    tmp_path, everything_hostile, written
 ):
     root, names = everything_hostile
     written(
@@ -834,24 +853,22 @@ def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(
     assert files_below(tmp_path) == {}
 
 
-def listing_of(root):
-    return listed_corpus(root, root / "processed", AUDIO_SUFFIXES)
-
-
-def test_labels_behind_a_thousand_other_files_are_found(tmp_path):
+def test_labels_behind_a_thousand_other_files_are_found(tmp_path, written, utterances_of):
     others = {f"texts/{n:04}.txt": "" for n in range(1_500)}
     written(tmp_path, {"labels.tar": packed("tar", {**others, LABELS: line(1)}), clip(1): b""})
     assert [utterance.reason for utterance in utterances_of(tmp_path)] == [None]
 
 
 @pytest.mark.parametrize("name", ["[라벨]a.tar", "a.tar"])
-def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(tmp_path, name):
+def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(
+    tmp_path, name, written, utterances_of
+):
     content = tar_entry("README", b"read me") + random.Random(0).randbytes(4096)
     written(tmp_path, {name: content, "x_scripts.txt": line(2), clip(2): b""})
     assert (str(tmp_path / name), UNREADABLE) in [(u.id, u.reason) for u in utterances_of(tmp_path)]
 
 
-def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path):
+def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path, written, listing_of):
     written(
         tmp_path,
         {"라벨.zip": packed("zip", {"inner.tgz": packed("tgz", {LABELS: line(1)})}), clip(1): b""},

@@ -133,16 +133,16 @@ class AudioIndex:
         folder = self._folder_of(stem, name)
         if folder is None:
             return Claim(stem, None, "no audio")
-        files = self._clip(stem, folder).files
-        suffix = files[0].suffix
-        if len(files) > 1:
+        clip = self._clip(stem, folder)
+        suffix = clip.files[0].suffix
+        if len(clip.files) > 1:
             # Of two files of one clip the one that the label names is claimed, else the .wav.
             wanted = _suffix(stem, parts_of(name)[-1])
             suffix = min(
-                (file.suffix for file in files),
+                (file.suffix for file in clip.files),
                 key=lambda suffix: (suffix != wanted, suffix != ".wav", suffix),
             )
-        return self._claimed(stem, folder, suffix)
+        return self._claimed(stem, clip, suffix)
 
     def claim_file(self, folder: str, name: str) -> Claim:
         """Claim the very file that a manifest names, whether it was found before or not."""
@@ -152,7 +152,7 @@ class AudioIndex:
         suffix = _suffix(stem, name)
         if all(file.suffix != suffix for file in self._clip(stem, folder).files):
             self.add(folder, name)
-        return self._claimed(stem, folder, suffix)
+        return self._claimed(stem, self._clip(stem, folder), suffix)
 
     def is_new_id(self, name: str) -> bool:
         """Return whether no clip has this id yet, and reserve it.
@@ -200,8 +200,7 @@ class AudioIndex:
             namesakes.put(entry)
             namesakes.put(clip)
 
-    def _claimed(self, stem: str, folder: str, suffix: str) -> Claim:
-        clip = self._clip(stem, folder)
+    def _claimed(self, stem: str, clip: _Clip, suffix: str) -> Claim:
         if clip.is_claimed:
             return Claim(stem, None, "duplicate id")
         entry = self._clips[stem]
@@ -210,9 +209,9 @@ class AudioIndex:
             is_second = is_second or entry.n_claimed > 0
             entry.n_claimed += 1
         files = tuple(_File(file.suffix, file.suffix == suffix) for file in clip.files)
-        self._put(stem, _Clip(folder, clip.facts, files))
-        path = self._path(stem, folder, suffix)
-        name = self._longer_id(stem, folder, path) if is_second else stem
+        self._put(stem, _Clip(clip.folder, clip.facts, files))
+        path = self._path(stem, clip.folder, suffix)
+        name = self._longer_id(stem, clip.folder, path) if is_second else stem
         return Claim(name, path, None, clip.facts)
 
     def _longer_id(self, stem: str, folder: str, path: str) -> str:

@@ -230,7 +230,8 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         return str(error)
     finally:
         tally.add_changes(clip.id, changes)
-    tally.converted.update(_conversions(clip, info))
+    for conversion in _conversions(clip, info):
+        tally.converted[conversion] += 1
     return Utterance(clip.id, clip.audio, round(info.duration, 4), text, **clip.facts)
 
 

@@ -289,15 +289,14 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
     """Join a script, a line a clip. It may hold another part's clips: the theme is the clip's."""
     part, has_themes = member.part, member.name.lower().endswith("scripts.txt")
     for number, line in enumerate(label_lines(member.file, listing.digest), 1):
-        line_name = f"{member.name}, line {number}"
         if line is None:
-            yield RawUtterance(line_name, "", None, TOO_LARGE)
+            yield RawUtterance(f"{member.name}, line {number}", "", None, TOO_LARGE)
             continue
         label = script_label(line)
         if label is None:
             continue
         if not label.is_readable:
-            yield _unreadable(label.name, line_name, label, listing)
+            yield _unreadable(label.name, f"{member.name}, line {number}", label, listing)
             continue
         if ".." in label.name and ".." in parts_of(label.name):
             yield RawUtterance(label.name.strip(), label.raw, None, UNSAFE, label.encoding)

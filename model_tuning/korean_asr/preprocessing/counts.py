@@ -144,8 +144,9 @@ class Tally:
         self.rejected.append(json_line(row))
         self.n_rejected += 1
         self.reasons[row["reason"]] += 1
-        example = {"id": row["id"], "raw": row["raw"][:1000]}
-        _add_examples(self.reason_examples, row["reason"], [example])
+        examples = self.reason_examples.setdefault(row["reason"], [])
+        if len(examples) < N_EXAMPLES:
+            examples.append({"id": row["id"], "raw": row["raw"][:1000]})
 
     def add_refused(self, note: str) -> None:
         self.n_refused += 1
@@ -156,8 +157,9 @@ class Tally:
         """Count what the rules made of one line, as clean_transcript reports it."""
         for rule, before, after in changes:
             self.rules[rule] += 1
-            example = {"id": name, "before": before[:1000], "after": after[:1000]}
-            _add_examples(self.rule_examples, rule, [example])
+            examples = self.rule_examples.setdefault(rule, [])
+            if len(examples) < N_EXAMPLES:
+                examples.append({"id": name, "before": before[:1000], "after": after[:1000]})
 
     def keep_extremes(self) -> None:
         """Keep the fastest and the slowest clips alone, once a chunk is complete."""
@@ -170,10 +172,10 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(later, name))
         for name in COUNTERS:
             getattr(self, name).update(getattr(later, name))
-        for reason, examples in later.reason_examples.items():
-            _add_examples(self.reason_examples, reason, examples)
-        for rule, examples in later.rule_examples.items():
-            _add_examples(self.rule_examples, rule, examples)
+        for name in ("reason_examples", "rule_examples"):
+            for key, examples in getattr(later, name).items():
+                kept = getattr(self, name).setdefault(key, [])
+                kept += examples[: N_EXAMPLES - len(kept)]
         self.refused += later.refused[: N_REFUSED_SHOWN - len(self.refused)]
         self.fastest += later.fastest
         self.slowest += later.slowest
@@ -181,14 +183,6 @@ class Tally:
         if self.outside:
             self.outside.update(later.outside)
             self.outside_base.update(later.outside_base)
-
-
-def _add_examples(
-    kept: dict[str, list[dict[str, str]]], key: str, examples: list[dict[str, str]]
-) -> None:
-    """Keep the first N_EXAMPLES of each reason or rule."""
-    found = kept.setdefault(key, [])
-    found += examples[: N_EXAMPLES - len(found)]
 
 
 def empty_tally(alphabet: Alphabet | None) -> Tally:
