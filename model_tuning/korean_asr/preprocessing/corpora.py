@@ -48,7 +48,8 @@ from korean_asr.preprocessing.labels import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as labels.Label: a frozen one takes three times as long to make.
+@dataclass(slots=True)
 class RawUtterance:
     """One label or one lone file: `raw` is the transcript as it stands, `audio` its file's path.
 

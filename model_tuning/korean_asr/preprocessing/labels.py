@@ -40,7 +40,7 @@ GENDERS = {"남": "M", "여": "F", "남성": "M", "여성": "F", "남자": "M", 
 N_SHOWN = 200
 
 
-# Not frozen, which would take three times as long to make; a corpus may have millions.
+# Not frozen: a frozen one takes three times as long to make, and a corpus has millions.
 @dataclass(slots=True)
 class Label:
     """One clip as its label describes it.
