@@ -1,4 +1,4 @@
-"""Transcript rules as tables: a raw line, and the text that each side must give, worked out by hand."""
+"""Transcript rules as tables: a raw line, and each side's text, worked out by hand."""
 
 import ast
 import pickle
@@ -579,7 +579,7 @@ def test_the_example_of_each_rule_is_true_and_shows_that_rule_at_work(rule):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_no_example_comes_out_right_without_its_rule(rule, monkeypatch):
     monkeypatch.setattr(transcripts, "RULES", tuple(other for other in RULES if other is not rule))
-    # A dual that the guidelines know is also found by the rules that repair one, where they are used.
+    # A dual of the guidelines is also found by the rules that repair one, where they are used.
     assert outcome(rule.example_before, repair=rule.name != "dual") != rule.example_after
 
 
@@ -686,7 +686,7 @@ any_choices = st.fixed_dictionaries(
 
 @settings(QUICK, max_examples=500)
 @given(messy_lines, any_choices)
-def test_any_line_gives_a_tidy_text_of_allowed_characters_that_cleaning_leaves_alone_or_a_known_reason(
+def test_any_line_gives_a_tidy_text_that_a_second_cleaning_leaves_alone_or_a_known_reason(
     raw, choices
 ):
     try:

@@ -8,7 +8,7 @@ from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 
 @pytest.fixture(scope="session")
 def written():
-    """A function that writes files (name -> text or bytes) into a folder, and returns the folder."""
+    """A function that writes files (name -> text or bytes) and returns their folder."""
 
     def write(root, files):
         for name, content in files.items():

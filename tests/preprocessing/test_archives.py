@@ -1,4 +1,4 @@
-"""Label archives: read where they lie like the folders that they were packed from, and refused by name where hostile."""
+"""Label archives: read like the folders they were packed from, refused by name where hostile."""
 
 import bz2
 import gzip
@@ -89,7 +89,7 @@ def pax_record(key, value):
 
 
 def gzip_of_zeros(n_gb, head):
-    """A gzip file of `head` and zeros. One gzip file may follow another, so few of the zeros are packed."""
+    """A gzip file of `head` and zeros. One gzip file may follow another, so few are packed."""
     return gzip.compress(head, mtime=0) + gzip.compress(bytes(16 * MB), mtime=0) * (64 * n_gb)
 
 
@@ -116,7 +116,7 @@ def zip_entry(
     crc=None,
     mode=0,
 ):
-    """(local header and packed content, entry of the directory up to the place of the former, its end)."""
+    """(local header and packed content, directory entry up to the header's offset, its end)."""
     name = name.encode() if isinstance(name, str) else name
     packed = deflated(content) if packed is None else packed
     size = len(content) if size is None else size
@@ -488,7 +488,8 @@ def test_an_archive_with_a_damaged_byte_gives_its_clips_or_is_refused_and_stops_
             }
 
 
-# Hostile archives and labels: each in a corpus of its own beside a good clip, all read by one process of little memory
+# Hostile archives and labels: each in a corpus of its own beside a good clip, all read by one
+# process of little memory
 
 
 def sparse_file(head, n_bytes, tail=b""):
@@ -558,65 +559,152 @@ def header(size, kind, name="x.json"):
 
 
 LONG_NAME, PAX, FILE = tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.REGTYPE
-# Kind of archive: what is hostile -> (its bytes, or what writes or makes them; the member that is refused; the reason).
+# Kind of archive: what is hostile -> (its bytes, or what writes or makes them; the member that is
+# refused; the reason).
 # Beside the hostile member is a good one.
 HOSTILE = {
-    **{f"tar: {what}": (tar_bytes(TAR_GOOD, tar_entry(name)), name, UNSAFE) for what, name in HOSTILE_NAMES.items()},
-    **{f"zip: {what}": (zip_bytes(zip_entry(name), ZIP_GOOD), name, UNSAFE) for what, name in HOSTILE_NAMES.items()},
     **{
-        f"tar.gz: {what}": (gzip.compress(tar_bytes(tar_entry("x.json", **fields), TAR_GOOD)), "x.json", UNSAFE)
+        f"tar: {what}": (tar_bytes(TAR_GOOD, tar_entry(name)), name, UNSAFE)
+        for what, name in HOSTILE_NAMES.items()
+    },
+    **{
+        f"zip: {what}": (zip_bytes(zip_entry(name), ZIP_GOOD), name, UNSAFE)
+        for what, name in HOSTILE_NAMES.items()
+    },
+    **{
+        f"tar.gz: {what}": (
+            gzip.compress(tar_bytes(tar_entry("x.json", **fields), TAR_GOOD)),
+            "x.json",
+            UNSAFE,
+        )
         for what, fields in TAR_KINDS.items()
     },
     **{
         f"zip: {what}": (zip_bytes(zip_entry("x.json", mode=mode), ZIP_GOOD), "x.json", UNSAFE)
         for what, mode in ZIP_KINDS.items()
     },
-    "tar: a file with holes as pax has it": (tar_bytes(pax_entry(PAX_HOLES), TAR_GOOD), "x.json", UNSAFE),
-    "tar: a NUL in a name": (tar_bytes(pax_entry({"path": b"a\0b.json"}), TAR_GOOD), "a\0b.json", UNSAFE),
-    "tar: a folder that leads out": (tar_bytes(tar_entry("../a", type=tarfile.DIRTYPE), TAR_GOOD), "../a", UNSAFE),
+    "tar: a file with holes as pax has it": (
+        tar_bytes(pax_entry(PAX_HOLES), TAR_GOOD),
+        "x.json",
+        UNSAFE,
+    ),
+    "tar: a NUL in a name": (
+        tar_bytes(pax_entry({"path": b"a\0b.json"}), TAR_GOOD),
+        "a\0b.json",
+        UNSAFE,
+    ),
+    "tar: a folder that leads out": (
+        tar_bytes(tar_entry("../a", type=tarfile.DIRTYPE), TAR_GOOD),
+        "../a",
+        UNSAFE,
+    ),
     "zip: a folder that leads out": (zip_bytes(zip_entry("../a/"), ZIP_GOOD), "../a/", UNSAFE),
     "tar: a label of 8 GB": (
-        sparse_file(header(8 * GB, FILE), 8 * GB + 512, tar_bytes(TAR_GOOD)), "x.json", TOO_LARGE
+        sparse_file(header(8 * GB, FILE), 8 * GB + 512, tar_bytes(TAR_GOOD)),
+        "x.json",
+        TOO_LARGE,
     ),
-    "tar: a name of 8 GB": (sparse_file(TAR_GOOD + header(8 * GB, LONG_NAME), 9 * GB), "", TOO_LARGE),
-    "tar: a pax header of 8 GB": (sparse_file(TAR_GOOD + header(8 * GB, PAX), 9 * GB), "", TOO_LARGE),
+    "tar: a name of 8 GB": (
+        sparse_file(TAR_GOOD + header(8 * GB, LONG_NAME), 9 * GB),
+        "",
+        TOO_LARGE,
+    ),
+    "tar: a pax header of 8 GB": (
+        sparse_file(TAR_GOOD + header(8 * GB, PAX), 9 * GB),
+        "",
+        TOO_LARGE,
+    ),
     "tar: a header that takes a regular expression long": (
-        TAR_GOOD + tar_entry("x", b"1" * MB, type=PAX), "", TOO_LARGE
+        TAR_GOOD + tar_entry("x", b"1" * MB, type=PAX),
+        "",
+        TOO_LARGE,
     ),
-    "tar: headers without an end": (TAR_GOOD + tar_entry("x", b"9 path=x\n", type=PAX) * 100_000, "", TOO_LARGE),
+    "tar: headers without an end": (
+        TAR_GOOD + tar_entry("x", b"9 path=x\n", type=PAX) * 100_000,
+        "",
+        TOO_LARGE,
+    ),
     "tar: a map of holes without an end": (TAR_GOOD + many_holes(), "", TOO_LARGE),
-    "tar: a label of negative size": (tar_bytes(TAR_GOOD, header(-1024, FILE)), "x.json", TOO_LARGE),
-    "tar: a name of negative length": (tar_bytes(TAR_GOOD, header(-1024, LONG_NAME)), "", TOO_LARGE),
-    "tar: a file that is its own successor": (tar_bytes(TAR_GOOD, header(-1024, FILE, "x.bin")), "", UNREADABLE),
-    "tar: a damaged header in the midst": (tar_bytes(TAR_GOOD, b"d" * 512, TAR_GOOD), "", UNREADABLE),
-    "tar.gz: a label of 10 GB": (later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE)), "x.json", TOO_LARGE),
+    "tar: a label of negative size": (
+        tar_bytes(TAR_GOOD, header(-1024, FILE)),
+        "x.json",
+        TOO_LARGE,
+    ),
+    "tar: a name of negative length": (
+        tar_bytes(TAR_GOOD, header(-1024, LONG_NAME)),
+        "",
+        TOO_LARGE,
+    ),
+    "tar: a file that is its own successor": (
+        tar_bytes(TAR_GOOD, header(-1024, FILE, "x.bin")),
+        "",
+        UNREADABLE,
+    ),
+    "tar: a damaged header in the midst": (
+        tar_bytes(TAR_GOOD, b"d" * 512, TAR_GOOD),
+        "",
+        UNREADABLE,
+    ),
+    "tar.gz: a label of 10 GB": (
+        later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE)),
+        "x.json",
+        TOO_LARGE,
+    ),
     "tar.gz: a script of 1 GB": (
-        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_scripts.txt")), "x_scripts.txt", TOO_LARGE
+        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_scripts.txt")),
+        "x_scripts.txt",
+        TOO_LARGE,
     ),
     "tar.gz: metadata of 1 GB": (
-        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_metadata.txt")), "", TOO_LARGE
+        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_metadata.txt")),
+        "",
+        TOO_LARGE,
     ),
-    "tar.gz: 10 GB to skip": (later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE, "x.bin")), "", TOO_LARGE),
+    "tar.gz: 10 GB to skip": (
+        later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE, "x.bin")),
+        "",
+        TOO_LARGE,
+    ),
     "tar.gz: 10 GB behind the end": (later(gzip_of_zeros, 10, tar_bytes(TAR_GOOD)), "", TOO_LARGE),
-    "tar.gz: a name of 1 GB": (later(gzip_of_zeros, 1, TAR_GOOD + header(GB, LONG_NAME)), "", TOO_LARGE),
-    "tar.gz: a wrong checksum": (gzip.compress(tar_bytes(TAR_GOOD))[:-8] + bytes(8), "", UNREADABLE),
-    "zip: a label of 10 GB": (
-        later(zip_of_10_gb, 10 * GB), "x.json", TOO_LARGE
+    "tar.gz: a name of 1 GB": (
+        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, LONG_NAME)),
+        "",
+        TOO_LARGE,
     ),
-    "zip: a header that lies about 10 GB": (
-        later(zip_of_10_gb, 100), "x.json", UNREADABLE
+    "tar.gz: a wrong checksum": (
+        gzip.compress(tar_bytes(TAR_GOOD))[:-8] + bytes(8),
+        "",
+        UNREADABLE,
     ),
+    "zip: a label of 10 GB": (later(zip_of_10_gb, 10 * GB), "x.json", TOO_LARGE),
+    "zip: a header that lies about 10 GB": (later(zip_of_10_gb, 100), "x.json", UNREADABLE),
     "zip: bzip2, of which 400 bytes may be 512 MB": (
-        zip_bytes(zip_entry("x.json", packed=BZ2_GOOD, method=zipfile.ZIP_BZIP2), ZIP_GOOD), "x.json", UNREADABLE
+        zip_bytes(zip_entry("x.json", packed=BZ2_GOOD, method=zipfile.ZIP_BZIP2), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
     ),
     "zip: 15 kB that stand for 5 GB": (zip_bytes(ZIP_GOOD, *[ZEROS] * 340), "", TOO_LARGE),
-    "zip: a label that is encrypted": (zip_bytes(zip_entry("x.json", flags=1), ZIP_GOOD), "x.json", UNREADABLE),
-    "zip: a method that nobody knows": (zip_bytes(zip_entry("x.json", method=99), ZIP_GOOD), "x.json", UNREADABLE),
-    "zip: a wrong checksum": (zip_bytes(zip_entry("x.json", crc=7), ZIP_GOOD), "x.json", UNREADABLE),
-    "zip: a label that is not where the directory says": (
-        zip_bytes(ZIP_GOOD, (b"", *zip_entry("x.json")[1:])), "x.json", UNREADABLE
+    "zip: a label that is encrypted": (
+        zip_bytes(zip_entry("x.json", flags=1), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
     ),
-}  # fmt: skip
+    "zip: a method that nobody knows": (
+        zip_bytes(zip_entry("x.json", method=99), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
+    ),
+    "zip: a wrong checksum": (
+        zip_bytes(zip_entry("x.json", crc=7), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
+    ),
+    "zip: a label that is not where the directory says": (
+        zip_bytes(ZIP_GOOD, (b"", *zip_entry("x.json")[1:])),
+        "x.json",
+        UNREADABLE,
+    ),
+}
 WORTHLESS = {
     "tar: nothing": b"",
     "tar: another thing": b"another thing" * 1000,
@@ -683,7 +771,10 @@ def files_below(root):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory, written):
-    """What is hostile -> (its folder, (id, raw, reason) of each utterance there), read within 300 MB and two minutes."""
+    """What is hostile -> (its folder, (id, raw, reason) of each utterance there).
+
+    All are read within 300 MB and two minutes.
+    """
     root = tmp_path_factory.mktemp("hostile")
     files = {what: (archive_name(what), content) for what, (content, _, _) in HOSTILE.items()}
     files |= {what: (archive_name(what), content) for what, content in WORTHLESS.items()}
@@ -757,7 +848,7 @@ def script_1(*arguments):
 
 @pytest.fixture(scope="module")
 def everything_hostile(tmp_path_factory, written):
-    """A corpus of every hostile thing, and what must be named in rejected.jsonl, below the corpus."""
+    """A corpus of every hostile thing, and what rejected.jsonl must name, below the corpus."""
     root = tmp_path_factory.mktemp("everything")
     names = []
     for number, (what, (content, member, _)) in enumerate(HOSTILE.items()):

@@ -468,7 +468,7 @@ def test_the_printed_paragraph_counts_clips_reasons_and_conversions(root, tmp_pa
         "",
         f"Korean: {root}",
         "  2 clips, 1 usable (0.00 h), 1 rejected",
-        "    rejected        1  masked: personal data is masked in the text, not in the audio · 텍스트만 비식별 처리됨",
+        f"    rejected        1  masked: {REASONS['masked']}",
         "    converted       1  8,000 Hz -> 16,000 Hz (when it is read)",
         "    rule            1  masked digits",
     ]

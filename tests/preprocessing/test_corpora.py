@@ -42,13 +42,17 @@ def label(**changes):
     content = {
         "fileName": "VN10QC226_VN0001_20210809.wav",
         "file_info": {"speakerID": "VN0001", "sentenceID": "VN10QC226", "recordTime": "8.784"},
-        "transcription": {"Reading": "", "ReadingLabelText": "", "Question": "어디서 왔나요?",
-                          "AnswerLabelText": "저는 먼 나라에서 왔어요"},
+        "transcription": {
+            "Reading": "",
+            "ReadingLabelText": "",
+            "Question": "어디서 왔나요?",
+            "AnswerLabelText": "저는 먼 나라에서 왔어요",
+        },
         "SpeakerID": "VN0001",
         "basic_info": {"gender": "F", "birthYear": "1995"},
         "residence_info": {"country": "VN", "residencePeriod": "5년 이상"},
         "skill_info": {"languageClass": "베트남어", "motherTongue": "베트남어", "topikGrade": "4"},
-    }  # fmt: skip
+    }
     return json.dumps(content | changes, ensure_ascii=False)
 
 
@@ -160,8 +164,17 @@ def test_a_part_is_read_from_the_folder(tmp_path, folder, part, korean):
 
 
 @pytest.mark.parametrize("suffix", ["wav", "pcm", "flac", "WAV"])
-@pytest.mark.parametrize("written_as", [f"/{clip(1)}", clip(1), clip(1, "pcm"), "dialog_00000001.wav",
-                                        f"  /{clip(1)} ", f"\\{clip(1)}".replace("/", "\\")])  # fmt: skip
+@pytest.mark.parametrize(
+    "written_as",
+    [
+        f"/{clip(1)}",
+        clip(1),
+        clip(1, "pcm"),
+        "dialog_00000001.wav",
+        f"  /{clip(1)} ",
+        f"\\{clip(1)}".replace("/", "\\"),
+    ],
+)
 def test_a_label_meets_its_audio_however_either_is_named(tmp_path, suffix, written_as, korean):
     utterances = korean(tmp_path, f"{written_as} :: 밥", audio=[clip(1, suffix)])
     assert utterances == [
@@ -493,9 +506,11 @@ def test_a_trn_names_its_clips_with_a_prefix_that_is_absent_on_disk(
     tmp_path, written, utterances_of
 ):
     files = {
-        "scripts/train.trn": "KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm :: b/ 아/ 몬 소리야\n",
+        "scripts/train.trn": "KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm :: "
+        "b/ 아/ 몬 소리야\n",
         "scripts/dev.trn": "KsponSpeech_05/KsponSpeech_0621/KsponSpeech_620001.pcm :: 네\n",
-        "scripts/eval_clean.trn": "KsponSpeech_eval/eval_clean/KsponSpeech_E00001.pcm :: (70%)/(칠십 퍼센트)\n",
+        "scripts/eval_clean.trn": "KsponSpeech_eval/eval_clean/KsponSpeech_E00001.pcm :: "
+        "(70%)/(칠십 퍼센트)\n",
         "KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm": b"",
         "KsponSpeech_05/KsponSpeech_0621/KsponSpeech_620001.wav": b"",
         "eval_clean/KsponSpeech_E00001.pcm": b"",
@@ -1024,7 +1039,8 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path, written):
         "nowhere": "nowhere does not exist. Pass the folder of the corpus, or a manifest",
         "corpus.tar": "corpus.tar is a file, but not a manifest",
         "fifo": "fifo is neither a folder nor a file",
-        "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a manifest",
+        "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a "
+        "manifest",
         "b": "b holds no labels",
         "processed": "processed is the folder to write into. Pass another --output",
     }.items():
@@ -1058,10 +1074,14 @@ def test_metadata_meets_the_clip_of_its_own_folder_where_names_repeat(
     ]
     for path, gender in zip(paths, "MF", strict=True):
         part = path.partition("/")[0]
-        written(tmp_path, {
-            f"{part}/x_scripts.txt": f"/{path} :: {gender}", f"{part}/x_metadata.txt": f"/{path}|1|2|{gender}|A|5|1|7|1",
-            path: b"",
-        })  # fmt: skip
+        written(
+            tmp_path,
+            {
+                f"{part}/x_scripts.txt": f"/{path} :: {gender}",
+                f"{part}/x_metadata.txt": f"/{path}|1|2|{gender}|A|5|1|7|1",
+                path: b"",
+            },
+        )
     assert [(u.raw, u.facts["gender"]) for u in utterances_of(tmp_path)] == [("M", "M"), ("F", "F")]
 
 

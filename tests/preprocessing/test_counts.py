@@ -16,8 +16,14 @@ from korean_asr.preprocessing.counts import (
 
 
 def usable(name, text="밥 먹어", duration=2.0, **facts):
-    return {"id": name, "audio_filepath": "a.wav", "duration": duration, "text": text,
-            "speaker": None, **facts}  # fmt: skip
+    return {
+        "id": name,
+        "audio_filepath": "a.wav",
+        "duration": duration,
+        "text": text,
+        "speaker": None,
+        **facts,
+    }
 
 
 def rejected(name, reason="masked"):
