@@ -7,6 +7,7 @@ import pytest
 import soundfile
 import torch
 
+from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.model import load_recogniser
 from korean_asr.overlap import sentence_key
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
@@ -16,12 +17,12 @@ DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 
 @pytest.fixture(scope="module")
 def korean():
-    return list(raw_utterances(listed_corpus(DEMO / "korean", DEMO / "processed")))
+    return list(raw_utterances(listed_corpus(DEMO / "korean", DEMO / "processed", AUDIO_SUFFIXES)))
 
 
 @pytest.fixture(scope="module")
 def foreign():
-    return list(raw_utterances(listed_corpus(DEMO / "foreign", DEMO / "processed")))
+    return list(raw_utterances(listed_corpus(DEMO / "foreign", DEMO / "processed", AUDIO_SUFFIXES)))
 
 
 def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign):

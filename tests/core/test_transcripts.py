@@ -1,4 +1,4 @@
-"""Transcript rules as tables: a raw line, and the text that each side must give, worked out by hand."""
+"""Transcript rules as tables: a raw line, and each side's text, worked out by hand."""
 
 import ast
 import pickle
@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korean_asr import transcripts
-from korean_asr.transcripts import ALLOWED_CHARACTERS, REASONS, RULES, Rejected, clean_transcript
+from korean_asr import transcript_patterns, transcripts
+from korean_asr.transcript_patterns import ALLOWED_CHARACTERS
+from korean_asr.transcripts import REASONS, RULES, Rejected, clean_transcript
 
 QUICK = settings(max_examples=150, derandomize=True, deadline=None, database=None)
 
@@ -578,13 +579,23 @@ def test_the_example_of_each_rule_is_true_and_shows_that_rule_at_work(rule):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_no_example_comes_out_right_without_its_rule(rule, monkeypatch):
     monkeypatch.setattr(transcripts, "RULES", tuple(other for other in RULES if other is not rule))
-    # A dual that the guidelines know is also found by the rules that repair one, where they are used.
+    # A dual of the guidelines is also found by the rules that repair one, where they are used.
     assert outcome(rule.example_before, repair=rule.name != "dual") != rule.example_after
 
 
-def test_every_rule_has_a_name_of_its_own_and_a_reason_to_be():
+def test_every_rule_has_a_name_of_its_own():
     assert len({rule.name for rule in RULES}) == len(RULES)
-    assert all(rule.why for rule in RULES)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_rule_has_a_sentence_for_users_in_both_languages(rule):
+    english, korean = rule.sentence.split(" · ")
+    assert re.fullmatch(r"[A-Z`].*\.", english)
+    assert re.search("[가-힣]", korean) and korean.endswith("다.") or "다(" in korean
+
+
+def test_no_sentence_for_users_speaks_of_expressions():
+    assert [rule.name for rule in RULES if re.search(r"[\\^$]|regex|NFC", rule.sentence)] == []
 
 
 def test_each_rule_that_changed_a_line_is_told_with_the_text_before_and_after():
@@ -617,15 +628,21 @@ def test_a_clean_line_tells_no_change():
     assert changes == []
 
 
-def test_the_module_imports_nothing_but_the_standard_library():
-    tree = ast.parse(Path(transcripts.__file__).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("module", [transcripts, transcript_patterns])
+def test_a_module_imports_the_standard_library_and_the_patterns_alone(module):
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
     imported = {
         alias.name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import)
         for alias in node.names
     }
-    imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    } - {"korean_asr.transcript_patterns"}
     assert {name.partition(".")[0] for name in imported} <= set(sys.stdlib_module_names)
 
 
@@ -669,7 +686,7 @@ any_choices = st.fixed_dictionaries(
 
 @settings(QUICK, max_examples=500)
 @given(messy_lines, any_choices)
-def test_any_line_gives_a_tidy_text_of_allowed_characters_that_cleaning_leaves_alone_or_a_known_reason(
+def test_any_line_gives_a_tidy_text_that_a_second_cleaning_leaves_alone_or_a_known_reason(
     raw, choices
 ):
     try:

@@ -1,4 +1,4 @@
-"""Label archives: read where they lie like the folders that they were packed from, and refused by name where hostile."""
+"""Label archives: read like the folders they were packed from, refused by name where hostile."""
 
 import bz2
 import gzip
@@ -18,22 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from test_corpora import (
-    FOREIGN_AUDIO,
-    FOREIGN_LABEL,
-    LABELS,
-    METADATA,
-    clip,
-    label,
-    line,
-    utterances_of,
-    written,
-)
 
 from korean_asr.errors import DataError
 from korean_asr.preprocessing.archives import TOO_LARGE, UNREADABLE, UNSAFE
-from korean_asr.preprocessing.cleaning import REASONS
-from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import raw_utterances
+from korean_asr.preprocessing.counts import REASONS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KINDS = (
@@ -46,6 +35,30 @@ KINDS = (
     "tar in cp949",
 )
 MB, GB = 1 << 20, 1 << 30
+LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
+METADATA = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_metadata.txt"
+FOREIGN_LABEL = "2.Validation/라벨링데이터/5. 베트남어/1. 한국생활/VN10QC226_VN0001_20210809.json"
+FOREIGN_AUDIO = "2.Validation/원천데이터/VS_5. 베트남어/1. 한국생활/VN10QC226_VN0001_20210809.wav"
+
+
+def clip(number):
+    return f"1.Training/2.원천데이터/3.일상안부/dialog_01/001/dialog_{number:08}.wav"
+
+
+def line(number, text="밥 먹었어?"):
+    return f"/{clip(number)} :: {text}"
+
+
+def label(name="VN10QC226_VN0001_20210809.wav"):
+    """A label of the foreign corpus."""
+    content = {
+        "fileName": name,
+        "file_info": {"speakerID": "VN0001"},
+        "transcription": {"ReadingLabelText": "", "AnswerLabelText": "저는 먼 나라에서 왔어요"},
+        "basic_info": {"gender": "F"},
+        "skill_info": {"motherTongue": "베트남어", "topikGrade": "4"},
+    }
+    return json.dumps(content, ensure_ascii=False)
 
 
 # Archives made by hand: the standard library writes no bad ones.
@@ -76,7 +89,7 @@ def pax_record(key, value):
 
 
 def gzip_of_zeros(n_gb, head):
-    """A gzip file of `head` and zeros. One gzip file may follow another, so few of the zeros are packed."""
+    """A gzip file of `head` and zeros. One gzip file may follow another, so few are packed."""
     return gzip.compress(head, mtime=0) + gzip.compress(bytes(16 * MB), mtime=0) * (64 * n_gb)
 
 
@@ -103,7 +116,7 @@ def zip_entry(
     crc=None,
     mode=0,
 ):
-    """(local header and packed content, entry of the directory up to the place of the former, its end)."""
+    """(local header and packed content, directory entry up to the header's offset, its end)."""
     name = name.encode() if isinstance(name, str) else name
     packed = deflated(content) if packed is None else packed
     size = len(content) if size is None else size
@@ -206,10 +219,10 @@ KOREAN = {
 FOREIGN = {
     FOREIGN_LABEL: label(),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/둘.json": b"\xef\xbb\xbf"
-    + label(fileName="둘.wav").encode(),
-    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/셋.json": label(fileName="").encode("cp949"),
+    + label("둘.wav").encode(),
+    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/셋.json": label("").encode("cp949"),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/넷.json": "{",
-    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/다섯.json": label(fileName="none.wav"),
+    "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/다섯.json": label("none.wav"),
     "1.Training/라벨링데이터/5. 베트남어/1. 한국생활/readme.txt": "read me",
 }
 FREE_FORM = {
@@ -242,7 +255,7 @@ CORPORA = {
     ],
 )
 def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(
-    tmp_path, kind, corpus, name
+    tmp_path, kind, corpus, name, written, utterances_of
 ):
     labels, audio = CORPORA[corpus]
     audio = dict.fromkeys(audio, b"sound")
@@ -254,7 +267,9 @@ def test_an_archive_gives_the_very_clips_of_the_folder_that_was_packed(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(tmp_path, kind):
+def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(
+    tmp_path, kind, written, utterances_of
+):
     inside = {"2.Validation/라벨/x_scripts.txt": "x_1.wav :: 밥"}
     around = {"x_scripts.txt": "x_2.wav :: 국"}
     files = {
@@ -267,14 +282,16 @@ def test_a_part_is_read_from_the_folders_in_an_archive_and_around_it(tmp_path, k
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("folder", ["", "1.Training/라벨/"])
-def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(tmp_path, kind, folder):
+def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(
+    tmp_path, kind, folder, written, listing_of
+):
     labels = {
         f"{folder}x_scripts.txt": "x_1.wav :: 밥",
         f"{folder}x_metadata.txt": "x_1.wav|1|2|F|A|5|1|7|1",
     }
     archive = f"라벨.{suffix_of(kind)}"
     written(tmp_path, {**labels, archive: packed(kind, labels), "x_1.wav": b""})
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listing_of(tmp_path)
     assert [(u.raw, u.reason, u.facts["gender"]) for u in raw_utterances(listing)] == [
         ("밥", None, "F")
     ]
@@ -283,7 +300,7 @@ def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(tmp_pa
     ]
 
 
-def test_labels_of_one_name_that_differ_are_both_read(tmp_path):
+def test_labels_of_one_name_that_differ_are_both_read(tmp_path, written, utterances_of):
     labels = {"x_scripts.txt": "x_1.wav :: 밥"}
     written(
         tmp_path,
@@ -298,7 +315,7 @@ def test_labels_of_one_name_that_differ_are_both_read(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind):
+def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind, written, utterances_of):
     files = {"x_scripts.txt": "x_1.wav :: 밥", "x_1.wav": b""}
     archive = {
         f"x.{suffix_of(kind)}": packed(kind, {"a/x_metadata.txt": "x_1.wav|1|2|M|S|5|1|7|1"})
@@ -307,7 +324,7 @@ def test_metadata_alone_in_an_archive_meets_scripts_on_disk(tmp_path, kind):
     assert (utterance.facts["gender"], utterance.facts["age"]) == ("M", "고령")
 
 
-def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path):
+def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path, written, utterances_of):
     first, second = ({f"{n}_scripts.txt": f"{n}_1.wav :: 밥"} for n in "ab")
     files = {
         "a.tar.gz": packed("tar", first),
@@ -321,17 +338,19 @@ def test_a_tar_gz_that_is_a_tar_and_a_tar_that_is_a_gzip_are_read(tmp_path):
     }
 
 
-def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed(tmp_path):
+def test_an_archive_of_both_kinds_gives_labels_and_says_that_its_audio_is_packed(
+    tmp_path, written, listing_of
+):
     both = packed(
         "tar", {"x_scripts.txt": "x_1.wav :: 밥\nx_2.wav :: 국", "x_1.wav": b"1", "x_2.wav": b"2"}
     )
     written(tmp_path, {"both.tar": both, "x_1.wav": b"1"})
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listing_of(tmp_path)
     assert {u.id: u.reason for u in raw_utterances(listing)} == {"x_1": None, "x_2": "no audio"}
     assert listing.audio_archives == [f"{tmp_path}/both.tar"]
 
 
-def test_an_archive_of_other_things_is_passed_over(tmp_path):
+def test_an_archive_of_other_things_is_passed_over(tmp_path, written, utterances_of):
     files = {
         "x_scripts.txt": "x_1.wav :: 밥",
         "x_1.wav": b"",
@@ -354,7 +373,9 @@ def test_an_archive_of_other_things_is_passed_over(tmp_path):
         "2.원천데이터/dialog_01",
     ],
 )
-def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_path, kind, name):
+def test_where_audio_is_still_packed_the_error_names_a_command_that_works(
+    tmp_path, kind, name, written, utterances_of
+):
     archive = f"{name}.{suffix_of(kind)}"
     sound = {"dialog_01/001/안녕_1.wav": b"sound", "dialog_01/001/안녕_1.txt": "안녕"}
     written(
@@ -385,25 +406,24 @@ def test_where_audio_is_still_packed_the_error_names_a_command_that_works(tmp_pa
     )
 
 
-def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(tmp_path):
+def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(
+    tmp_path, written, utterances_of
+):
     written(tmp_path, {"a\n\x1b[31mb.tar": packed("tar", {"x_1.wav": b""})})
     with pytest.raises(DataError, match=r"a\?\?\[31mb\.tar"):
         utterances_of(tmp_path)
 
 
-def test_other_archives_of_audio_are_counted(tmp_path):
+def test_other_archives_of_audio_are_counted(tmp_path, written, utterances_of):
     written(tmp_path, {f"[원천]{n}.tar": b"" for n in range(12)})
     with pytest.raises(DataError, match=r"0\.tar.*, and likewise 11 more\. Label archives"):
         utterances_of(tmp_path)
 
 
-def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
+def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path, written, listing_of):
     many = b"".join(tar_entry(f"x_{n}.wav") for n in range(1000))
     written(tmp_path, {"x.tar": many + b"damaged" * 512, "x_scripts.txt": "x_1.wav :: 밥"})
-    assert (
-        listed_corpus(written(tmp_path, {"x_1.wav": b""}), tmp_path / "processed").label_archives
-        == []
-    )
+    assert listing_of(written(tmp_path, {"x_1.wav": b""})).label_archives == []
 
 
 # Damaged archives
@@ -411,7 +431,9 @@ def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
 @pytest.mark.parametrize("part", [0, 0.02, 0.3, 0.5, 0.9, 0.999])
-def test_an_archive_that_ends_too_early_is_refused_by_name(tmp_path, kind, part):
+def test_an_archive_that_ends_too_early_is_refused_by_name(
+    tmp_path, kind, part, written, utterances_of
+):
     lines = "\n".join(f"x_{n}.wav :: 문장 {n * n * 7919 % 10007}" for n in range(2000))
     whole = packed(kind, {"a_scripts.txt": lines, "b_scripts.txt": lines.replace("x", "y")}).rstrip(
         b"\0"
@@ -428,7 +450,7 @@ def test_an_archive_that_ends_too_early_is_refused_by_name(tmp_path, kind, part)
     assert [u.raw for u in utterances if u.reason is None] == ["밥"]
 
 
-def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path):
+def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path, written, utterances_of):
     entries = [tar_entry(f"{n}_scripts.txt", f"{n}_1.wav :: 밥".encode()) for n in "ab"]
     utterances = utterances_of(
         written(tmp_path, {"x.tar": b"".join(entries), "a_1.wav": b"", "b_1.wav": b""})
@@ -442,7 +464,7 @@ def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path):
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
 def test_an_archive_with_a_damaged_byte_gives_its_clips_or_is_refused_and_stops_nothing(
-    tmp_path, kind
+    tmp_path, kind, written, utterances_of
 ):
     labels, audio = CORPORA["foreign"]
     whole = packed(kind, labels)
@@ -466,7 +488,8 @@ def test_an_archive_with_a_damaged_byte_gives_its_clips_or_is_refused_and_stops_
             }
 
 
-# Hostile archives and labels: each in a corpus of its own beside a good clip, all read by one process of little memory
+# Hostile archives and labels: each in a corpus of its own beside a good clip, all read by one
+# process of little memory
 
 
 def sparse_file(head, n_bytes, tail=b""):
@@ -510,7 +533,7 @@ ZIP_KINDS = {
     "a pipe": 0o010666,
     "a socket": 0o140666,
 }
-INSIDE = label(fileName="inside.wav").encode()
+INSIDE = label("inside.wav").encode()
 TAR_GOOD, ZIP_GOOD = tar_entry("a/inside.json", INSIDE), zip_entry("a/inside.json", INSIDE)
 PAX_HOLES = {
     f"GNU.sparse.{key}": value
@@ -536,65 +559,152 @@ def header(size, kind, name="x.json"):
 
 
 LONG_NAME, PAX, FILE = tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.REGTYPE
-# Kind of archive: what is hostile -> (its bytes, or what writes or makes them; the member that is refused; the reason).
+# Kind of archive: what is hostile -> (its bytes, or what writes or makes them; the member that is
+# refused; the reason).
 # Beside the hostile member is a good one.
 HOSTILE = {
-    **{f"tar: {what}": (tar_bytes(TAR_GOOD, tar_entry(name)), name, UNSAFE) for what, name in HOSTILE_NAMES.items()},
-    **{f"zip: {what}": (zip_bytes(zip_entry(name), ZIP_GOOD), name, UNSAFE) for what, name in HOSTILE_NAMES.items()},
     **{
-        f"tar.gz: {what}": (gzip.compress(tar_bytes(tar_entry("x.json", **fields), TAR_GOOD)), "x.json", UNSAFE)
+        f"tar: {what}": (tar_bytes(TAR_GOOD, tar_entry(name)), name, UNSAFE)
+        for what, name in HOSTILE_NAMES.items()
+    },
+    **{
+        f"zip: {what}": (zip_bytes(zip_entry(name), ZIP_GOOD), name, UNSAFE)
+        for what, name in HOSTILE_NAMES.items()
+    },
+    **{
+        f"tar.gz: {what}": (
+            gzip.compress(tar_bytes(tar_entry("x.json", **fields), TAR_GOOD)),
+            "x.json",
+            UNSAFE,
+        )
         for what, fields in TAR_KINDS.items()
     },
     **{
         f"zip: {what}": (zip_bytes(zip_entry("x.json", mode=mode), ZIP_GOOD), "x.json", UNSAFE)
         for what, mode in ZIP_KINDS.items()
     },
-    "tar: a file with holes as pax has it": (tar_bytes(pax_entry(PAX_HOLES), TAR_GOOD), "x.json", UNSAFE),
-    "tar: a NUL in a name": (tar_bytes(pax_entry({"path": b"a\0b.json"}), TAR_GOOD), "a\0b.json", UNSAFE),
-    "tar: a folder that leads out": (tar_bytes(tar_entry("../a", type=tarfile.DIRTYPE), TAR_GOOD), "../a", UNSAFE),
+    "tar: a file with holes as pax has it": (
+        tar_bytes(pax_entry(PAX_HOLES), TAR_GOOD),
+        "x.json",
+        UNSAFE,
+    ),
+    "tar: a NUL in a name": (
+        tar_bytes(pax_entry({"path": b"a\0b.json"}), TAR_GOOD),
+        "a\0b.json",
+        UNSAFE,
+    ),
+    "tar: a folder that leads out": (
+        tar_bytes(tar_entry("../a", type=tarfile.DIRTYPE), TAR_GOOD),
+        "../a",
+        UNSAFE,
+    ),
     "zip: a folder that leads out": (zip_bytes(zip_entry("../a/"), ZIP_GOOD), "../a/", UNSAFE),
     "tar: a label of 8 GB": (
-        sparse_file(header(8 * GB, FILE), 8 * GB + 512, tar_bytes(TAR_GOOD)), "x.json", TOO_LARGE
+        sparse_file(header(8 * GB, FILE), 8 * GB + 512, tar_bytes(TAR_GOOD)),
+        "x.json",
+        TOO_LARGE,
     ),
-    "tar: a name of 8 GB": (sparse_file(TAR_GOOD + header(8 * GB, LONG_NAME), 9 * GB), "", TOO_LARGE),
-    "tar: a pax header of 8 GB": (sparse_file(TAR_GOOD + header(8 * GB, PAX), 9 * GB), "", TOO_LARGE),
+    "tar: a name of 8 GB": (
+        sparse_file(TAR_GOOD + header(8 * GB, LONG_NAME), 9 * GB),
+        "",
+        TOO_LARGE,
+    ),
+    "tar: a pax header of 8 GB": (
+        sparse_file(TAR_GOOD + header(8 * GB, PAX), 9 * GB),
+        "",
+        TOO_LARGE,
+    ),
     "tar: a header that takes a regular expression long": (
-        TAR_GOOD + tar_entry("x", b"1" * MB, type=PAX), "", TOO_LARGE
+        TAR_GOOD + tar_entry("x", b"1" * MB, type=PAX),
+        "",
+        TOO_LARGE,
     ),
-    "tar: headers without an end": (TAR_GOOD + tar_entry("x", b"9 path=x\n", type=PAX) * 100_000, "", TOO_LARGE),
+    "tar: headers without an end": (
+        TAR_GOOD + tar_entry("x", b"9 path=x\n", type=PAX) * 100_000,
+        "",
+        TOO_LARGE,
+    ),
     "tar: a map of holes without an end": (TAR_GOOD + many_holes(), "", TOO_LARGE),
-    "tar: a label of negative size": (tar_bytes(TAR_GOOD, header(-1024, FILE)), "x.json", TOO_LARGE),
-    "tar: a name of negative length": (tar_bytes(TAR_GOOD, header(-1024, LONG_NAME)), "", TOO_LARGE),
-    "tar: a file that is its own successor": (tar_bytes(TAR_GOOD, header(-1024, FILE, "x.bin")), "", UNREADABLE),
-    "tar: a damaged header in the midst": (tar_bytes(TAR_GOOD, b"d" * 512, TAR_GOOD), "", UNREADABLE),
-    "tar.gz: a label of 10 GB": (later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE)), "x.json", TOO_LARGE),
+    "tar: a label of negative size": (
+        tar_bytes(TAR_GOOD, header(-1024, FILE)),
+        "x.json",
+        TOO_LARGE,
+    ),
+    "tar: a name of negative length": (
+        tar_bytes(TAR_GOOD, header(-1024, LONG_NAME)),
+        "",
+        TOO_LARGE,
+    ),
+    "tar: a file that is its own successor": (
+        tar_bytes(TAR_GOOD, header(-1024, FILE, "x.bin")),
+        "",
+        UNREADABLE,
+    ),
+    "tar: a damaged header in the midst": (
+        tar_bytes(TAR_GOOD, b"d" * 512, TAR_GOOD),
+        "",
+        UNREADABLE,
+    ),
+    "tar.gz: a label of 10 GB": (
+        later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE)),
+        "x.json",
+        TOO_LARGE,
+    ),
     "tar.gz: a script of 1 GB": (
-        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_scripts.txt")), "x_scripts.txt", TOO_LARGE
+        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_scripts.txt")),
+        "x_scripts.txt",
+        TOO_LARGE,
     ),
     "tar.gz: metadata of 1 GB": (
-        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_metadata.txt")), "", TOO_LARGE
+        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, FILE, "x_metadata.txt")),
+        "",
+        TOO_LARGE,
     ),
-    "tar.gz: 10 GB to skip": (later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE, "x.bin")), "", TOO_LARGE),
+    "tar.gz: 10 GB to skip": (
+        later(gzip_of_zeros, 10, TAR_GOOD + header(10 * GB, FILE, "x.bin")),
+        "",
+        TOO_LARGE,
+    ),
     "tar.gz: 10 GB behind the end": (later(gzip_of_zeros, 10, tar_bytes(TAR_GOOD)), "", TOO_LARGE),
-    "tar.gz: a name of 1 GB": (later(gzip_of_zeros, 1, TAR_GOOD + header(GB, LONG_NAME)), "", TOO_LARGE),
-    "tar.gz: a wrong checksum": (gzip.compress(tar_bytes(TAR_GOOD))[:-8] + bytes(8), "", UNREADABLE),
-    "zip: a label of 10 GB": (
-        later(zip_of_10_gb, 10 * GB), "x.json", TOO_LARGE
+    "tar.gz: a name of 1 GB": (
+        later(gzip_of_zeros, 1, TAR_GOOD + header(GB, LONG_NAME)),
+        "",
+        TOO_LARGE,
     ),
-    "zip: a header that lies about 10 GB": (
-        later(zip_of_10_gb, 100), "x.json", UNREADABLE
+    "tar.gz: a wrong checksum": (
+        gzip.compress(tar_bytes(TAR_GOOD))[:-8] + bytes(8),
+        "",
+        UNREADABLE,
     ),
+    "zip: a label of 10 GB": (later(zip_of_10_gb, 10 * GB), "x.json", TOO_LARGE),
+    "zip: a header that lies about 10 GB": (later(zip_of_10_gb, 100), "x.json", UNREADABLE),
     "zip: bzip2, of which 400 bytes may be 512 MB": (
-        zip_bytes(zip_entry("x.json", packed=BZ2_GOOD, method=zipfile.ZIP_BZIP2), ZIP_GOOD), "x.json", UNREADABLE
+        zip_bytes(zip_entry("x.json", packed=BZ2_GOOD, method=zipfile.ZIP_BZIP2), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
     ),
     "zip: 15 kB that stand for 5 GB": (zip_bytes(ZIP_GOOD, *[ZEROS] * 340), "", TOO_LARGE),
-    "zip: a label that is encrypted": (zip_bytes(zip_entry("x.json", flags=1), ZIP_GOOD), "x.json", UNREADABLE),
-    "zip: a method that nobody knows": (zip_bytes(zip_entry("x.json", method=99), ZIP_GOOD), "x.json", UNREADABLE),
-    "zip: a wrong checksum": (zip_bytes(zip_entry("x.json", crc=7), ZIP_GOOD), "x.json", UNREADABLE),
-    "zip: a label that is not where the directory says": (
-        zip_bytes(ZIP_GOOD, (b"", *zip_entry("x.json")[1:])), "x.json", UNREADABLE
+    "zip: a label that is encrypted": (
+        zip_bytes(zip_entry("x.json", flags=1), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
     ),
-}  # fmt: skip
+    "zip: a method that nobody knows": (
+        zip_bytes(zip_entry("x.json", method=99), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
+    ),
+    "zip: a wrong checksum": (
+        zip_bytes(zip_entry("x.json", crc=7), ZIP_GOOD),
+        "x.json",
+        UNREADABLE,
+    ),
+    "zip: a label that is not where the directory says": (
+        zip_bytes(ZIP_GOOD, (b"", *zip_entry("x.json")[1:])),
+        "x.json",
+        UNREADABLE,
+    ),
+}
 WORTHLESS = {
     "tar: nothing": b"",
     "tar: another thing": b"another thing" * 1000,
@@ -625,12 +735,13 @@ HOSTILE_LABELS = {
 CHILD = """
 import json, resource, sys
 from pathlib import Path
+from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
 for root in map(Path, sys.argv[1:]):
     print(root, file=sys.stderr, flush=True)
-    utterances = raw_utterances(listed_corpus(root, root / "processed"))
+    utterances = raw_utterances(listed_corpus(root, root / "processed", AUDIO_SUFFIXES))
     print(json.dumps([(u.id, u.raw[:100], u.reason) for u in utterances]), flush=True)
 """
 
@@ -659,8 +770,11 @@ def files_below(root):
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory):
-    """What is hostile -> (its folder, (id, raw, reason) of each utterance there), read within 300 MB and two minutes."""
+def hostile(tmp_path_factory, written):
+    """What is hostile -> (its folder, (id, raw, reason) of each utterance there).
+
+    All are read within 300 MB and two minutes.
+    """
     root = tmp_path_factory.mktemp("hostile")
     files = {what: (archive_name(what), content) for what, (content, _, _) in HOSTILE.items()}
     files |= {what: (archive_name(what), content) for what, content in WORTHLESS.items()}
@@ -733,8 +847,8 @@ def script_1(*arguments):
 
 
 @pytest.fixture(scope="module")
-def everything_hostile(tmp_path_factory):
-    """A corpus of every hostile thing, and what must be named in rejected.jsonl, below the corpus."""
+def everything_hostile(tmp_path_factory, written):
+    """A corpus of every hostile thing, and what rejected.jsonl must name, below the corpus."""
     root = tmp_path_factory.mktemp("everything")
     names = []
     for number, (what, (content, member, _)) in enumerate(HOSTILE.items()):
@@ -765,14 +879,14 @@ def everything_hostile(tmp_path_factory):
     ]
     written(root, {**dict.fromkeys(strange, b"\0"), "x_scripts.txt": "\n".join(lines)})
     names += [*strange, "x_scripts.txt, line 2", "x_scripts.txt, line 3"]
-    surrogates = label(fileName="x.wav").replace("먼", "\\ud800").replace("x.wav", "x\\udfff.wav")
-    written(root, {"x.json": label(fileName="/etc/passwd"), "y.json": surrogates})
+    surrogates = label("x.wav").replace("먼", "\\ud800").replace("x.wav", "x\\udfff.wav")
+    written(root, {"x.json": label("/etc/passwd"), "y.json": surrogates})
     return root, names
 
 
 @pytest.mark.pipeline
 def test_script_1_reads_the_good_clips_beside_everything_hostile_and_names_each(
-    tmp_path, everything_hostile
+    tmp_path, everything_hostile, written
 ):
     root, names = everything_hostile
     written(
@@ -830,24 +944,22 @@ def test_script_1_tells_in_one_line_that_there_is_nothing_but_hostile_things(
     assert files_below(tmp_path) == {}
 
 
-def listing_of(root):
-    return listed_corpus(root, root / "processed")
-
-
-def test_labels_behind_a_thousand_other_files_are_found(tmp_path):
+def test_labels_behind_a_thousand_other_files_are_found(tmp_path, written, utterances_of):
     others = {f"texts/{n:04}.txt": "" for n in range(1_500)}
     written(tmp_path, {"labels.tar": packed("tar", {**others, LABELS: line(1)}), clip(1): b""})
     assert [utterance.reason for utterance in utterances_of(tmp_path)] == [None]
 
 
 @pytest.mark.parametrize("name", ["[라벨]a.tar", "a.tar"])
-def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(tmp_path, name):
+def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(
+    tmp_path, name, written, utterances_of
+):
     content = tar_entry("README", b"read me") + random.Random(0).randbytes(4096)
     written(tmp_path, {name: content, "x_scripts.txt": line(2), clip(2): b""})
     assert (str(tmp_path / name), UNREADABLE) in [(u.id, u.reason) for u in utterances_of(tmp_path)]
 
 
-def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path):
+def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path, written, listing_of):
     written(
         tmp_path,
         {"라벨.zip": packed("zip", {"inner.tgz": packed("tgz", {LABELS: line(1)})}), clip(1): b""},

@@ -92,11 +92,13 @@ def test_the_file_that_a_manifest_names_is_claimed_found_before_or_not():
     assert list(made.unclaimed()) == []
 
 
-def test_twenty_thousand_clips_of_one_name_are_told_apart():  # comparing each with each would take minutes
+# Comparing each with each would take minutes.
+def test_twenty_thousand_clips_of_one_name_are_told_apart():
     made = index(*(f"{n:05}/wav/1.wav" for n in range(20_000)))
     assert [made.claim(f"/{n:05}/wav/1.wav").audio for n in (7, 19_999)] == [
-        f"{ROOT}/00007/wav/1.wav", f"{ROOT}/19999/wav/1.wav",
-    ]  # fmt: skip
+        f"{ROOT}/00007/wav/1.wav",
+        f"{ROOT}/19999/wav/1.wav",
+    ]
     claims = [made.claim(f"/{n:05}/wav/1.wav") for n in range(20_000)]
     assert sum(claim.reason is None for claim in claims) == 19_998
 
@@ -104,11 +106,17 @@ def test_twenty_thousand_clips_of_one_name_are_told_apart():  # comparing each w
 @pytest.mark.parametrize(
     ("name", "stem"),
     [
-        ("/1.Training/dialog_1.wav", "dialog_1"), ("dialog_1.pcm", "dialog_1"), (" a.b.wav ", "a.b"),
-        ("D:\\x\\y.wav", "y"), (".hidden", ".hidden"), ("no_suffix", "no_suffix"), ("", ""), ("/", ""),
+        ("/1.Training/dialog_1.wav", "dialog_1"),
+        ("dialog_1.pcm", "dialog_1"),
+        (" a.b.wav ", "a.b"),
+        ("D:\\x\\y.wav", "y"),
+        (".hidden", ".hidden"),
+        ("no_suffix", "no_suffix"),
+        ("", ""),
+        ("/", ""),
         ("\u1100\u1161.wav", "가"),
     ],
-)  # fmt: skip
+)
 def test_a_stem_is_the_name_without_folders_and_suffix(name, stem):
     assert stem_of(name) == stem
 

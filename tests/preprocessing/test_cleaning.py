@@ -13,14 +13,8 @@ from korean_asr.audio import UnreadableAudio, audio_info
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.preprocessing import cleaning
-from korean_asr.preprocessing.cleaning import (
-    REASONS,
-    Alphabet,
-    Settings,
-    preprocessed,
-    printed_corpus,
-    write_outputs,
-)
+from korean_asr.preprocessing.cleaning import REFUSED, RULE_SENTENCES, Settings, preprocessed
+from korean_asr.preprocessing.counts import REASONS, Alphabet, printed_corpus, write_outputs
 
 SETTINGS = Settings(side="A", order="spelling-first", speaker="A", mixed_turns="select")
 OUTPUTS = {"korean.jsonl", "rejected.jsonl", "preprocessing.json", "preprocessing.html"}
@@ -60,7 +54,7 @@ def clean(root, tmp_path, settings=SETTINGS, n_jobs=1, name="korean", output="ou
 
 
 def write(tmp_path, *corpora, output="out", alphabet=None):
-    write_outputs(tmp_path / output, list(corpora), alphabet)
+    write_outputs(tmp_path / output, list(corpora), RULE_SENTENCES, alphabet)
     return tmp_path / output
 
 
@@ -158,7 +152,7 @@ def test_every_rejected_clip_is_counted_and_written_with_its_reason(damaged, tmp
 
 def test_every_reason_that_can_be_given_is_explained(damaged):
     assert {reason for reason, *_ in REJECTED} | {*transcripts.REASONS} <= set(REASONS)
-    assert set(cleaning.REFUSED) <= set(REASONS)
+    assert set(REFUSED) <= set(REASONS)
     for path in damaged.glob("*.wav"):
         try:
             audio_info(path)
@@ -383,10 +377,10 @@ def test_the_checksum_of_labels_and_metadata_changes_with_them(root, tmp_path):
     checksums = set()
     for text in ("밥.", "국.", "국."):
         clips(root, ("a", text))
-        checksums.add(clean(root, tmp_path).listing.digest.hexdigest())
+        checksums.add(clean(root, tmp_path).labels_sha256)
     for gender in "FM":
         (root / "x_metadata.txt").write_text(f"/a.wav|1|2|{gender}|A|5|1|7|1", encoding="utf-8")
-        checksums.add(clean(root, tmp_path).listing.digest.hexdigest())
+        checksums.add(clean(root, tmp_path).labels_sha256)
     assert len(checksums) == 4
 
 
@@ -474,7 +468,7 @@ def test_the_printed_paragraph_counts_clips_reasons_and_conversions(root, tmp_pa
         "",
         f"Korean: {root}",
         "  2 clips, 1 usable (0.00 h), 1 rejected",
-        "    rejected        1  masked: personal data is masked in the text, not in the audio · 비식별",
+        f"    rejected        1  masked: {REASONS['masked']}",
         "    converted       1  8,000 Hz -> 16,000 Hz (when it is read)",
         "    rule            1  masked digits",
     ]

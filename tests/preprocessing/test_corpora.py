@@ -7,33 +7,27 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
-from korean_asr.preprocessing.cleaning import REASONS
 from korean_asr.preprocessing.corpora import RawUtterance, listed_corpus, raw_utterances
+from korean_asr.preprocessing.counts import REASONS
 
 LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
 METADATA = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_metadata.txt"
 AUDIO = "1.Training/2.원천데이터/3.일상안부/dialog_01/001"
 
 
-def utterances_of(place, output="processed"):
-    return list(raw_utterances(listed_corpus(place, place.parent / output)))
+@pytest.fixture(scope="session")
+def korean(written, utterances_of):
+    """A function that writes a script of these lines, audio and metadata, and reads the corpus."""
 
+    def read(root, *lines, audio=(), metadata=None, name=LABELS):
+        files = {name: "\n".join(lines), **dict.fromkeys(audio, b"sound")}
+        if metadata is not None:
+            files[METADATA] = "\n".join(metadata)
+        return utterances_of(written(root, files))
 
-def written(root, files):
-    """root with these files: name -> text or bytes."""
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return root
-
-
-def korean(root, *lines, audio=(), metadata=None, name=LABELS):
-    files = {name: "\n".join(lines), **dict.fromkeys(audio, b"sound")}
-    if metadata is not None:
-        files[METADATA] = "\n".join(metadata)
-    return utterances_of(written(root, files))
+    return read
 
 
 def line(number, text="밥 먹었어?", suffix="wav"):
@@ -48,13 +42,17 @@ def label(**changes):
     content = {
         "fileName": "VN10QC226_VN0001_20210809.wav",
         "file_info": {"speakerID": "VN0001", "sentenceID": "VN10QC226", "recordTime": "8.784"},
-        "transcription": {"Reading": "", "ReadingLabelText": "", "Question": "어디서 왔나요?",
-                          "AnswerLabelText": "저는 먼 나라에서 왔어요"},
+        "transcription": {
+            "Reading": "",
+            "ReadingLabelText": "",
+            "Question": "어디서 왔나요?",
+            "AnswerLabelText": "저는 먼 나라에서 왔어요",
+        },
         "SpeakerID": "VN0001",
         "basic_info": {"gender": "F", "birthYear": "1995"},
         "residence_info": {"country": "VN", "residencePeriod": "5년 이상"},
         "skill_info": {"languageClass": "베트남어", "motherTongue": "베트남어", "topikGrade": "4"},
-    }  # fmt: skip
+    }
     return json.dumps(content | changes, ensure_ascii=False)
 
 
@@ -63,8 +61,10 @@ FOREIGN_LABEL = "2.Validation/라벨링데이터/5. 베트남어/1. 한국생활
 FOREIGN_AUDIO = "2.Validation/원천데이터/VS_5. 베트남어/1. 한국생활/VN10QC226_VN0001_20210809.wav"
 
 
-def foreign(root, **files):
-    return utterances_of(written(root, files))
+@pytest.fixture(scope="session")
+def foreign(written, utterances_of):
+    """A function that writes these files, and reads the corpus."""
+    return lambda root, **files: utterances_of(written(root, files))
 
 
 def reasons(utterances):
@@ -74,7 +74,7 @@ def reasons(utterances):
 # 한국인 대화 음성
 
 
-def test_a_clip_of_the_korean_corpus_knows_its_audio_theme_part_and_metadata(tmp_path):
+def test_a_clip_of_the_korean_corpus_knows_its_audio_theme_part_and_metadata(tmp_path, korean):
     metadata = [f"/{clip(1)} | 1 | 2 | F | T | 5 | 4 | 7 | 2"]
     assert korean(
         tmp_path, line(1, "밥 (3)/(세) 번 먹었어?"), audio=[clip(1)], metadata=metadata
@@ -127,12 +127,12 @@ def test_a_clip_of_the_korean_corpus_knows_its_audio_theme_part_and_metadata(tmp
         ("", {}),
     ],
 )
-def test_established_metadata_is_told_and_no_other(tmp_path, row, facts):
+def test_established_metadata_is_told_and_no_other(tmp_path, row, facts, korean):
     (utterance,) = korean(tmp_path, line(1), audio=[clip(1)], metadata=[row.format(clip(1))])
     assert utterance.facts == {"theme": "dialog", "part": "training", **facts}
 
 
-def test_metadata_in_another_order_and_of_another_length_meets_its_clip(tmp_path):
+def test_metadata_in_another_order_and_of_another_length_meets_its_clip(tmp_path, korean):
     metadata = [
         f"/{clip(n)}|1|2|{gender}|A|5|1|7|1" for n, gender in ((9, "F"), (3, "F"), (1, "M"))
     ]
@@ -142,7 +142,7 @@ def test_metadata_in_another_order_and_of_another_length_meets_its_clip(tmp_path
     assert [utterance.facts.get("gender") for utterance in utterances] == ["M", None, "F"]
 
 
-def test_a_theme_is_read_from_the_clip_since_a_script_may_carry_another_name(tmp_path):
+def test_a_theme_is_read_from_the_clip_since_a_script_may_carry_another_name(tmp_path, korean):
     (utterance,) = korean(
         tmp_path, "x/hobby_00000001.wav :: 밥", name="1.Training/dialog_01_scripts.txt"
     )
@@ -158,15 +158,24 @@ def test_a_theme_is_read_from_the_clip_since_a_script_may_carry_another_name(tmp
         ("Sample/3.일상안부", None),
     ],
 )
-def test_a_part_is_read_from_the_folder(tmp_path, folder, part):
+def test_a_part_is_read_from_the_folder(tmp_path, folder, part, korean):
     (utterance,) = korean(tmp_path, line(1), name=f"{folder}/dialog_01_scripts.txt")
     assert utterance.facts.get("part") == part
 
 
 @pytest.mark.parametrize("suffix", ["wav", "pcm", "flac", "WAV"])
-@pytest.mark.parametrize("written_as", [f"/{clip(1)}", clip(1), clip(1, "pcm"), "dialog_00000001.wav",
-                                        f"  /{clip(1)} ", f"\\{clip(1)}".replace("/", "\\")])  # fmt: skip
-def test_a_label_meets_its_audio_however_either_is_named(tmp_path, suffix, written_as):
+@pytest.mark.parametrize(
+    "written_as",
+    [
+        f"/{clip(1)}",
+        clip(1),
+        clip(1, "pcm"),
+        "dialog_00000001.wav",
+        f"  /{clip(1)} ",
+        f"\\{clip(1)}".replace("/", "\\"),
+    ],
+)
+def test_a_label_meets_its_audio_however_either_is_named(tmp_path, suffix, written_as, korean):
     utterances = korean(tmp_path, f"{written_as} :: 밥", audio=[clip(1, suffix)])
     assert utterances == [
         RawUtterance(
@@ -178,11 +187,11 @@ def test_a_label_meets_its_audio_however_either_is_named(tmp_path, suffix, writt
     ]
 
 
-def test_only_the_first_separator_parts_the_name_from_the_text(tmp_path):
+def test_only_the_first_separator_parts_the_name_from_the_text(tmp_path, korean):
     assert korean(tmp_path, f"{clip(1)} :: 밥 :: 국", audio=[clip(1)])[0].raw == "밥 :: 국"
 
 
-def test_crlf_bom_and_blank_lines_are_no_part_of_a_text(tmp_path):
+def test_crlf_bom_and_blank_lines_are_no_part_of_a_text(tmp_path, korean):
     utterances = korean(
         tmp_path,
         f"\ufeff{line(1, '밥')}\r\n\r\n   \r\n{line(2, '국')}\r\n",
@@ -194,7 +203,9 @@ def test_crlf_bom_and_blank_lines_are_no_part_of_a_text(tmp_path):
     ]
 
 
-def test_a_line_in_cp949_is_read_and_named_without_spoiling_its_neighbours(tmp_path):
+def test_a_line_in_cp949_is_read_and_named_without_spoiling_its_neighbours(
+    tmp_path, written, utterances_of
+):
     lines = (
         line(1, "밥").encode()
         + b"\r\n"
@@ -212,14 +223,14 @@ def test_a_line_in_cp949_is_read_and_named_without_spoiling_its_neighbours(tmp_p
     ]
 
 
-def test_bytes_of_no_known_encoding_are_marked_in_the_text(tmp_path):
+def test_bytes_of_no_known_encoding_are_marked_in_the_text(tmp_path, written, utterances_of):
     (utterance,) = utterances_of(
         written(tmp_path, {LABELS: f"{clip(1)} :: ".encode() + b"\xff\xfe\xff"})
     )
     assert "\ufffd" in utterance.raw
 
 
-def test_a_line_without_a_separator_is_rejected_and_the_next_one_read(tmp_path):
+def test_a_line_without_a_separator_is_rejected_and_the_next_one_read(tmp_path, korean):
     lines = ["dialog_00000001.wav 밥", f"{clip(2)} :: 국", f"{clip(3)} 물"]
     assert [
         (u.id, u.raw, u.reason) for u in korean(tmp_path, *lines, audio=[clip(2), clip(3)])
@@ -230,7 +241,7 @@ def test_a_line_without_a_separator_is_rejected_and_the_next_one_read(tmp_path):
     ]
 
 
-def test_a_label_without_audio_and_audio_without_a_label_are_both_told(tmp_path):
+def test_a_label_without_audio_and_audio_without_a_label_are_both_told(tmp_path, korean):
     utterances = korean(tmp_path, line(1), line(2), audio=map(clip, (2, 3)))
     assert reasons(utterances) == {
         "dialog_00000001": "no audio",
@@ -244,7 +255,7 @@ def test_a_label_without_audio_and_audio_without_a_label_are_both_told(tmp_path)
     ]
 
 
-def test_a_second_label_of_a_clip_is_a_duplicate_in_whatever_file(tmp_path):
+def test_a_second_label_of_a_clip_is_a_duplicate_in_whatever_file(tmp_path, written, korean):
     written(tmp_path, {"1.Training/z_scripts.txt": line(1, "셋")})
     utterances = korean(tmp_path, line(1, "하나"), line(1, "둘"), audio=[clip(1)])
     assert [(utterance.raw, utterance.reason) for utterance in utterances] == [
@@ -255,7 +266,9 @@ def test_a_second_label_of_a_clip_is_a_duplicate_in_whatever_file(tmp_path):
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_the_same_name_in_two_folders_is_told_apart_by_the_path_in_the_label(tmp_path, form):
+def test_the_same_name_in_two_folders_is_told_apart_by_the_path_in_the_label(
+    tmp_path, form, korean
+):
     themes = [unicodedata.normalize(form, name) for name in ("2.취미", "3.일상안부", "4.생활")]
     audio = [f"2.원천데이터/{theme}/001/dialog_00000001.wav" for theme in themes]
     utterances = korean(
@@ -268,7 +281,7 @@ def test_the_same_name_in_two_folders_is_told_apart_by_the_path_in_the_label(tmp
     }
 
 
-def test_folders_and_files_decomposed_by_macos_are_found(tmp_path):
+def test_folders_and_files_decomposed_by_macos_are_found(tmp_path, korean):
     audio = unicodedata.normalize("NFD", "2.원천데이터/3.일상안부/안녕_01.wav")
     name = unicodedata.normalize("NFD", LABELS)
     (utterance,) = korean(
@@ -281,7 +294,7 @@ def test_folders_and_files_decomposed_by_macos_are_found(tmp_path):
     )
 
 
-def test_label_files_are_read_in_sorted_order(tmp_path):
+def test_label_files_are_read_in_sorted_order(tmp_path, written, utterances_of):
     names = ["1.Training/b_scripts.txt", "2.Validation/a_scripts.txt", "1.Training/a_scripts.txt"]
     written(tmp_path, {name: f"x_{number}.wav :: 밥" for number, name in enumerate(names)})
     assert [utterance.id for utterance in utterances_of(tmp_path)] == ["x_2", "x_0", "x_1"]
@@ -290,7 +303,7 @@ def test_label_files_are_read_in_sorted_order(tmp_path):
 # 외국인 한국어 발화
 
 
-def test_a_clip_of_the_foreign_corpus_knows_its_audio_part_and_speaker(tmp_path):
+def test_a_clip_of_the_foreign_corpus_knows_its_audio_part_and_speaker(tmp_path, foreign):
     assert foreign(tmp_path, **{FOREIGN_LABEL: label(), FOREIGN_AUDIO: b""}) == [
         RawUtterance(
             "VN10QC226_VN0001_20210809",
@@ -329,7 +342,7 @@ def test_a_clip_of_the_foreign_corpus_knows_its_audio_part_and_speaker(tmp_path)
         ({}, "", "answer"),
     ],
 )
-def test_read_aloud_and_answers_are_both_taken(tmp_path, transcription, raw, task):
+def test_read_aloud_and_answers_are_both_taken(tmp_path, transcription, raw, task, foreign):
     (utterance,) = foreign(
         tmp_path, **{FOREIGN_LABEL: label(transcription=transcription), FOREIGN_AUDIO: b""}
     )
@@ -359,20 +372,20 @@ def test_read_aloud_and_answers_are_both_taken(tmp_path, transcription, raw, tas
         ({"residence_info": {}}, "country", None),
     ],
 )
-def test_any_fact_may_be_missing_from_a_label(tmp_path, changes, key, value):
+def test_any_fact_may_be_missing_from_a_label(tmp_path, changes, key, value, foreign):
     (utterance,) = foreign(tmp_path, **{FOREIGN_LABEL: label(**changes), FOREIGN_AUDIO: b""})
     assert utterance.reason is None
     assert utterance.facts.get(key) == value
 
 
-def test_a_label_that_names_no_file_means_the_audio_of_its_own_name(tmp_path):
+def test_a_label_that_names_no_file_means_the_audio_of_its_own_name(tmp_path, foreign):
     content = json.dumps({"transcription": {"AnswerLabelText": "귤"}}, ensure_ascii=False)
     (utterance,) = foreign(tmp_path, **{FOREIGN_LABEL: content, FOREIGN_AUDIO: b""})
     assert (utterance.audio, utterance.reason) == (str(tmp_path / FOREIGN_AUDIO), None)
     assert utterance.facts == {"task": "answer", "part": "validation"}
 
 
-def test_a_label_renamed_together_with_its_audio_keeps_it(tmp_path):
+def test_a_label_renamed_together_with_its_audio_keeps_it(tmp_path, foreign):
     utterances = foreign(tmp_path, **{"a/clip_1.json": label(), "a/clip_1.wav": b""})
     assert [(utterance.id, utterance.audio, utterance.reason) for utterance in utterances] == [
         ("clip_1", str(tmp_path / "a/clip_1.wav"), None)
@@ -380,7 +393,7 @@ def test_a_label_renamed_together_with_its_audio_keeps_it(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
-def test_a_label_in_any_encoding_with_crlf_is_read(tmp_path, encoding):
+def test_a_label_in_any_encoding_with_crlf_is_read(tmp_path, encoding, foreign):
     content = (
         json.dumps(json.loads(label()), ensure_ascii=False, indent=1)
         .replace("\n", "\r\n")
@@ -412,7 +425,9 @@ def test_a_label_in_any_encoding_with_crlf_is_read(tmp_path, encoding):
     ],
     ids=lambda content: repr(content[:40]),
 )
-def test_a_damaged_label_is_one_rejected_line_that_accounts_for_its_audio(tmp_path, content):
+def test_a_damaged_label_is_one_rejected_line_that_accounts_for_its_audio(
+    tmp_path, content, foreign
+):
     utterances = foreign(tmp_path, **{FOREIGN_LABEL: content, FOREIGN_AUDIO: b""})
     assert (
         reasons(utterances) == {"VN10QC226_VN0001_20210809": "label unreadable"}
@@ -420,12 +435,12 @@ def test_a_damaged_label_is_one_rejected_line_that_accounts_for_its_audio(tmp_pa
     )
 
 
-def test_a_label_that_links_to_nothing_is_rejected(tmp_path):
+def test_a_label_that_links_to_nothing_is_rejected(tmp_path, utterances_of):
     (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere.json")
     assert reasons(utterances_of(tmp_path)) == {str(tmp_path / "gone.json"): "label unreadable"}
 
 
-def test_foreign_labels_and_audio_that_miss_each_other_are_told(tmp_path):
+def test_foreign_labels_and_audio_that_miss_each_other_are_told(tmp_path, foreign):
     utterances = foreign(
         tmp_path,
         **{
@@ -445,7 +460,7 @@ def test_foreign_labels_and_audio_that_miss_each_other_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(("on_disk", "in_label"), [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
-def test_a_name_is_the_same_composed_or_not(tmp_path, on_disk, in_label):
+def test_a_name_is_the_same_composed_or_not(tmp_path, on_disk, in_label, foreign):
     name = unicodedata.normalize(on_disk, "귤_1")
     content = label(fileName=unicodedata.normalize(in_label, "귤_1.wav"))
     utterances = foreign(tmp_path, **{f"a/{name}.json": content, f"a/{name}.wav": b""})
@@ -465,7 +480,7 @@ def test_a_name_is_the_same_composed_or_not(tmp_path, on_disk, in_label):
         "C:/a.wav",
     ],
 )
-def test_a_label_that_names_audio_outside_its_folder_is_refused(tmp_path, name):
+def test_a_label_that_names_audio_outside_its_folder_is_refused(tmp_path, name, foreign):
     utterances = foreign(
         tmp_path, **{"b/a.json": label(fileName=name), "a.wav": b"", "etc/passwd.wav": b""}
     )
@@ -477,7 +492,7 @@ def test_a_label_that_names_audio_outside_its_folder_is_refused(tmp_path, name):
     assert {utterance.reason for utterance in utterances[1:]} == {"no label"}
 
 
-def test_the_last_of_two_equal_keys_counts_as_json_parsers_have_it(tmp_path):
+def test_the_last_of_two_equal_keys_counts_as_json_parsers_have_it(tmp_path, foreign):
     content = '{"transcription": {"AnswerLabelText": "귤", "AnswerLabelText": "배"}}'
     assert [
         utterance.raw for utterance in foreign(tmp_path, **{"a/x.json": content, "a/x.wav": b""})
@@ -487,11 +502,15 @@ def test_the_last_of_two_equal_keys_counts_as_json_parsers_have_it(tmp_path):
 # KsponSpeech
 
 
-def test_a_trn_names_its_clips_with_a_prefix_that_is_absent_on_disk(tmp_path):
+def test_a_trn_names_its_clips_with_a_prefix_that_is_absent_on_disk(
+    tmp_path, written, utterances_of
+):
     files = {
-        "scripts/train.trn": "KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm :: b/ 아/ 몬 소리야\n",
+        "scripts/train.trn": "KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm :: "
+        "b/ 아/ 몬 소리야\n",
         "scripts/dev.trn": "KsponSpeech_05/KsponSpeech_0621/KsponSpeech_620001.pcm :: 네\n",
-        "scripts/eval_clean.trn": "KsponSpeech_eval/eval_clean/KsponSpeech_E00001.pcm :: (70%)/(칠십 퍼센트)\n",
+        "scripts/eval_clean.trn": "KsponSpeech_eval/eval_clean/KsponSpeech_E00001.pcm :: "
+        "(70%)/(칠십 퍼센트)\n",
         "KsponSpeech_01/KsponSpeech_0001/KsponSpeech_000001.pcm": b"",
         "KsponSpeech_05/KsponSpeech_0621/KsponSpeech_620001.wav": b"",
         "eval_clean/KsponSpeech_E00001.pcm": b"",
@@ -516,7 +535,7 @@ def test_a_trn_names_its_clips_with_a_prefix_that_is_absent_on_disk(tmp_path):
     ids=lambda value: repr(value)[:20],
 )
 def test_without_a_trn_the_text_beside_each_clip_is_its_label(
-    tmp_path, content, raw, encoding, reason
+    tmp_path, content, raw, encoding, reason, written, utterances_of
 ):
     files = {
         "K/K_0001/K_000001.pcm": b"",
@@ -532,7 +551,9 @@ def test_without_a_trn_the_text_beside_each_clip_is_its_label(
     )
 
 
-def test_a_text_beside_a_clip_is_passed_over_where_scripts_name_the_clip(tmp_path):
+def test_a_text_beside_a_clip_is_passed_over_where_scripts_name_the_clip(
+    tmp_path, written, utterances_of
+):
     beside = clip(1).replace(".wav", ".txt")
     (utterance,) = utterances_of(
         written(tmp_path, {LABELS: line(1, "밥"), clip(1): b"", beside: "국"})
@@ -570,7 +591,9 @@ LEARNER = {
         ({"RecordingMetadata": {"orthographic": None}}, "", {}),
     ],
 )
-def test_labels_of_the_neighbours_are_known_by_their_keys(tmp_path, content, raw, facts):
+def test_labels_of_the_neighbours_are_known_by_their_keys(
+    tmp_path, content, raw, facts, written, utterances_of
+):
     files = {"a/clip_1.json": json.dumps(content), "b/clip_1.wav": b""}
     (utterance,) = utterances_of(written(tmp_path, files))
     assert (utterance.id, utterance.raw, utterance.reason, utterance.facts) == (
@@ -592,7 +615,7 @@ def test_labels_of_the_neighbours_are_known_by_their_keys(tmp_path, content, raw
         {"RecordingMetadata": {"orthographic": 7}},
     ],
 )
-def test_a_label_without_any_known_key_is_unreadable(tmp_path, content):
+def test_a_label_without_any_known_key_is_unreadable(tmp_path, content, written, utterances_of):
     files = {"a/clip_1.json": json.dumps(content), "b/clip_1.wav": b""}
     assert reasons(utterances_of(written(tmp_path, files))) == {"clip_1": "label unreadable"}
 
@@ -600,14 +623,22 @@ def test_a_label_without_any_known_key_is_unreadable(tmp_path, content):
 # A manifest
 
 
-def manifest(root, *rows, name="m/manifest.jsonl", audio=()):
-    lines = [json.dumps(row, ensure_ascii=False) if isinstance(row, dict) else row for row in rows]
-    written(root, {name: "\n".join(lines), **dict.fromkeys(audio, b"sound")})
-    return utterances_of(root / name)
+@pytest.fixture(scope="session")
+def manifest(written, utterances_of):
+    """A function that writes a manifest of these rows, and audio, and reads the manifest."""
+
+    def read(root, *rows, name="m/manifest.jsonl", audio=()):
+        lines = [
+            row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows
+        ]
+        written(root, {name: "\n".join(lines), **dict.fromkeys(audio, b"sound")})
+        return utterances_of(root / name)
+
+    return read
 
 
 @pytest.mark.parametrize("name", ["m/manifest.jsonl", "m/manifest.json", "m: b/manifest.json"])
-def test_a_manifest_is_read_by_itself_and_names_audio_anywhere(tmp_path, name):
+def test_a_manifest_is_read_by_itself_and_names_audio_anywhere(tmp_path, name, written, manifest):
     audio = {"m/a.wav": b"", "m: b/a.wav": b"", "else/b.flac": b"", "c.wav": b""}
     written(tmp_path, audio)
     rows = [
@@ -626,7 +657,7 @@ def test_a_manifest_is_read_by_itself_and_names_audio_anywhere(tmp_path, name):
     ]
 
 
-def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path):
+def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
     rows = [
         {"audio_filepath": "a.wav", "text": "1", "id": "one"},
         {"audio_filepath": "b.wav", "text": "2", "id": "one"},
@@ -677,7 +708,7 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path):
     ids=lambda value: str(value)[:50],
 )
 @pytest.mark.parametrize("place", ["first", "last"])
-def test_a_bad_line_of_a_manifest_leaves_the_others_alone(tmp_path, row, reason, place):
+def test_a_bad_line_of_a_manifest_leaves_the_others_alone(tmp_path, row, reason, place, manifest):
     good = {"audio_filepath": "a.wav", "text": "국"}
     rows = [row, good] if place == "first" and "a.wav" not in str(row) else [good, row]
     utterances = manifest(tmp_path, *rows, audio=["m/a.wav", "m/b.wav"])
@@ -685,7 +716,7 @@ def test_a_bad_line_of_a_manifest_leaves_the_others_alone(tmp_path, row, reason,
     assert [utterance.reason for utterance in utterances if utterance.raw == "국"] == [None]
 
 
-def test_lines_of_a_manifest_may_be_in_any_encoding(tmp_path):
+def test_lines_of_a_manifest_may_be_in_any_encoding(tmp_path, written, utterances_of):
     rows = [{"audio_filepath": f"{name}.wav", "text": "밥"} for name in "abc"]
     first, second, third = (json.dumps(row, ensure_ascii=False) for row in rows)
     content = b"\r\n".join(
@@ -699,7 +730,9 @@ def test_lines_of_a_manifest_may_be_in_any_encoding(tmp_path):
     ]
 
 
-def test_a_manifest_that_was_found_in_a_corpus_reaches_no_file_outside_of_it(tmp_path):
+def test_a_manifest_that_was_found_in_a_corpus_reaches_no_file_outside_of_it(
+    tmp_path, written, utterances_of, manifest
+):
     rows = [
         {"audio_filepath": "../wavs/a.wav", "text": "1"},
         {"audio_filepath": "../../secret.wav", "text": "2"},
@@ -719,7 +752,7 @@ def test_a_manifest_that_was_found_in_a_corpus_reaches_no_file_outside_of_it(tmp
 # Every corpus
 
 
-def test_the_order_of_lines_changes_no_clip(tmp_path):
+def test_the_order_of_lines_changes_no_clip(tmp_path, korean):
     lines = [line(n, f"문장 {n}") for n in range(1, 30)]
     mixed = lines[::3] + lines[2::3][::-1] + lines[1::3]
     audio = [clip(n) for n in range(1, 30)]
@@ -734,13 +767,15 @@ def test_the_order_of_lines_changes_no_clip(tmp_path):
     assert a == b and len(a) == 29
 
 
-def test_a_clip_in_folders_that_were_moved_or_renamed_is_found_by_its_name(tmp_path):
+def test_a_clip_in_folders_that_were_moved_or_renamed_is_found_by_its_name(tmp_path, korean):
     moved = "elsewhere/원천/dialog_00000001.wav"
     (utterance,) = korean(tmp_path, line(1), audio=[moved], name="labels/dialog_01_scripts.txt")
     assert (utterance.audio, utterance.reason) == (str(tmp_path / moved), None)
 
 
-def test_the_same_name_in_training_and_validation_is_two_clips_with_an_audio_each(tmp_path):
+def test_the_same_name_in_training_and_validation_is_two_clips_with_an_audio_each(
+    tmp_path, written, utterances_of
+):
     files = {}
     for part, text in zip(PARTS, ("하나", "둘"), strict=True):
         files[f"{part}/라벨/dialog_01_scripts.txt"] = f"/{part}/원천/001/x_1.wav :: {text}"
@@ -751,7 +786,7 @@ def test_the_same_name_in_training_and_validation_is_two_clips_with_an_audio_eac
     ]
 
 
-def test_the_same_name_in_two_folders_of_json_labels_is_two_clips(tmp_path):
+def test_the_same_name_in_two_folders_of_json_labels_is_two_clips(tmp_path, written, utterances_of):
     files = {}
     for part in PARTS:
         name = FOREIGN_LABEL.replace("2.Validation", part)
@@ -767,7 +802,7 @@ def test_the_same_name_in_two_folders_of_json_labels_is_two_clips(tmp_path):
     assert len({u.id for u in utterances}) == 2
 
 
-def test_the_same_name_in_a_folder_and_beside_it_is_two_clips(tmp_path):
+def test_the_same_name_in_a_folder_and_beside_it_is_two_clips(tmp_path, korean):
     utterances = korean(
         tmp_path,
         "a/x_1.wav :: 하나",
@@ -781,7 +816,7 @@ def test_the_same_name_in_a_folder_and_beside_it_is_two_clips(tmp_path):
     ]
 
 
-def test_a_clip_stored_twice_is_taken_once_and_its_copy_told(tmp_path):
+def test_a_clip_stored_twice_is_taken_once_and_its_copy_told(tmp_path, korean):
     utterances = korean(tmp_path, line(1, suffix="pcm"), line(1), audio=[clip(1), clip(1, "pcm")])
     assert [(u.reason, u.audio) for u in utterances] == [
         (None, str(tmp_path / clip(1, "pcm"))),
@@ -794,7 +829,7 @@ def test_a_clip_stored_twice_is_taken_once_and_its_copy_told(tmp_path):
     "name",
     ["../dialog_00000001.wav", "a/../../dialog_00000001.wav", "..\\dialog_00000001.wav", ".."],
 )
-def test_a_script_that_leads_out_of_the_corpus_is_refused_by_name(tmp_path, name):
+def test_a_script_that_leads_out_of_the_corpus_is_refused_by_name(tmp_path, name, korean):
     utterances = korean(tmp_path, f"{name} :: 밥", line(2), audio=map(clip, (1, 2)))
     assert [(u.id, u.reason) for u in utterances] == [
         (name, "unsafe path"),
@@ -804,7 +839,7 @@ def test_a_script_that_leads_out_of_the_corpus_is_refused_by_name(tmp_path, name
 
 
 @pytest.mark.parametrize("text", ["a\0b", "\0"])
-def test_a_line_with_a_nul_byte_is_rejected_and_the_next_one_read(tmp_path, text):
+def test_a_line_with_a_nul_byte_is_rejected_and_the_next_one_read(tmp_path, text, korean):
     utterances = korean(tmp_path, line(1, text), line(2), audio=map(clip, (1, 2)))
     assert reasons(utterances) == {"dialog_00000001": "label unreadable", "dialog_00000002": None}
 
@@ -812,7 +847,7 @@ def test_a_line_with_a_nul_byte_is_rejected_and_the_next_one_read(tmp_path, text
 @pytest.mark.parametrize(
     "metadata", [[], [f"/{clip(1)}|1|2|F"], [f"/{clip(n)}|1|2|F|A|5|1|7|1" for n in range(1, 9)]]
 )
-def test_metadata_shorter_or_longer_than_the_scripts_changes_no_clip(tmp_path, metadata):
+def test_metadata_shorter_or_longer_than_the_scripts_changes_no_clip(tmp_path, metadata, korean):
     utterances = korean(tmp_path, line(1), line(2), audio=map(clip, (1, 2)), metadata=metadata)
     assert reasons(utterances) == {"dialog_00000001": None, "dialog_00000002": None}
 
@@ -834,20 +869,24 @@ def test_metadata_shorter_or_longer_than_the_scripts_changes_no_clip(tmp_path, m
         ("x.tar.gz", "/nowhere/x", "label unreadable"),
     ],
 )
-def test_a_link_to_no_label_is_refused_by_name_and_waited_for_never(tmp_path, name, target, reason):
+def test_a_link_to_no_label_is_refused_by_name_and_waited_for_never(
+    tmp_path, name, target, reason, korean
+):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / name).symlink_to(target)
     utterances = korean(tmp_path, line(1), audio=[clip(1)])
     assert reasons(utterances) == {"dialog_00000001": None, str(tmp_path / name): reason}
 
 
-def test_an_endless_file_of_the_kernel_is_an_empty_script(tmp_path):
+def test_an_endless_file_of_the_kernel_is_an_empty_script(tmp_path, korean):
     (tmp_path / "x_scripts.txt").symlink_to("/proc/self/pagemap")
     assert reasons(korean(tmp_path, line(1), audio=[clip(1)])) == {"dialog_00000001": None}
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "/nowhere/x", "/proc/self/mem"])
-def test_a_text_beside_a_clip_that_links_to_no_text_is_refused(tmp_path, target):
+def test_a_text_beside_a_clip_that_links_to_no_text_is_refused(
+    tmp_path, target, written, utterances_of
+):
     written(tmp_path, {"a_1.wav": b"", "a_2.wav": b"", "a_2.txt": "밥"})
     (tmp_path / "a_1.txt").symlink_to(target)
     (first, second) = utterances_of(tmp_path)
@@ -855,7 +894,9 @@ def test_a_text_beside_a_clip_that_links_to_no_text_is_refused(tmp_path, target)
     assert first.reason in ("unsafe path", "label unreadable") or first.raw == ""
 
 
-def test_links_that_lead_back_and_folders_reached_twice_are_listed_once(tmp_path):
+def test_links_that_lead_back_and_folders_reached_twice_are_listed_once(
+    tmp_path, written, utterances_of
+):
     written(tmp_path, {LABELS: line(1), clip(1): b""})
     (tmp_path / "1.Training/loop").symlink_to(tmp_path)
     (tmp_path / "again").symlink_to("1.Training")
@@ -863,14 +904,16 @@ def test_links_that_lead_back_and_folders_reached_twice_are_listed_once(tmp_path
     assert reasons(utterances_of(tmp_path)) == {"dialog_00000001": None}
 
 
-def test_a_linked_folder_is_searched_and_its_audio_named_by_where_it_lies(tmp_path):
+def test_a_linked_folder_is_searched_and_its_audio_named_by_where_it_lies(
+    tmp_path, written, utterances_of
+):
     written(tmp_path, {"corpus/x_scripts.txt": line(1), "store/dialog_00000001.wav": b""})
     (tmp_path / "corpus/audio").symlink_to(tmp_path / "store")
     (utterance,) = utterances_of(tmp_path / "corpus")
     assert utterance.audio == str(tmp_path / "store/dialog_00000001.wav")
 
 
-def test_a_linked_file_keeps_the_name_that_tells_its_format(tmp_path):
+def test_a_linked_file_keeps_the_name_that_tells_its_format(tmp_path, written, utterances_of):
     written(tmp_path, {"corpus/x_scripts.txt": line(1, suffix="pcm"), "store/abc123": b""})
     (tmp_path / "corpus/dialog_00000001.pcm").symlink_to(tmp_path / "store/abc123")
     (utterance,) = utterances_of(tmp_path / "corpus")
@@ -878,35 +921,35 @@ def test_a_linked_file_keeps_the_name_that_tells_its_format(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_an_unreadable_folder_is_left_out_by_name(tmp_path):
+def test_an_unreadable_folder_is_left_out_by_name(tmp_path, written, listing_of):
     written(tmp_path, {LABELS: line(1), clip(1): b"", "closed/x_scripts.txt": line(2)})
     (tmp_path / "closed").chmod(0)
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listing_of(tmp_path)
     (tmp_path / "closed").chmod(0o700)
     assert listing.notes == [f"{tmp_path}/closed was left out: Permission denied."]
 
 
-def test_what_an_earlier_run_wrote_into_the_corpus_is_no_part_of_it(tmp_path):
+def test_what_an_earlier_run_wrote_into_the_corpus_is_no_part_of_it(tmp_path, written):
     earlier = json.dumps({"audio_filepath": "../a.wav", "duration": 1, "text": "밥"})
     written(
         tmp_path,
         {LABELS: line(1), clip(1): b"", "out/korean.jsonl": earlier, "out/rejected.jsonl": "{}"},
     )
-    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out"))) == {
+    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out", AUDIO_SUFFIXES))) == {
         "dialog_00000001": None
     }
 
 
-def test_what_macos_puts_beside_each_file_is_passed_over(tmp_path):
+def test_what_macos_puts_beside_each_file_is_passed_over(tmp_path, written, utterances_of):
     name = LABELS.replace("dialog_01_s", "._dialog_01_s")
     files = {LABELS: line(1), clip(1): b"", name: b"\0\5\x16\7", "._labels.zip": b"\0\5\x16\7"}
     assert reasons(utterances_of(written(tmp_path, files))) == {"dialog_00000001": None}
 
 
-def test_a_label_file_is_named_in_the_checksum_by_its_bytes(tmp_path):
+def test_a_label_file_is_named_in_the_checksum_by_its_bytes(tmp_path, written, listing_of):
     digests = []
     for text in ("밥", "밥", "국"):
-        listing = listed_corpus(written(tmp_path, {LABELS: line(1, text)}), tmp_path / "processed")
+        listing = listing_of(written(tmp_path, {LABELS: line(1, text)}))
         assert list(raw_utterances(listing)) and listing.n_label_files == 1
         digests.append(listing.digest.hexdigest())
     assert digests[0] == digests[1] != digests[2]
@@ -955,7 +998,9 @@ PLACES = [
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(place=st.sampled_from(PLACES), value=JSON_VALUES)
-def test_any_value_in_place_of_any_key_gives_an_utterance(tmp_path_factory, place, value):
+def test_any_value_in_place_of_any_key_gives_an_utterance(
+    tmp_path_factory, place, value, written, utterances_of
+):
     name, index, path = place
     content = {"": copy.deepcopy(EXAMPLES[name][index])}
     inner = content
@@ -973,7 +1018,7 @@ def test_any_value_in_place_of_any_key_gives_an_utterance(tmp_path_factory, plac
             assert all(isinstance(fact, str) for fact in utterance.facts.values())
 
 
-def test_folders_of_undecodable_names_are_searched(tmp_path):
+def test_folders_of_undecodable_names_are_searched(tmp_path, korean):
     folder = os.fsdecode(b"3.\xc0\xcf\xbb\xf3")  # 3.일상 in CP949, as unzip leaves it
     (utterance,) = korean(
         tmp_path, line(1), audio=[f"{folder}/dialog_00000001.wav"], name=f"{folder}/x_scripts.txt"
@@ -981,30 +1026,31 @@ def test_folders_of_undecodable_names_are_searched(tmp_path):
     assert utterance.audio == str(tmp_path / folder / "dialog_00000001.wav")
 
 
-def test_audio_of_an_undecodable_name_is_told_by_its_place(tmp_path):
+def test_audio_of_an_undecodable_name_is_told_by_its_place(tmp_path, korean):
     name = os.fsdecode(b"\xc0\xcf_1.wav")
     utterances = korean(tmp_path, line(1), audio=[clip(1), name])
     assert (utterances[1].audio, utterances[1].reason) == (str(tmp_path / name), "no label")
 
 
-def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path):
+def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path, written):
     written(tmp_path, {"corpus.tar": b"", "a/clip.wav": b"", "b/readme.txt": b""})
     os.mkfifo(tmp_path / "fifo")
     for name, message in {
         "nowhere": "nowhere does not exist. Pass the folder of the corpus, or a manifest",
-        "corpus.tar": "corpus.tar is a file, but no manifest",
+        "corpus.tar": "corpus.tar is a file, but not a manifest",
         "fifo": "fifo is neither a folder nor a file",
-        "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a manifest",
+        "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a "
+        "manifest",
         "b": "b holds no labels",
         "processed": "processed is the folder to write into. Pass another --output",
     }.items():
         (tmp_path / "processed").mkdir(exist_ok=True)
         with pytest.raises(DataError, match=message) as error:
-            listed_corpus(tmp_path / name, tmp_path / "processed")
+            listed_corpus(tmp_path / name, tmp_path / "processed", AUDIO_SUFFIXES)
         assert "\n" not in str(error.value)
 
 
-def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path):
+def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path, written, listing_of):
     row = json.dumps({"audio_filepath": f"../{clip(1)}", "duration": 1.0, "text": "cleaned"})
     written(
         tmp_path,
@@ -1012,28 +1058,36 @@ def test_what_an_earlier_run_wrote_is_no_label_of_the_corpus(tmp_path):
     )
     written(tmp_path, {"processed_before/copies/korean.jsonl": row})
     written(tmp_path, {LABELS: line(1, "raw"), clip(1): b""})
-    listing = listed_corpus(tmp_path, tmp_path / "processed")
+    listing = listing_of(tmp_path)
     assert [(utterance.raw, utterance.reason) for utterance in raw_utterances(listing)] == [
         ("raw", None)
     ]
     assert listing.notes == [f"{tmp_path}/processed_before was left out: script 1 wrote it."]
 
 
-def test_metadata_meets_the_clip_of_its_own_folder_where_names_repeat(tmp_path):
+def test_metadata_meets_the_clip_of_its_own_folder_where_names_repeat(
+    tmp_path, written, utterances_of
+):
     paths = [
         f"{part}/2.원천데이터/dialog_01/001/dialog_00000001.wav"
         for part in ("1.Training", "2.Validation")
     ]
     for path, gender in zip(paths, "MF", strict=True):
         part = path.partition("/")[0]
-        written(tmp_path, {
-            f"{part}/x_scripts.txt": f"/{path} :: {gender}", f"{part}/x_metadata.txt": f"/{path}|1|2|{gender}|A|5|1|7|1",
-            path: b"",
-        })  # fmt: skip
+        written(
+            tmp_path,
+            {
+                f"{part}/x_scripts.txt": f"/{path} :: {gender}",
+                f"{part}/x_metadata.txt": f"/{path}|1|2|{gender}|A|5|1|7|1",
+                path: b"",
+            },
+        )
     assert [(u.raw, u.facts["gender"]) for u in utterances_of(tmp_path)] == [("M", "M"), ("F", "F")]
 
 
-def test_audio_that_a_manifest_of_the_user_names_in_vain_is_missing_and_not_unsafe(tmp_path):
+def test_audio_that_a_manifest_of_the_user_names_in_vain_is_missing_and_not_unsafe(
+    tmp_path, written, utterances_of
+):
     row = json.dumps(
         {"audio_filepath": "../audio/gone.wav", "duration": 1.0, "text": "밥"}, ensure_ascii=False
     )

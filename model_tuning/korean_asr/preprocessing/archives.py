@@ -1,8 +1,13 @@
-"""Label archives read where they lie: nothing is unpacked to disk, and what an archive says of itself is not believed."""
+"""Label files, on disk and in archives that are read where they lie.
+
+Nothing is unpacked to disk. An archive may be damaged or hostile: the sizes and names that it gives
+are checked before they are used.
+"""
 
 import gzip
 import io
 import os
+import shlex
 import stat
 import struct
 import tarfile
@@ -15,8 +20,8 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import IO
 
-# Suffix -> the command that unpacks such a file. AI Hub's zip archives name their files in CP949 without saying so; unzip's
-# -O, which would tell it, is Debian's alone.
+# Suffix -> the command that unpacks such a file. AI Hub's zip archives name their files in CP949
+# without saying so, and only Debian's unzip has -O, which sets it.
 UNPACK_COMMANDS = {
     ".tar": "tar -xf {archive} -C {folder}",
     ".tar.gz": "tar -xf {archive} -C {folder}",
@@ -26,37 +31,41 @@ UNPACK_COMMANDS = {
 ARCHIVE_SUFFIXES = tuple(UNPACK_COMMANDS)
 # The labels of all 2.5 million clips of 한국인 대화 음성 in one file would take 0.4 GB.
 MAX_LABEL_FILE_BYTES = 2 << 30
-# Scripts shrink to a tenth, JSON labels to a twentieth, bare metadata to a thirtieth; a bomb to a thousandth, which is as far
-# as the format allows.
+# Scripts shrink to a tenth, JSON labels to a twentieth, bare metadata to a thirtieth; a bomb to a
+# thousandth, which is as far as the format allows.
 MAX_RATIO = 100
 UNSUSPICIOUS_BYTES = 16 << 20
 TAR_BLOCK_BYTES = 512
-MAX_HEADER_BYTES = 16 << 10  # all headers of a tar member; a path has 4,096 bytes at most
-N_NAMES = 1000  # of a .tar: enough to tell labels from audio
+# All headers of a tar member together; a path has 4,096 bytes at most.
+MAX_HEADER_BYTES = 16 << 10
+# Names that are read of a .tar: enough to tell labels from audio.
+N_NAMES = 1000
 UNSAFE, TOO_LARGE, UNREADABLE = "unsafe path", "label too large", "label unreadable"
 
 
 class Refused(Exception):
-    """A file that must not be read, or not further; the message is the reason."""
+    """A file that must not be read, or not any further; the message is the reason."""
 
 
-# What the standard library raises for archives that are damaged, encrypted, or packed in a way that it does not know.
+# What the standard library raises for archives that are damaged, encrypted, or packed in a way that
+# it does not know.
 ARCHIVE_ERRORS = (
-    Refused, OSError, EOFError, RuntimeError, ValueError, OverflowError, struct.error, zlib.error, tarfile.TarError,
-    zipfile.BadZipFile,
+    Refused, OSError, EOFError, RuntimeError, ValueError, OverflowError, struct.error, zlib.error,
+    tarfile.TarError, zipfile.BadZipFile,
 )  # fmt: skip
 
 
 def problem_of(error: Exception) -> str:
-    """The reason behind one of ARCHIVE_ERRORS."""
+    """Return the reason of one of ARCHIVE_ERRORS, for rejected.jsonl."""
     return str(error) if isinstance(error, Refused) else UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A label file: its bytes while it is the current one, or what is wrong with it.
+    """A label file: its bytes while it is the current one, or the reason why it is refused.
 
-    path is where it lies, or its archive does; inside is its name in the archive, "" for a file on disk.
+    path: the file, or its archive.
+    inside: its name in the archive; "" for a file on disk.
     """
 
     path: str
@@ -73,11 +82,46 @@ class Member:
     def base(self) -> str:
         return (self.inside or self.path).rpartition("/")[2]
 
+    @property
+    def part(self) -> str | None:
+        """`training` or `validation`, by the folder 1.Training or KsponSpeech's file names."""
+        base = self.base.lower()
+        if base.endswith(".trn"):
+            return "training" if base.startswith("train") else "validation"
+        folders = f"{self.path}/{self.inside}".lower().replace("\\", "/").split("/")[:-1]
+        for folder in reversed(folders):
+            for part in ("training", "validation"):
+                if folder.endswith(part):
+                    return part
+        return None
+
+
+def unpack_command(archive: str) -> str:
+    """Return the command that unpacks an archive into its own folder."""
+    suffix = next(suffix for suffix in ARCHIVE_SUFFIXES if archive.lower().endswith(suffix))
+    folder = shlex.quote(os.path.dirname(archive))
+    return UNPACK_COMMANDS[suffix].format(archive=shlex.quote(archive), folder=folder)
+
+
+def label_file(path: str) -> Iterator[Member]:
+    """Yield one label file on disk, open, or why it is refused."""
+    try:
+        with opened_file(path) as file:
+            n_bytes = os.fstat(file.fileno()).st_size
+            if n_bytes > MAX_LABEL_FILE_BYTES:
+                yield Member(path, problem=TOO_LARGE)
+            else:
+                # The endless files that a link into /proc may lead to have no bytes either.
+                yield Member(path, file=file if n_bytes else io.BytesIO(), n_bytes=n_bytes)
+    except ARCHIVE_ERRORS as error:
+        yield Member(path, problem=problem_of(error))
+
 
 def label_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """The wanted files of an archive, each to be read before the next is asked for, and everything that is refused.
+    """Yield the wanted files of an archive, and everything that is refused.
 
-    Refused are members that would leave the folder they are unpacked into, links, devices, and what is too large.
+    Each must be read before the next is asked for. Refused are members whose path would leave the
+    folder, links, devices, and what is too large.
     """
     members = _zip_members if archive.lower().endswith(".zip") else _tar_members
     try:
@@ -87,7 +131,10 @@ def label_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Membe
 
 
 def archive_names(archive: str) -> tuple[list[str], bool]:
-    """The names of an archive's files, and whether these are all: of a .tar the first are told, and those before damage."""
+    """Return the names of an archive's files, and whether these are all.
+
+    Of a .tar only the first N_NAMES are read; of a damaged archive those before the damage.
+    """
     names: list[str] = []
     try:
         if archive.lower().endswith(".zip"):
@@ -103,7 +150,7 @@ def archive_names(archive: str) -> tuple[list[str], bool]:
 
 @contextmanager
 def opened_file(path: str) -> Iterator[IO[bytes]]:
-    """A file opened for reading. Raises Refused for a device or a pipe, which must not be waited for."""
+    """Open a file for reading. Raises Refused for a device or a pipe, which could block."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise Refused(UNSAFE)
@@ -111,18 +158,20 @@ def opened_file(path: str) -> Iterator[IO[bytes]]:
 
 
 def leaves_its_folder(name: str) -> bool:
-    """Whether a name leads out of the folder that it is looked up in."""
+    """Return whether a name leads out of the folder that it is looked up in."""
     path = PurePosixPath(name.replace("\\", "/"))
     return path.is_absolute() or ".." in path.parts or name[1:2] == ":" or "\0" in name
 
 
 def _zip_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     with opened_file(archive) as packed, zipfile.ZipFile(packed) as opened:
-        # Of all members together: entries may overlap, and a few kilobytes stand for any number of labels.
+        # A limit for all members together: entries may overlap, so that a few kilobytes stand for
+        # any number of labels.
         bytes_left = max(UNSUSPICIOUS_BYTES, MAX_RATIO * os.fstat(packed.fileno()).st_size)
         for info in opened.infolist():
             name = _zip_name(info)
-            kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where a program of Windows packed it
+            # 0 where a program of Windows packed it.
+            kind = stat.S_IFMT(info.external_attr >> 16)
             if leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 yield Member(archive, name, problem=UNSAFE)
             elif info.is_dir():
@@ -140,7 +189,8 @@ def _zip_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member
                     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                         raise Refused(UNREADABLE)
                     file = opened.open(info)
-                except ARCHIVE_ERRORS as error:  # encrypted, or not where the directory says
+                except ARCHIVE_ERRORS as error:
+                    # It is encrypted, or not where the directory says.
                     yield Member(archive, name, problem=problem_of(error))
                     continue
                 with file:
@@ -153,7 +203,8 @@ def _tar_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member
         source = _TarSource(packed)
         with tarfile.open(fileobj=source, mode="r:", encoding="utf-8") as opened:
             while info := opened.next():
-                opened.members = []  # it would remember every member, a kilobyte each
+                # tarfile would keep every member, a kilobyte each.
+                opened.members = []
                 name = _tar_name(info)
                 if info.isdir() and not leaves_its_folder(name):
                     pass
@@ -169,10 +220,11 @@ def _tar_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member
 
 
 class _TarSource:
-    """What tarfile reads through: the bytes of a .tar, or of what a .tar.gz unpacks to, forwards.
+    """A file for tarfile to read forwards: the bytes of a .tar, or of an unpacked .tar.gz.
 
-    tarfile takes a header of gigabytes into memory, unpacks a bomb to skip it, and ends without a word at a damaged header.
-    n_bytes_wanted is what it may read until the next header or member.
+    tarfile by itself takes a header of gigabytes into memory, unpacks a bomb to skip it, and ends
+    silently at a damaged header.
+    n_bytes_wanted: what tarfile may still read before the next header or member.
     """
 
     def __init__(self, packed: IO[bytes]) -> None:
@@ -185,12 +237,13 @@ class _TarSource:
     def tell(self) -> int:
         return self._unpacked.tell()
 
-    def seek(self, place: int) -> None:
-        if place < self.tell():  # a member of negative size, which is its own successor
+    def seek(self, offset: int) -> None:
+        # A member of negative size would be its own successor.
+        if offset < self.tell():
             raise Refused(UNREADABLE)
         if self._unpacked is self._packed:
-            self._packed.seek(place)
-        while (n_bytes := place - self.tell()) > 0 and self._next(min(n_bytes, 1 << 16)):
+            self._packed.seek(offset)
+        while (n_bytes := offset - self.tell()) > 0 and self._next(min(n_bytes, 1 << 16)):
             pass
 
     def read(self, n_bytes: int) -> bytes:
@@ -201,7 +254,7 @@ class _TarSource:
         return self._last
 
     def check_end(self) -> None:
-        """Raise Refused unless the archive was read to its mark of zeros, and gzip's errors for what is behind it."""
+        """Raise Refused unless a block of zeros was the end, and gzip's errors for the rest."""
         if self._last != bytes(TAR_BLOCK_BYTES):
             raise Refused(UNREADABLE)
         if self._unpacked is not self._packed:
@@ -217,12 +270,10 @@ class _TarSource:
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
     name = info.filename
-    if (
-        not info.flag_bits & 0x800
-    ):  # the archive does not say that it is UTF-8, and zipfile took it for CP437
-        with suppress(
-            UnicodeEncodeError
-        ):  # but for a name that stands in Unicode in an extra field
+    says_utf8 = info.flag_bits & 0x800
+    if not says_utf8:
+        # zipfile took it for CP437, except for a name that an extra field gives in Unicode.
+        with suppress(UnicodeEncodeError):
             name = _decoded(name.encode("cp437"))
     return name.replace("\\", "/")
 
@@ -232,7 +283,7 @@ def _tar_name(info: tarfile.TarInfo) -> str:
 
 
 def _decoded(name: bytes) -> str:
-    """Bytes that are no UTF-8 are CP949."""
+    """Decode UTF-8, and everything else as CP949."""
     try:
         return name.decode()
     except UnicodeDecodeError:

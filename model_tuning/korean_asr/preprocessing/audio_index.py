@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import takewhile
+from typing import NamedTuple
 
+# (key, value) pairs: clips with equal metadata share one object.
 Facts = tuple[tuple[str, str], ...]
-MAX_COMPARED = (
-    100  # folders that agree equally long: a corpus of a million 1.wav must not take for ever
-)
-Files = tuple[
-    tuple[str, bool], ...
-]  # of one stem in one folder: (suffix, claimed); a name that is written otherwise: /name
+# Of folders that agree equally long no more are compared: a million files named 1.wav must not take
+# hours.
+MAX_COMPARED = 100
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: a frozen one takes three times as long to make, and a corpus has millions.
+@dataclass(slots=True)
 class Claim:
-    """What a label gets of the audio that it names: the id of the clip, its file, or the reason why there is none."""
+    """What a label gets: the clip's id and audio file, or the reason why there is no file."""
 
     id: str
     audio: str | None
@@ -27,181 +27,215 @@ class Claim:
     facts: Facts = ()
 
 
+# Named tuples: as small as tuples, equal by value and hashable, so that clips can share them.
+
+
+class _File(NamedTuple):
+    """One audio file. A suffix that starts with "/" is a whole file name, unlike the stem."""
+
+    suffix: str
+    is_claimed: bool
+
+
+class _Clip(NamedTuple):
+    """The files of one stem in one folder, sorted by suffix, and the facts that metadata gives."""
+
+    folder: str
+    facts: Facts = ()
+    files: tuple[_File, ...] = ()
+
+    @property
+    def is_claimed(self) -> bool:
+        return any(file.is_claimed for file in self.files)
+
+
+class _WayUp(NamedTuple):
+    """A folder, and its parts from the last one upwards, by which folders are sorted."""
+
+    parts: tuple[str, ...]
+    folder: str
+
+
 @dataclass(slots=True)
 class _Namesakes:
-    """Clips of one stem in several folders, which only the label's path tells apart."""
+    """Clips of one stem in several folders. Only the label's path tells them apart."""
 
-    n_claimed: int
-    facts: dict[str, Facts] = field(default_factory=dict)  # by folder
-    files: dict[str, Files] = field(default_factory=dict)  # by folder
-    ways_up: list[tuple[tuple[str, ...], str]] = field(
-        default_factory=list
-    )  # (way up, folder), sorted
+    n_claimed: int = 0
+    clips: dict[str, _Clip] = field(default_factory=dict)  # by folder
+    ways_up: list[_WayUp] = field(default_factory=list)  # sorted
 
-    def put(self, facts: Facts, folder: str, files: Files) -> None:
-        if folder not in self.files:
-            insort(self.ways_up, _way_up(folder))
-        self.facts[folder], self.files[folder] = facts, files
+    def put(self, clip: _Clip) -> None:
+        if clip.folder not in self.clips:
+            insort(self.ways_up, _way_up(clip.folder))
+        self.clips[clip.folder] = clip
 
     def folder_of(self, name: str) -> str:
-        """The folder that agrees longest with a label's path, from the last part upwards; of equals the one most alike."""
+        """Return the folder that agrees longest with a label's path, from the last part upwards.
+
+        Of folders that agree equally long, the one that shares the most parts, then the first.
+        """
         *wanted, _ = parts_of(name)
-        way_up = tuple(reversed(wanted))
-        place = bisect(self.ways_up, (way_up, ""))
-        # The longest agreement is with a neighbour, since ways up are sorted.
-        length = max(
-            _n_equal(way_up, way) for way, _ in self.ways_up[max(place - 1, 0) : place + 1]
-        )
-        first = bisect(self.ways_up, (way_up[:length], ""))
+        upwards = tuple(reversed(wanted))
+        index = bisect(self.ways_up, _WayUp(upwards, ""))
+        # Ways up are sorted, so the longest agreement is with a neighbour.
+        neighbours = self.ways_up[max(index - 1, 0) : index + 1]
+        length = max(_n_equal(upwards, way.parts) for way in neighbours)
+        first = bisect(self.ways_up, _WayUp(upwards[:length], ""))
         alike = takewhile(
-            lambda item: item[0][:length] == way_up[:length],
+            lambda way: way.parts[:length] == upwards[:length],
             self.ways_up[first : first + MAX_COMPARED],
         )
-        return min(alike, key=lambda item: (-len({*item[0]} & {*wanted}), item[1]))[1]
+        return min(alike, key=lambda way: (-len({*way.parts} & {*wanted}), way.folder)).folder
 
 
 class AudioIndex:
     """Every audio file under one folder, for labels to claim.
 
-    A million clips must not take a gigabyte: a clip costs its stem and one reference, since all clips of one folder, suffix
-    and metadata share one entry, (facts, folder, files). Stems that repeat in other folders are the exception.
+    A million clips must not take a gigabyte. A clip costs its stem and one reference, because all
+    clips of one folder, suffix and metadata share one _Clip. Only stems that repeat in other
+    folders cost more.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._entries: dict[str, tuple[Facts, str, Files] | _Namesakes] = {}
-        self._shared: dict[tuple, tuple] = {}
+        self._clips: dict[str, _Clip | _Namesakes] = {}  # by stem
+        self._shared: dict[_Clip, _Clip] = {}
         self._real: dict[str, str] = {}  # folder as it was walked -> folder without links
-        self._walked: dict[str, str] = {}  # and back
+        self._walked: dict[str, str] = {}  # the reverse
         self._other_ids: set[str] = set()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._clips)
 
     def __contains__(self, stem: str) -> bool:
-        return stem in self._entries
+        return stem in self._clips
 
     def add(self, folder: str, name: str) -> None:
-        """A file that was found."""
+        """Add a file that was found."""
         if folder not in self._real:
             real = self._real[folder] = os.path.realpath(folder)
             self._walked[real] = folder
         stem = stem_of(name)
-        facts, files = self._facts_and_files(stem, folder)
-        # Sorted: the order of a folder listing differs between machines.
-        self._put(stem, facts, folder, tuple(sorted((*files, (_suffix(stem, name), False)))))
+        clip = self._clip(stem, folder)
+        # Sorted, because the order of a folder listing differs between machines.
+        files = sorted((*clip.files, _File(_suffix(stem, name), False)))
+        self._put(stem, _Clip(folder, clip.facts, tuple(files)))
 
     def describe(self, name: str, facts: Facts) -> None:
-        """Facts of the clip of that name, if there is one."""
+        """Give facts to the clip of that name, if there is one."""
         stem = stem_of(name)
-        entry = self._entries.get(stem)
-        if isinstance(entry, _Namesakes):
-            entry.facts[entry.folder_of(name)] = facts
-        elif entry:
-            self._put(stem, facts, *entry[1:])
+        folder = self._folder_of(stem, name)
+        if folder is not None:
+            self._put(stem, _Clip(folder, facts, self._clip(stem, folder).files))
 
     def claim(self, name: str) -> Claim:
-        """The clip that a label means by `name`, which may lead through folders that are called otherwise here."""
+        """Claim the clip that a label calls `name`; the folders in it may have other names here."""
         stem = stem_of(name)
-        entry = self._entries.get(stem)
-        if entry is None:
+        folder = self._folder_of(stem, name)
+        if folder is None:
             return Claim(stem, None, "no audio")
-        folder = entry.folder_of(name) if isinstance(entry, _Namesakes) else entry[1]
-        _, files = self._facts_and_files(stem, folder)
-        suffix = files[0][0]
-        if len(files) > 1:  # two files of one clip: the one that the label names, else the .wav
+        clip = self._clip(stem, folder)
+        suffix = clip.files[0].suffix
+        if len(clip.files) > 1:
+            # Of two files of one clip the one that the label names is claimed, else the .wav.
             wanted = _suffix(stem, parts_of(name)[-1])
             suffix = min(
-                (suffix for suffix, _ in files),
+                (file.suffix for file in clip.files),
                 key=lambda suffix: (suffix != wanted, suffix != ".wav", suffix),
             )
-        return self._claimed(stem, folder, suffix)
+        return self._claimed(stem, clip, suffix)
 
     def claim_file(self, folder: str, name: str) -> Claim:
-        """The very file that a manifest names, found before or not."""
-        folder = (
-            folder if folder in self._real else self._walked.get(os.path.realpath(folder), folder)
-        )
+        """Claim the very file that a manifest names, whether it was found before or not."""
+        if folder not in self._real:
+            folder = self._walked.get(os.path.realpath(folder), folder)
         stem = stem_of(name)
         suffix = _suffix(stem, name)
-        _, files = self._facts_and_files(stem, folder)
-        if suffix not in dict(files):
+        if all(file.suffix != suffix for file in self._clip(stem, folder).files):
             self.add(folder, name)
-        return self._claimed(stem, folder, suffix)
+        return self._claimed(stem, self._clip(stem, folder), suffix)
 
     def is_new_id(self, name: str) -> bool:
-        """Whether no clip has this id yet, which a manifest gives and which is not the stem; it has from now on."""
-        is_new = name not in self._other_ids and name not in self._entries
+        """Return whether no clip has this id yet, and reserve it.
+
+        name: an id that a manifest gives and that is not the stem of the audio.
+        """
+        is_new = name not in self._other_ids and name not in self._clips
         self._other_ids.add(name)
         return is_new
 
     def unclaimed(self) -> Iterator[tuple[str, str, str]]:
-        """(stem, path, reason) of every file that no label claimed, by name: those of a claimed clip are copies of it."""
-        for stem in sorted(self._entries):
-            entry = self._entries[stem]
-            folders = sorted(entry.files.items()) if isinstance(entry, _Namesakes) else [entry[1:]]
-            for folder, files in folders:
-                reason = "audio copy" if any(claimed for _, claimed in files) else "no label"
-                for suffix, claimed in files:
-                    if not claimed:
-                        yield stem, self._path(stem, folder, suffix), reason
+        """Yield (stem, path, reason) of every file that no label claimed, by name.
 
-    def _facts_and_files(self, stem: str, folder: str) -> tuple[Facts, Files]:
-        entry = self._entries.get(stem)
+        A file whose clip was claimed by another file of the same stem is a copy of it.
+        """
+        for stem in sorted(self._clips):
+            entry = self._clips[stem]
+            clips = sorted(entry.clips.values()) if isinstance(entry, _Namesakes) else [entry]
+            for clip in clips:
+                reason = "audio copy" if clip.is_claimed else "no label"
+                for file in clip.files:
+                    if not file.is_claimed:
+                        yield stem, self._path(stem, clip.folder, file.suffix), reason
+
+    def _folder_of(self, stem: str, name: str) -> str | None:
+        """Return the folder of the clip that a label calls `name`; None where there is none."""
+        entry = self._clips.get(stem)
+        return entry.folder_of(name) if isinstance(entry, _Namesakes) else entry and entry.folder
+
+    def _clip(self, stem: str, folder: str) -> _Clip:
+        """Return the clip of a stem in a folder; one without files where there is none yet."""
+        entry = self._clips.get(stem)
         if isinstance(entry, _Namesakes):
-            return entry.facts.get(folder, ()), entry.files.get(folder, ())
-        return (entry[0], entry[2]) if entry and entry[1] == folder else ((), ())
+            return entry.clips.get(folder) or _Clip(folder)
+        return entry if entry and entry.folder == folder else _Clip(folder)
 
-    def _put(self, stem: str, facts: Facts, folder: str, files: Files) -> None:
-        entry = self._entries.get(stem)
-        if not isinstance(entry, _Namesakes):
-            if entry is None or entry[1] == folder:
-                new = (facts, folder, files)
-                self._entries[stem] = self._shared.setdefault(new, new)
-                return
-            namesakes = _Namesakes(n_claimed=sum(claimed for _, claimed in entry[2]))
-            namesakes.put(*entry)
-            entry = self._entries[stem] = namesakes
-        entry.put(facts, folder, files)
+    def _put(self, stem: str, clip: _Clip) -> None:
+        entry = self._clips.get(stem)
+        if isinstance(entry, _Namesakes):
+            entry.put(clip)
+        elif entry is None or entry.folder == clip.folder:
+            self._clips[stem] = self._shared.setdefault(clip, clip)
+        else:
+            namesakes = self._clips[stem] = _Namesakes(n_claimed=int(entry.is_claimed))
+            namesakes.put(entry)
+            namesakes.put(clip)
 
-    def _claimed(self, stem: str, folder: str, suffix: str) -> Claim:
-        facts, files = self._facts_and_files(stem, folder)
-        if any(claimed for _, claimed in files):
+    def _claimed(self, stem: str, clip: _Clip, suffix: str) -> Claim:
+        if clip.is_claimed:
             return Claim(stem, None, "duplicate id")
-        entry = self._entries[stem]
-        is_second = stem in self._other_ids or (
-            isinstance(entry, _Namesakes) and entry.n_claimed > 0
-        )
-        self._put(stem, facts, folder, tuple((known, known == suffix) for known, _ in files))
+        entry = self._clips[stem]
+        is_second = stem in self._other_ids
         if isinstance(entry, _Namesakes):
+            is_second = is_second or entry.n_claimed > 0
             entry.n_claimed += 1
-        path = self._path(stem, folder, suffix)
-        if not is_second:
-            return Claim(stem, path, None, facts)
-        way = os.path.relpath(
-            folder, self._root
-        )  # "." for the root: a bare stem would be the first clip's id
-        return Claim(
-            os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}",
-            path,
-            None,
-            facts,
-        )
+        files = tuple(_File(file.suffix, file.suffix == suffix) for file in clip.files)
+        self._put(stem, _Clip(clip.folder, clip.facts, files))
+        path = self._path(stem, clip.folder, suffix)
+        name = self._longer_id(stem, clip.folder, path) if is_second else stem
+        return Claim(name, path, None, clip.facts)
+
+    def _longer_id(self, stem: str, folder: str, path: str) -> str:
+        """Return an id with the folder in it, for a clip whose stem another clip has as its id."""
+        way = os.path.relpath(folder, self._root)
+        # way is "." for the root: a bare stem would be the first clip's id.
+        return os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}"
 
     def _path(self, stem: str, folder: str, suffix: str) -> str:
-        # The folder alone is resolved: a link .pcm -> store/abc123 must keep the name that tells its format.
+        # Only the folder is resolved: a link .pcm -> store/abc123 must keep the name that tells its
+        # format.
         return f"{self._real[folder]}/{suffix[1:] if suffix.startswith('/') else stem + suffix}"
 
 
 def stem_of(name: str) -> str:
-    """The name of a clip without folders and suffix, composed: macOS decomposes the Hangul of file names."""
+    """Return a clip's name without folders and suffix, in NFC: macOS decomposes Hangul names."""
     base = _composed(name).rpartition("/")[2]
     dot = base.rfind(".")
     return base[:dot] if dot > 0 else base
 
 
 def parts_of(name: str) -> list[str]:
-    """Folders and file name of a path as a label or a disk writes it, composed."""
+    """Return the folders and the file name of a path from a label or a disk, in NFC."""
     return [part for part in _composed(name).split("/") if part not in ("", ".")]
 
 
@@ -215,14 +249,12 @@ def _suffix(stem: str, name: str) -> str:
 
 
 @lru_cache(maxsize=1 << 16)
-def _way_up(folder: str) -> tuple[tuple[str, ...], str]:
-    """The parts of a folder from the last one upwards, and the folder: one object for all of its clips."""
-    return tuple(reversed(parts_of(folder))), folder
+def _way_up(folder: str) -> _WayUp:
+    """Cached, so that all clips of a folder share one object."""
+    return _WayUp(tuple(reversed(parts_of(folder))), folder)
 
 
 def _n_equal(one: tuple[str, ...], other: tuple[str, ...]) -> int:
-    """How many first parts are equal."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b),
-        min(len(one), len(other)),
-    )
+    """Count the leading parts that are equal."""
+    n_common = min(len(one), len(other))
+    return next((i for i in range(n_common) if one[i] != other[i]), n_common)

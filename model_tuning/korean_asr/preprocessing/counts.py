@@ -1,0 +1,414 @@
+"""What became of the clips of a corpus: counts that add up, and everything that is written of them.
+
+A Tally counts a chunk of clips in whatever process. A Corpus takes the tallies in order. Nothing
+here cleans a text or reads audio.
+"""
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from korean_asr.files import (
+    SortedLines,
+    file_checksum,
+    json_line,
+    make_folder,
+    whole_file,
+    write_json,
+)
+from korean_asr.model_folder import public_name, vocabulary_tokens
+from korean_asr.pages.preprocessing_page import preprocessing_page
+from korean_asr.vocabulary import ADVICE, WORTH_ADVICE, Outside, characters_of, printed_outside
+
+REASONS = {
+    "masked": "personal data is masked in the text, not in the audio · 텍스트만 비식별 처리됨",
+    "empty": "no text is left · 남은 글자 없음",
+    "other speaker": "only other speakers' turns · 다른 화자의 발화뿐임",
+    "mixed turns": "another speaker's turn too (--mixed-turns reject) · 여러 화자의 발화",
+    "bracket": "a round bracket that no rule explains · 규칙으로 해석할 수 없는 괄호",
+    "no audio": "the label names an audio file that is not there · 라벨만 있고 음성 파일 없음",
+    "no label": "an audio file that no label names · 음성만 있고 라벨 없음",
+    "audio copy": "a second audio file of a clip, such as its .pcm · 같은 발화의 다른 음성 파일",
+    "duplicate id": "a second label of the same clip · 같은 발화의 두 번째 라벨",
+    "part of a file": "a manifest line with an offset: cut the clip out first · 파일의 일부",
+    "label unreadable": "not a label of a known corpus, damaged, or in an unknown encoding · 라벨 손상",
+    "label too large": "a label of over 1 MB, or an archive that unpacks to far more than it holds"
+    " · 너무 큰 라벨",
+    "unsafe path": "a path that leads out of its folder (`..`, absolute), a link or a device"
+    " · 위험한 경로",
+    "audio missing": "the audio file disappeared meanwhile · 음성 파일이 사라짐",
+    "audio empty": "the audio file holds no sample · 빈 음성 파일",
+    "audio unreadable": "not an audio file · 음성 파일 손상",
+    "audio truncated": "the audio file ends before its header says · 음성 파일이 중간에 잘림",
+    "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
+}
+N_EXAMPLES, N_EXTREMES, N_REFUSED_SHOWN, N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 3, 10, 10, 50, 100
+DURATION_STEP_S, N_DURATION_BINS = 1.0, 30
+# Letters a second; conversation has 4 to 8.
+RATE_STEP, N_RATE_BINS = 0.5, 30
+# Durations are written to a tenth of a millisecond; sums of whole ticks are exact in any order.
+TICKS_PER_S = 10_000
+# Rejected lines that are held in memory before they go to disk.
+SPILL_CHARACTERS = 8 << 20
+COUNTERS = ("reasons", "rules", "converted", "durations", "rates", "speakers", "first_languages")
+
+
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The characters of the base model, and those that the recipe adds to its tokenizer."""
+
+    base_model: str
+    characters: frozenset[str]
+    added: str
+
+
+def base_alphabet(base_model: str, added: str) -> Alphabet:
+    """Read the alphabet of a base model, given as a folder or a hub name.
+
+    A folder is named without where it lies. Raises DataError, as loading the model would.
+    """
+    characters = characters_of(vocabulary_tokens(base_model))
+    return Alphabet(public_name(base_model), characters, added)
+
+
+@dataclass(frozen=True, slots=True)
+class Extreme:
+    """A clip at one end of the range of letters a second."""
+
+    rate: float
+    id: str
+    duration: float
+    text: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of some clips, and their lines.
+
+    rows: (id, line of the manifest) of each usable clip.
+    rejected: the line of rejected.jsonl of each other one.
+    rules: how many lines each rule changed or rejected.
+    durations, rates: clips in each bin.
+    refused, n_refused: notes about labels that were refused by name; the first few, and how many.
+    outside: characters that neither the base model nor the recipe's tokens can write.
+    outside_base: characters that the base model itself cannot write.
+    """
+
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    rejected: list[str] = field(default_factory=list)
+    n_clips: int = 0
+    n_rejected: int = 0
+    ticks: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    converted: Counter[str] = field(default_factory=Counter)
+    reason_examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    rule_examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    durations: Counter[int] = field(default_factory=Counter)
+    rates: Counter[int] = field(default_factory=Counter)
+    speakers: Counter[str | None] = field(default_factory=Counter)
+    first_languages: Counter[str] = field(default_factory=Counter)
+    fastest: list[Extreme] = field(default_factory=list)
+    slowest: list[Extreme] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    n_refused: int = 0
+    outside: Outside | None = None
+    outside_base: Outside | None = None
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        """Count a usable clip, given as its line of the manifest."""
+        self.rows.append((row["id"], json_line(row)))
+        text, duration = row["text"], row["duration"]
+        n_letters = len(text) - sum(map(text.count, " .,?!"))
+        rate = n_letters / duration
+        self.n_clips += 1
+        self.ticks += round(duration * TICKS_PER_S)
+        self.durations[min(int(duration / DURATION_STEP_S), N_DURATION_BINS)] += 1
+        self.rates[min(int(rate / RATE_STEP), N_RATE_BINS)] += 1
+        self.speakers[row["speaker"]] += 1
+        if first_language := row.get("first_language"):
+            self.first_languages[first_language] += 1
+        clip = Extreme(round(rate, 2), row["id"], duration, text[:300])
+        self.fastest.append(clip)
+        self.slowest.append(clip)
+        if self.outside:
+            self.outside.add(text)
+            self.outside_base.add(text)
+
+    def add_rejected(self, row: dict[str, str]) -> None:
+        """Count a rejected clip, given as its line of rejected.jsonl."""
+        self.rejected.append(json_line(row))
+        self.n_rejected += 1
+        self.reasons[row["reason"]] += 1
+        examples = self.reason_examples.setdefault(row["reason"], [])
+        if len(examples) < N_EXAMPLES:
+            examples.append({"id": row["id"], "raw": row["raw"][:1000]})
+
+    def add_refused(self, note: str) -> None:
+        self.n_refused += 1
+        if len(self.refused) < N_REFUSED_SHOWN:
+            self.refused.append(note)
+
+    def add_changes(self, name: str, changes: list[tuple[str, str, str]]) -> None:
+        """Count what the rules made of one line, as clean_transcript reports it."""
+        for rule, before, after in changes:
+            self.rules[rule] += 1
+            examples = self.rule_examples.setdefault(rule, [])
+            if len(examples) < N_EXAMPLES:
+                examples.append({"id": name, "before": before[:1000], "after": after[:1000]})
+
+    def keep_extremes(self) -> None:
+        """Keep the fastest and the slowest clips alone, once a chunk is complete."""
+        self.fastest = sorted(self.fastest, key=lambda clip: (-clip.rate, clip.id))[:N_EXTREMES]
+        self.slowest = sorted(self.slowest, key=lambda clip: (clip.rate, clip.id))[:N_EXTREMES]
+
+    def add_counts(self, later: "Tally") -> None:
+        """Add the counts of clips that come after these; their lines stay where they are."""
+        for name in ("n_clips", "n_rejected", "ticks", "n_refused"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        for name in COUNTERS:
+            getattr(self, name).update(getattr(later, name))
+        for name in ("reason_examples", "rule_examples"):
+            for key, examples in getattr(later, name).items():
+                kept = getattr(self, name).setdefault(key, [])
+                kept += examples[: N_EXAMPLES - len(kept)]
+        self.refused += later.refused[: N_REFUSED_SHOWN - len(self.refused)]
+        self.fastest += later.fastest
+        self.slowest += later.slowest
+        self.keep_extremes()
+        if self.outside:
+            self.outside.update(later.outside)
+            self.outside_base.update(later.outside_base)
+
+
+def empty_tally(alphabet: Alphabet | None) -> Tally:
+    """Return a tally of no clip, which compares labels with the alphabet if there is one."""
+    if alphabet is None:
+        return Tally()
+    writable = alphabet.characters | set(alphabet.added)
+    return Tally(outside=Outside(writable), outside_base=Outside(alphabet.characters))
+
+
+class SpilledLines:
+    """Lines in the order they came. Those that memory should not hold lie in a nameless file.
+
+    folder: where that file is made; a killed process leaves nothing behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: list[str] = []
+        self._n_characters = 0
+        self._file: IO[bytes] | None = None
+
+    def extend(self, lines: list[str]) -> None:
+        self._held += lines
+        self._n_characters += sum(map(len, lines))
+        if self._n_characters >= SPILL_CHARACTERS:
+            self._spill()
+
+    def __iter__(self) -> Iterator[str]:
+        if self._file:
+            self._file.seek(0)
+            for line in self._file:
+                yield line.decode().removesuffix("\n")
+        yield from self._held
+
+    def _spill(self) -> None:
+        make_folder(self._folder)
+        try:
+            self._file = self._file or _nameless_file(self._folder)
+            for line in self._held:
+                # As whole_file writes lone surrogates.
+                self._file.write(f"{line}\n".encode(errors="backslashreplace"))
+            self._file.flush()
+        except OSError as error:
+            error.filename = str(self._folder)
+            raise
+        self._held, self._n_characters = [], 0
+
+
+def _nameless_file(folder: Path) -> IO[bytes]:
+    return tempfile.TemporaryFile(dir=folder)
+
+
+@dataclass(slots=True)
+class Corpus:
+    """One preprocessed corpus: its counts, and its lines on temporary disk space.
+
+    root: the folder or the manifest that was read.
+    n_label_files, labels_sha256: of labels and metadata.
+    """
+
+    name: str
+    root: Path
+    settings: dict[str, str]
+    tally: Tally
+    rows: SortedLines
+    rejected: SpilledLines
+    n_label_files: int = 0
+    labels_sha256: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def take(self, tally: Tally) -> None:
+        """Add clips that come after those of this corpus."""
+        self.rows.extend(tally.rows)
+        self.rejected.extend(tally.rejected)
+        self.tally.add_counts(tally)
+
+
+def empty_corpus(
+    name: str, root: Path, settings: dict[str, str], output: Path, alphabet: Alphabet | None
+) -> Corpus:
+    """Return a corpus of no clip. Lines that memory should not hold will lie in `output`."""
+    tally = empty_tally(alphabet)
+    return Corpus(name, root, settings, tally, SortedLines(output), SpilledLines(output))
+
+
+def printed_corpus(title: str, corpus: Corpus) -> str:
+    """Return the paragraph about one corpus that script 1 prints."""
+    tally = corpus.tally
+    lines = [
+        f"\n{title}: {corpus.root}",
+        f"  {tally.n_clips + tally.n_rejected:,} clips, {tally.n_clips:,} usable "
+        f"({_hours(tally):.2f} h), {tally.n_rejected:,} rejected",
+    ]
+    for reason, n in _by_number(tally.reasons):
+        lines.append(f"    rejected {n:>8,}  {reason}: {REASONS[reason]}")
+    for what, n in _by_number(tally.converted):
+        lines.append(f"    converted {n:>7,}  {what} (when it is read)")
+    lines += [f"    rule {n:>12,}  {rule}" for rule, n in _by_number(tally.rules)]
+    lines += [f"  {line}" for line in (*tally.refused, *corpus.notes)]
+    if tally.n_refused > len(tally.refused):
+        n_more = tally.n_refused - len(tally.refused)
+        lines.append(f"  and {n_more:,} more refused; rejected.jsonl names them all.")
+    if tally.outside:
+        lines += [f"  {line}" for line in printed_outside(tally.outside)]
+    return "\n".join(lines)
+
+
+def _hours(tally: Tally) -> float:
+    return tally.ticks / TICKS_PER_S / 3600
+
+
+def _by_number(counts: Counter[str]) -> list[tuple[str, int]]:
+    """Sort by frequency, then by name, so that the order of the clips does not show."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def write_outputs(
+    folder: Path, corpora: list[Corpus], rules: dict[str, str], alphabet: Alphabet | None = None
+) -> list[Path]:
+    """Write manifests, rejected.jsonl, preprocessing.json and .html; return their paths.
+
+    What an earlier run wrote of another corpus stays.
+    rules: name of a rule -> its sentence for users.
+    """
+    manifests = [folder / f"{corpus.name}.jsonl" for corpus in corpora]
+    rejected, record, page = (
+        folder / name for name in ("rejected.jsonl", "preprocessing.json", "preprocessing.html")
+    )
+    summary = _earlier_summary(folder, {corpus.name for corpus in corpora})
+    for corpus, path in zip(corpora, manifests, strict=True):
+        with whole_file(path) as file:
+            file.writelines(f"{line}\n" for line in corpus.rows)
+    with whole_file(rejected) as file:
+        file.writelines(_earlier_rejected(folder, set(summary)))
+        for corpus in corpora:
+            file.writelines(f"{line}\n" for line in corpus.rejected)
+    for corpus, path in zip(corpora, manifests, strict=True):
+        summary[corpus.name] = _summary(corpus, file_checksum(path), alphabet)
+    summary = dict(sorted(summary.items(), reverse=True))
+    write_json(record, summary)
+    with whole_file(page) as file:
+        file.write(preprocessing_page(summary, REASONS, rules, ADVICE, WORTH_ADVICE))
+    return [*manifests, rejected, record, page]
+
+
+def _summary(corpus: Corpus, manifest_sha256: str, alphabet: Alphabet | None) -> dict[str, Any]:
+    """Return what preprocessing.json holds of a corpus, and the page shows."""
+    tally = corpus.tally
+    named = Counter({speaker: n for speaker, n in tally.speakers.items() if speaker})
+    return {
+        "folder": str(corpus.root),
+        "settings": corpus.settings,
+        "labels": {"n_files": corpus.n_label_files, "sha256": corpus.labels_sha256},
+        "n_clips": tally.n_clips,
+        "hours": round(_hours(tally), 4),
+        "n_rejected": tally.n_rejected,
+        "reasons": dict(_by_number(tally.reasons)),
+        "rules": dict(_by_number(tally.rules)),
+        "converted": dict(_by_number(tally.converted)),
+        "examples": {"reasons": tally.reason_examples, "rules": tally.rule_examples},
+        "durations": _histogram(tally.durations, DURATION_STEP_S, N_DURATION_BINS),
+        "rates": _histogram(tally.rates, RATE_STEP, N_RATE_BINS),
+        "speakers": {
+            "n": len(named),
+            "n_unknown": tally.speakers[None],
+            "clips": dict(_by_number(named)[:N_SPEAKERS_SHOWN]),
+        },
+        "first_languages": dict(_by_number(tally.first_languages)),
+        "vocabulary": _vocabulary(tally, alphabet) if alphabet else None,
+        "fastest": [asdict(clip) for clip in tally.fastest],
+        "slowest": [asdict(clip) for clip in tally.slowest],
+        "notes": corpus.notes,
+        "sha256": manifest_sha256,
+    }
+
+
+def _histogram(counts: Counter[int], step: float, n_bins: int) -> dict[str, Any]:
+    return {"step": step, "counts": [counts[i] for i in range(n_bins)], "above": counts[n_bins]}
+
+
+def _vocabulary(tally: Tally, alphabet: Alphabet) -> dict[str, Any]:
+    outside, base = tally.outside, tally.outside_base
+    return {
+        "base_model": alphabet.base_model,
+        "added": alphabet.added,
+        "n_labels": outside.n_labels,
+        "n_touched": outside.n_touched,
+        "n_characters": outside.n_characters,
+        "n_outside": outside.n_outside,
+        "lowest_cer": round(outside.lowest_cer, 6),
+        "n_kinds": len(outside.characters),
+        "characters": [
+            {"character": c, "n": n, "n_clips": base.touched[c], "added": c in alphabet.added}
+            for c, n in base.most_frequent()[:N_CHARACTERS_SHOWN]
+        ],
+    }
+
+
+def _earlier_summary(folder: Path, names: set[str]) -> dict[str, Any]:
+    """Return the earlier summaries of corpora that this run did not read."""
+    try:
+        summary = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
+        kept = {
+            name: part
+            for name, part in summary.items()
+            if name not in names and (folder / f"{name}.jsonl").is_file()
+        }
+    except (OSError, ValueError, AttributeError):
+        # This is the first run, or the file is something else.
+        return {}
+    for name in kept:
+        print(
+            f"{folder / name}.jsonl is of an earlier run and stays as it is. "
+            "· 이전 결과를 그대로 둡니다."
+        )
+    return kept
+
+
+def _earlier_rejected(folder: Path, names: set[str]) -> Iterator[str]:
+    """Yield the lines of rejected.jsonl that belong to these corpora."""
+    try:
+        with (folder / "rejected.jsonl").open(encoding="utf-8", newline="\n") as file:
+            for line in file if names else ():
+                if json.loads(line)["corpus"] in names:
+                    yield line
+    except (OSError, ValueError, KeyError, TypeError):
+        # This is the first run, or the file is something else.
+        return

@@ -1,0 +1,155 @@
+"""Label readers as tables: the bytes of a label, and what it says."""
+
+import hashlib
+import io
+import json
+
+import pytest
+
+from korean_asr.preprocessing import labels
+from korean_asr.preprocessing.labels import (
+    Label,
+    clip_text,
+    is_label,
+    is_manifest_line,
+    is_metadata,
+    json_label,
+    label_lines,
+    manifest_label,
+    metadata_facts,
+    script_label,
+)
+
+
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        (" /a/b_1.wav :: 밥 먹어 \n".encode(), Label(" /a/b_1.wav ".lstrip(), "밥 먹어", "utf-8")),
+        ("/b_1.wav :: 밥".encode("cp949"), Label("/b_1.wav ", "밥", "cp949")),
+        ("\ufeff/b_1.wav::밥 :: 국".encode(), Label("/b_1.wav", "밥 :: 국", "utf-8")),
+        (b"b_1.wav some words", Label("b_1.wav", "b_1.wav some words", "utf-8", {}, False)),
+        (b"b_1.wav :: \0", Label("b_1.wav", "b_1.wav :: \0", "utf-8", {}, False)),
+        (b" \r\n", None),
+    ],
+)
+def test_a_line_of_a_script_names_its_audio_and_its_text(line, label):
+    assert script_label(line) == label
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (
+            "/a.wav | 1 | 2 | F | T | 5 | 4 | 7 | 2",
+            (
+                "/a.wav",
+                (("gender", "F"), ("age", "청소년"), ("residence", "경상"), ("quality", "노이즈")),
+            ),
+        ),
+        ("/a.wav|1|2|X|?|5|8|7|0", ("/a.wav", ())),
+        ("/a.wav|1|2|F|T|5|4|7", None),
+    ],
+)
+def test_a_line_of_metadata_gives_the_facts_whose_codes_are_established(line, found):
+    assert metadata_facts(line.encode()) == found
+
+
+def test_clips_with_equal_metadata_share_one_object():
+    facts = [metadata_facts(f"/{name}.wav|1|2|F|A|5|1|7|1".encode())[1] for name in "ab"]
+    assert facts[0] is facts[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "raw", "facts"),
+    [
+        (
+            {"transcription": {"ReadingLabelText": "귤"}, "fileName": "a.wav"},
+            "a.wav",
+            "귤",
+            {"task": "read"},
+        ),
+        (
+            {
+                "발화정보": {"fileNm": "b.wav", "stt": "밥"},
+                "녹음자정보": {"gender": "여", "age": 30},
+            },
+            "b.wav",
+            "밥",
+            {"gender": "F", "age": "30"},
+        ),
+        (
+            {"RecordingMetadata": {"orthographic": "국", "prompt": "물"}, "UserID": "U1"},
+            "",
+            "국",
+            {"speaker": "U1"},
+        ),
+    ],
+)
+def test_the_keys_of_a_json_label_show_its_corpus(content, name, raw, facts):
+    label = json_label(json.dumps(content, ensure_ascii=False).encode())
+    assert (label.name, label.raw, label.facts, label.is_readable) == (name, raw, facts, True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"{}", b'{"transcription": 7}', b'{"RecordingMetadata": {}}', b"[" * 99_999],
+)
+def test_a_json_label_that_cannot_be_read_says_so_and_shows_its_first_characters(content):
+    assert json_label(content) == Label("", content.decode()[:200], "utf-8", {}, False)
+
+
+@pytest.mark.parametrize(
+    ("row", "label"),
+    [
+        (
+            {"audio_filepath": "a.wav", "text": "밥", "id": 7, "speaker": "S", "words": ["밥"]},
+            Label("a.wav", "밥", "utf-8", {"speaker": "S"}, id="7"),
+        ),
+        (
+            {"audio_filepath": "a.wav", "text": None, "offset": 1.5},
+            Label("a.wav", "", "utf-8", is_part=True),
+        ),
+        ({"audio_filepath": " ", "text": ""}, None),
+        ({"audio_filepath": "a\0.wav", "text": ""}, None),
+        ({"audio_filepath": "a.wav", "text": 7}, None),
+        ({"text": "밥"}, None),
+    ],
+)
+def test_a_line_of_a_manifest_keeps_the_facts_that_manifests_have(row, label):
+    line = json.dumps(row, ensure_ascii=False).encode()
+    assert manifest_label(line) == (label or Label("", line.decode(), "utf-8", {}, False))
+
+
+def test_a_manifest_is_known_by_the_key_of_its_audio():
+    assert is_manifest_line(b'{"audio_filepath": "a.wav"}')
+    assert not any(map(is_manifest_line, (b'{"text": "a"}', b"{", b"7")))
+
+
+@pytest.mark.parametrize(
+    ("content", "label"),
+    [
+        ("밥\r\n".encode("cp949"), Label("", "밥", "cp949")),
+        (b"a\0b", Label("", "a\0b", "utf-8", {}, False)),
+        (b"\xff\xff", Label("", "\ufffd\ufffd", "cp949")),
+    ],
+)
+def test_the_text_beside_a_clip_is_read_whole(content, label):
+    assert clip_text(content) == label
+
+
+def test_a_line_that_is_too_long_is_none_and_the_next_one_is_read(monkeypatch):
+    monkeypatch.setattr(labels, "MAX_LINE_BYTES", 8)
+    content = b"short\n" + b"x" * 30 + b"\n1234567\nlast"
+    digest = hashlib.sha256()
+    lines = list(label_lines(io.BytesIO(content), digest))
+    assert lines == [b"short\n", None, b"1234567\n", b"last"]
+    assert digest.digest() == hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize("name", ["x_scripts.txt", "train.TRN", "a.json", "m.jsonl"])
+def test_label_files_are_known_by_their_names(name):
+    assert is_label(name) and not is_metadata(name)
+
+
+def test_metadata_is_no_label():
+    assert is_metadata("x_METADATA.txt") and not is_label("x_metadata.txt")
