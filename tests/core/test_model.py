@@ -308,7 +308,7 @@ def test_a_base_model_in_the_cache_is_used_only_if_it_is_whole(
 
 @pytest.fixture
 def hub(tiny_base, tmp_path, monkeypatch):
-    """A model hub that holds somebody/base and an empty cache; what was asked of it is listed in `asked`."""
+    """A model hub that holds somebody/base, and an empty cache; `asked` lists the requests."""
     snapshot, asked = tmp_path / "snapshot", []
 
     def snapshot_download(name, allow_patterns=(), local_files_only=False):

@@ -257,13 +257,15 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
         ("batch_per_gpu", "8.0", "--batch-per-gpu 8.0: a whole number is wanted."),
         ("clips_before_split", "all", "--clips-before-split all: a whole number is wanted."),
         ("length_grouping", "yes", "--length-grouping yes: true or false is wanted."),
-        ("precision", "fp61", "--precision fp61: one of float32, fp16, bf16 is wanted. Did you mean 'fp16'?"),
-        ("group_by", "sentnce", "--group-by sentnce: one of none, sentence, speaker is wanted. Did you mean 'sentence'?"),
+        ("precision", "fp61",
+         "--precision fp61: one of float32, fp16, bf16 is wanted. Did you mean 'fp16'?"),
+        ("group_by", "sentnce",
+         "--group-by sentnce: one of none, sentence, speaker is wanted. Did you mean 'sentence'?"),
         ("max_batch_seconds", "0", "--max-batch-seconds 0.0: it must be above 0."),
         ("max_batch_seconds", "many", "--max-batch-seconds many: a number is wanted."),
         ("save_steps", "300",
-         "--save-steps 300 is no multiple of --eval-steps 200: every checkpoint must be scored, so that the best one is "
-         "known. Change one of them, or pass --final-model last."),
+         "--save-steps 300 is no multiple of --eval-steps 200: every checkpoint must be scored, "
+         "so that the best one is known. Change one of them, or pass --final-model last."),
         ("freeze_feature_encoder", "1", "--freeze-feature-encoder 1: true or false is wanted."),
         ("split_caps", "80,10", "--split-caps 80,10: three numbers: 80,10,10 is wanted."),
         ("split_caps", "a,b,c", "--split-caps a,b,c: three numbers: 80,10,10 is wanted."),
@@ -278,14 +280,18 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
         ("seed", "-1", "--seed -1: it must not be negative."),
         ("workers", "-1", "--workers -1: it must not be negative."),
         ("group_by", "theme", "--group-by theme: one of none, sentence, speaker is wanted."),
-        ("extra_tokens", "0", "--extra-tokens 0: how often a character is seen must be at least 1."),
+        ("extra_tokens", "0",
+         "--extra-tokens 0: how often a character is seen must be at least 1."),
         ("extra_tokens", "all", "--extra-tokens all: a whole number is wanted."),
         ("head", "new", "--head new: one of resize, reinitialise is wanted."),
-        ("clips_before_split", "9", "--clips-before-split 9: at least 10 are wanted, so that 8:1:1 leaves no split empty."),
+        ("clips_before_split", "9",
+         "--clips-before-split 9: at least 10 are wanted, so that 8:1:1 leaves no split empty."),
         ("split_caps", "80,0,10", "--split-caps 80,0,10: at least 1 clip is wanted in each split."),
-        ("split_caps", "80,10,-1", "--split-caps 80,10,-1: at least 1 clip is wanted in each split."),
+        ("split_caps", "80,10,-1",
+         "--split-caps 80,10,-1: at least 1 clip is wanted in each split."),
         ("checkpoints_kept", "1",
-         "--checkpoints-kept 1: at least 2 are wanted, so that one is whole while the next is written."),
+         "--checkpoints-kept 1: at least 2 are wanted, so that one is whole while the next is "
+         "written."),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_wrong_usage_and_says_what_is_wanted(key, text, told):
@@ -343,7 +349,8 @@ def test_v7_is_another_projects_best_with_the_head_of_v3():
         "resize",
     )
     assert replace(v7, **{key: getattr(V3, key) for key in (
-        "name", "clips_before_split", "epochs", "batch_per_gpu", "accumulation", "learning_rate", "weight_decay",
+        "name", "clips_before_split", "epochs", "batch_per_gpu", "accumulation",
+        "learning_rate", "weight_decay",
     )}) == V3  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from korean_asr.training.loop import (
 )
 from recipes import RECIPES
 
-# Everything that is drawn at random is off, so that two ways of making the same update can be compared.
+# Nothing is drawn at random, so that two ways of making the same update can be compared.
 STILL = dataclasses.replace(
     RECIPES["demo"],
     attention_dropout=0.0,
@@ -160,7 +160,7 @@ def test_validation_is_in_float32_as_script_3_is_whatever_training_is(
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path, frozen):
-    """transformers' own model, one clip at a time, one parameter at a time: three updates with weight decay."""
+    """Three updates with weight decay, of one clip and one parameter at a time."""
     values = {
         "batch_per_gpu": 4,
         "weight_decay": 0.01,
@@ -314,7 +314,7 @@ def test_the_log_tells_padding_speed_and_time_left(tiny_base, utterances, tmp_pa
 
 
 def spoil(monkeypatch, ids):
-    """Waveforms of the clips with these ids become NaN, as a fault of the audio would after the checks."""
+    """Make the waveforms of the clips with these ids NaN, as a fault behind the checks would."""
     original = TrainingClips.__getitem__
 
     def spoiled(self, index):

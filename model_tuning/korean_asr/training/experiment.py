@@ -1,4 +1,4 @@
-"""An experiment on disk: what makes it this one, whose the folders are, and its record."""
+"""An experiment on disk: its data, its identity, its two folders, and its record."""
 
 import json
 import shlex
@@ -48,7 +48,7 @@ CHANGED = (
 
 
 def _is_as_described(manifest: Path, sha256: str) -> bool:
-    """Whether preprocessing.json has this checksum, or says nothing of a manifest made by hand."""
+    """Whether preprocessing.json has this checksum; True for a manifest it does not list."""
     try:
         summary = json.loads((manifest.parent / "preprocessing.json").read_text(encoding="utf-8"))
         return summary[manifest.stem]["sha256"] == sha256
@@ -196,8 +196,8 @@ def claim(
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
                 f"{folder} holds checkpoints without the {RUN_FILE} that names their experiment. "
-                f"Pass another {option}, or --fresh, which renames the folder; nothing was changed. "
-                "· 어느 실험의 체크포인트인지 알 수 없습니다."
+                f"Pass another {option}, or --fresh, which renames the folder; nothing was "
+                "changed. · 어느 실험의 체크포인트인지 알 수 없습니다."
             ) from None
         return has_checkpoints
     except (ValueError, KeyError, TypeError):

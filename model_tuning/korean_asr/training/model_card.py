@@ -68,7 +68,8 @@ base_model: {{ base_model.name }}
 
 wav2vec2-CTC for Korean, fine-tuned from `{{ base_model.name }}` by recipe `{{ recipe.name }}`.
 {% if tokens_added %}
-The tokenizer gained `{{ tokens_added|join("` `") }}`{{ "; every trained row of the head was kept" if recipe.head == "resize" }}.
+The tokenizer gained `{{ tokens_added|join("` `") }}`{{
+"; every trained row of the head was kept" if recipe.head == "resize" }}.
 {% endif %}
 
 The weights are those of update {{ final_update }} of {{ updates }}, {{
@@ -90,7 +91,8 @@ The weights are those of update {{ final_update }} of {{ updates }}, {{
 - left out of training: {{ n }} clips, {{ reason }}
 {% endfor %}
 
-{{ updates }} updates, {{ precision }}. The clips are listed in `split/`, every value in `experiment.json`.
+{{ updates }} updates, {{ precision }}.
+The clips are listed in `split/`, every value in `experiment.json`.
 
 | recipe value | |
 |---|---|
