@@ -1,4 +1,5 @@
 import dataclasses
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -43,6 +44,8 @@ def test_the_record_has_the_usable_clips_the_split_with_sounds_and_the_facts(
     assert found.facts["left_out_of_training"] == {"audio missing": 1}
     assert found.facts["step_0"]["holds"] and found.facts["overlap"]["train/test"]["id"] == 0
     assert found.facts["outside_vocabulary"]["train"]["n_outside"] == 0
+    # The other processes get a copy.
+    assert pickle.loads(pickle.dumps(found)) == found
     printed = capsys.readouterr().out
     for line in ("none of 12", "audio missing: train 1", "overlap", "free disk", "step 0: 2 of 2"):
         assert line in printed

@@ -1,5 +1,6 @@
 """All that can go wrong in a long run, looked at before it starts."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,18 +57,19 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
     print(_checked_disk(experiment, recogniser, recipe.checkpoints_kept))
     step_0 = _checked_head(command.base_model, recipe.head, split, recogniser, added)
     files = {f"{name}.jsonl": part for name, part in parts.items()}
-    return Inspection(
-        clip_checks.usable_training_clips(parts["train"], found),
-        files | ({EARLIER_FILE: earlier} if earlier else {}),
-        {
-            "tokens_added": added,
-            "step_0": step_0.record(),
-            "checks": clip_checks.checks_record(found),
-            "left_out_of_training": found.left_out,
-            "overlap": overlap,
-            "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
-        },
-    )
+    if earlier:
+        files[EARLIER_FILE] = earlier
+    facts = {
+        "tokens_added": added,
+        "step_0": step_0.record(),
+        "checks": clip_checks.checks_record(found),
+        "left_out_of_training": found.left_out,
+        "overlap": overlap,
+        "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
+    }
+    # As JSON has them: the record is pickled for the other processes, so it must be plain data.
+    facts = json.loads(json.dumps(facts))
+    return Inspection(clip_checks.usable_training_clips(parts["train"], found), files, facts)
 
 
 def _checked_disk(experiment, recogniser, n_kept: int) -> str:
