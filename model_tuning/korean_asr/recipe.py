@@ -201,7 +201,7 @@ def read_options(
         option = unknown[0].partition("=")[0]
         if not option.startswith("--"):
             raise UsageError(f"'{option}' belongs to no option.")
-        near = _nearest(option, parser._option_string_actions)
+        near = _nearest(option, [_option(key) for key in (*VALUES, *vars(arguments))])
         raise UsageError(f"no option or recipe value '{option}'.{near}")
     return arguments, {key: vars(arguments)[key] for key in VALUES if key in arguments}
 
@@ -215,7 +215,7 @@ def training_command(
     Raises UsageError as read_options and chosen_recipe do.
     """
     parser = argparse.ArgumentParser(
-        usage='python | torchrun "model_tuning/2. model2_experiment_2.py" [options]',
+        usage='torchrun --nproc_per_node=4 "model_tuning/2. model2_experiment_2.py" [options]',
         description="Split the clips, add tokens, fine-tune the base model, save the model.",
         allow_abbrev=False,
         exit_on_error=False,
