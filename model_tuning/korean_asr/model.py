@@ -1,11 +1,13 @@
-"""Load a base model; resize its head without losing a trained row; save the model folder."""
+"""Load a base model, fit its head to the tokenizer without losing a trained row, save a model."""
 
+import json
 import logging
 import platform
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -13,23 +15,33 @@ from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
 
 from korean_asr.audio import SAMPLE_RATE
-from korean_asr.errors import DataError, writing_into
-from korean_asr.files import write_json
+from korean_asr.errors import SharedError, writing_into
 from korean_asr.hardware import device_here
 from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
-from korean_asr.recipe import Recipe
-from korean_asr.vocabulary import add_tokens, outside_vocabulary, writable_characters
+from korean_asr.vocabulary import (
+    add_tokens,
+    label_ids,
+    outside_vocabulary,
+    writable_characters,
+)
 
 SEVEN_FILES = (
-    "config.json", "model.safetensors", "vocab.json", "added_tokens.json", "special_tokens_map.json",
-    "tokenizer_config.json", "preprocessor_config.json",
-)  # fmt: skip
+    "config.json",
+    "model.safetensors",
+    "vocab.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+)
 
-# oneDNN 3.12 (torch 2.13) computes grouped convolutions of 4 to 14 channels a group wrongly in bf16 on CPUs with AMX: the
-# result is off by its own size. From 16 channels on it is right; the real model has 64, small models such as the demo's 12.
+# oneDNN 3.12 (torch 2.13) computes grouped convolutions of 4 to 14 channels a group wrongly in bf16
+# on CPUs with AMX: the result is off by its own size. From 16 channels on it is right. The real
+# model has 64, the demo's 12.
 NARROW_GROUP = 16
 
-# Nothing below can be acted on by a user: load reports of heads that are resized on purpose, and advice to developers.
+# A user can act on none of these: load reports of heads that are resized on purpose, and advice to
+# developers.
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 logging.getLogger("torch.distributed").setLevel(logging.ERROR)
@@ -37,12 +49,10 @@ warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\
 
 
 class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
-    """wav2vec2-CTC whose head can grow. It keeps its parent's name, which config.json carries to other programs."""
+    """wav2vec2 with a CTC head that can grow.
 
-    # For whoever trains this class by the Trainer of transformers: forward() takes **kwargs, from which it concludes that the
-    # loss is divided by the items of the whole update. It is not: without this line loss and gradients come out multiplied
-    # by accumulation x processes.
-    accepts_loss_kwargs = False
+    The class has its parent's name, since config.json carries the name to other programs.
+    """
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__(config)
@@ -51,13 +61,14 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
             convolution.forward = _in_float32(convolution.forward)
 
     def resize_token_embeddings(self, new_num_tokens: int, *_, **__) -> nn.Linear:
-        """Fit the CTC head to `new_num_tokens` labels; every trained row and bias stays bit-equal.
+        """Give the head a row for each token; trained rows and biases stay bit-equal.
 
-        A CTC model has no input embedding, so the parent raises NotImplementedError; its head is what tokens mean here.
-        New rows start at the mean of the trained rows, new biases at the mean of the trained biases: the new logit is then
-        the mean of the old ones, which never exceeds their largest, so that no new token wins a frame before training.
-        proofs.start_new_tokens moves the biases nearer, so that they are learned in the first epoch. Returns the new head.
-        Raises ValueError if rows would be lost.
+        The parent raises NotImplementedError, since a CTC model has no input embedding.
+        A new row is the mean of the trained rows and its bias the mean of their biases, so its
+        logit is the mean of theirs: it never exceeds the largest, and no new token wins a frame
+        before training. Afterwards model_checks.start_new_tokens raises the new biases, so that
+        the tokens are learned in the first epoch.
+        Returns the new head. Raises ValueError if rows would be lost.
         """
         old = self.lm_head
         n_new = new_num_tokens - old.out_features
@@ -68,10 +79,9 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
         head = nn.Linear(
             old.in_features, new_num_tokens, device=old.weight.device, dtype=old.weight.dtype
         )
+        new_rows = old.weight.mean(0, keepdim=True).expand(n_new, -1)
         with torch.no_grad():
-            head.weight.copy_(
-                torch.cat([old.weight, old.weight.mean(0, keepdim=True).expand(n_new, -1)])
-            )
+            head.weight.copy_(torch.cat([old.weight, new_rows]))
             head.bias.copy_(torch.cat([old.bias, old.bias.mean().expand(n_new)]))
         self.lm_head = head
         self.config.vocab_size = new_num_tokens
@@ -81,7 +91,7 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
 def _in_float32(
     forward: Callable[[torch.Tensor], torch.Tensor],
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The same layer in float32, whatever precision the layers around it compute in."""
+    """Make a layer compute in float32, whatever the number format of the layers around it."""
 
     def forward_in_float32(frames: torch.Tensor) -> torch.Tensor:
         with torch.autocast(frames.device.type, enabled=False):
@@ -92,45 +102,110 @@ def _in_float32(
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """A model with its tokenizer and feature extractor, and the name that reports give it."""
+    """A model with its tokenizer and feature extractor, and its name in reports."""
 
     name: str
     model: Wav2Vec2ForCTC
     tokenizer: Wav2Vec2CTCTokenizer
     feature_extractor: Wav2Vec2FeatureExtractor
-    weights_sha256: str  # of the file that it was loaded from
+    weights_sha256: str  # of the file that the weights were loaded from
+
+    def n_parameters(self) -> tuple[int, int]:
+        """Count the parameters, and those of them that are trained."""
+        sizes = [(values.numel(), values.requires_grad) for values in self.model.parameters()]
+        return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
+
+    def labels(self, texts: Iterable[str]) -> list[list[int]]:
+        """The label ids of each text, one a character."""
+        ids, tokenizer = self.tokenizer.get_vocab(), self.tokenizer
+        delimiter, unknown = tokenizer.word_delimiter_token_id, tokenizer.unk_token_id
+        return [label_ids(text, ids, delimiter, unknown) for text in texts]
+
+    def save(self, folder: Path) -> None:
+        """Write SEVEN_FILES, which transformers 4.57 and 5.x load, each whole or not at all."""
+        part = folder / ".part"
+        part.mkdir(parents=True, exist_ok=True)
+        with writing_into(folder):
+            self.model.save_pretrained(part, max_shard_size="100GB")
+            self.tokenizer.save_pretrained(part)
+            self.feature_extractor.save_pretrained(part)
+            # transformers 5 never writes the first of these, and the second only if tokens are new.
+            _write_json(part / "special_tokens_map.json", _special_tokens(self.tokenizer))
+            if not (part / "added_tokens.json").exists():
+                _write_json(part / "added_tokens.json", _added_tokens(self.tokenizer))
+        for name in SEVEN_FILES:
+            (part / name).replace(folder / name)
+        for left_over in part.iterdir():
+            left_over.unlink()
+        part.rmdir()
+
+
+def _special_tokens(tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, str]:
+    names = ("bos_token", "eos_token", "unk_token", "pad_token")
+    return {name: str(getattr(tokenizer, name)) for name in names}
+
+
+def _added_tokens(tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, int]:
+    n_old = tokenizer.vocab_size
+    return {token: index for token, index in tokenizer.get_vocab().items() if index >= n_old}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def load_recogniser(source: str) -> Recogniser:
-    """A model for evaluation, in float32, on the GPU where there is one. Raises DataError for what is no such model."""
+    """Load a model for evaluation, in float32, onto the GPU if there is one.
+
+    source: a folder or a hub name. Raises DataError if it is not a wav2vec2-CTC model.
+    """
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
-    model = _checked_load(folder, tokenizer)
-    return Recogniser(
-        public_name(source),
-        model.eval().to(device_here()),
-        tokenizer,
-        extractor,
-        weights_checksum(folder),
-    )
+    model = _checked_load(folder, tokenizer).eval().to(device_here())
+    return Recogniser(public_name(source), model, tokenizer, extractor, weights_checksum(folder))
+
+
+def base_identity(source: str) -> dict[str, str]:
+    """Name and checksum of a base model, without loading it. Raises DataError if it is none."""
+    return {"name": public_name(source), "sha256": weights_checksum(model_folder(source))}
 
 
 def expanded_base_model(
-    source: str, recipe: Recipe, texts: Iterable[str] = ()
+    source: str, recipe, texts: Iterable[str] = ()
 ) -> tuple[Recogniser, list[str]]:
-    """The base model made ready for training by the recipe, in float32 on the CPU, and the tokens that were added.
+    """Load a base model on the CPU in float32, and make it ready for training by a recipe.Recipe.
 
-    texts: the labels of the training split, in which `extra_tokens` of the recipe counts characters; those of validation and
-    test must not tell the model what to write. Raises DataError for what is no wav2vec2-CTC model, or cannot be reached.
+    texts: those of the training split, in which the recipe's extra_tokens counts characters.
+    Validation and test must not decide what the model can write.
+    Returns the model and the tokens that were added. Raises DataError as load_recogniser does.
     """
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
     added = add_tokens(tokenizer, recipe.added_tokens)
-    if recipe.extra_tokens:
-        found = outside_vocabulary(texts, writable_characters(tokenizer)).most_frequent()
-        added += add_tokens(
-            tokenizer, [character for character, n in found if n >= recipe.extra_tokens]
-        )
+    added += add_tokens(tokenizer, _frequent_characters(tokenizer, recipe.extra_tokens, texts))
+    # Whatever the base model lacks starts at random: a new head, the embedding of masked frames.
+    transformers.set_seed(recipe.seed)
+    model = _checked_load(folder, tokenizer, **_settings(recipe, tokenizer))
+    if recipe.head == "resize":
+        model.resize_token_embeddings(len(tokenizer))
+    if recipe.freeze_feature_encoder:
+        model.freeze_feature_encoder()
+    name, checksum = public_name(source), weights_checksum(folder)
+    return Recogniser(name, model, tokenizer, extractor, checksum), added
+
+
+def _frequent_characters(
+    tokenizer: Wav2Vec2CTCTokenizer, least: int | None, texts: Iterable[str]
+) -> list[str]:
+    """List the characters that the texts hold at least so often and the tokenizer lacks."""
+    if least is None:
+        return []
+    outside = outside_vocabulary(texts, writable_characters(tokenizer))
+    return [character for character, n in outside.most_frequent() if n >= least]
+
+
+def _settings(recipe, tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, Any]:
+    """The recipe's values for the model's configuration."""
     settings = {
         "attention_dropout": recipe.attention_dropout,
         "hidden_dropout": recipe.hidden_dropout,
@@ -142,28 +217,14 @@ def expanded_base_model(
         "pad_token_id": tokenizer.pad_token_id,
     }
     if recipe.head == "reinitialise":
-        # What the first seeds did: the tokenizer counts <s> and </s>, so the sizes differ and the whole head starts anew.
+        # As in the original code. The tokenizer counts <s> and </s>, which the head lacks, so the
+        # sizes differ and transformers initialises the whole head.
         settings |= {"vocab_size": len(tokenizer), "ignore_mismatched_sizes": True}
-    # What the checkpoint lacks starts at random: a head made anew, or the embedding of masked frames.
-    transformers.set_seed(recipe.seed)
-    model = _checked_load(folder, tokenizer, **settings)
-    if recipe.head == "resize":
-        model.resize_token_embeddings(len(tokenizer))
-    if recipe.freeze_feature_encoder:
-        model.freeze_feature_encoder()
-    return Recogniser(
-        public_name(source), model, tokenizer, extractor, weights_checksum(folder)
-    ), added
-
-
-def n_parameters(model: Wav2Vec2ForCTC) -> tuple[int, int]:
-    """How many numbers the model has, and how many of them are trained."""
-    sizes = [(values.numel(), values.requires_grad) for values in model.parameters()]
-    return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
+    return settings
 
 
 def versions() -> dict[str, str]:
-    """What a result depends on besides the code."""
+    """Versions of what a result depends on besides the code."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -176,73 +237,52 @@ def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtr
         tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder)
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read ({one_line(error)})."
+        raise SharedError(
+            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read "
+            f"({one_line(error)})."
         ) from None
     if extractor.sampling_rate != SAMPLE_RATE:
-        raise DataError(
-            f"{folder} wants audio at {extractor.sampling_rate:,} Hz; this pipeline reads {SAMPLE_RATE:,} Hz."
+        raise SharedError(
+            f"{folder} wants audio at {extractor.sampling_rate:,} Hz; this pipeline reads "
+            f"{SAMPLE_RATE:,} Hz."
         )
     return tokenizer, extractor
 
 
 def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> Wav2Vec2ForCTC:
-    """Load in float32 (from_pretrained would keep the checkpoint's own dtype) and see that head and tokenizer fit."""
+    """Load in float32, whatever the file's number format, and check that head and tokenizer fit."""
     try:
         config = Wav2Vec2Config.from_pretrained(folder)
         if config.model_type != "wav2vec2":
-            raise DataError(
+            raise SharedError(
                 f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed."
             )
         model, loaded = Wav2Vec2ForCTC.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, **settings
         )
-    except DataError:
+    except SharedError:
         raise
-    except Exception as error:  # damaged weights fail in a dozen ways, each a fault of the folder
-        raise DataError(f"{folder} cannot be loaded as wav2vec2-CTC: {one_line(error)}") from None
-    # A base that was trained without masking lacks this one, and transformers 5.17 leaves it as uninitialised memory.
+    # Damaged weights raise a dozen types of exceptions.
+    except Exception as error:
+        raise SharedError(f"{folder} cannot be loaded as wav2vec2-CTC: {one_line(error)}") from None
+    # A base that was trained without masking lacks this embedding, and transformers 5.17 leaves it
+    # as uninitialised memory.
     if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
         nn.init.uniform_(model.wav2vec2.masked_spec_embed)
     if any("lm_head" in key for key in loaded["missing_keys"]):
-        raise DataError(
-            f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech recognition."
+        raise SharedError(
+            f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech "
+            "recognition."
         )
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= model.config.vocab_size:
-        raise DataError(
-            f"{folder}: the blank [PAD] lies outside the head of {model.config.vocab_size} labels."
-        )
-    if model.config.vocab_size > len(tokenizer):
-        raise DataError(
-            f"{folder}: the head has {model.config.vocab_size} labels and the tokenizer only {len(tokenizer)} tokens. "
-            "Put the vocab.json of this model there."
-        )
+    _refuse_unfitting_head(folder, model.config.vocab_size, tokenizer)
     return model
 
 
-def save_recogniser(recogniser: Recogniser, folder: Path) -> None:
-    """Write the seven files that transformers 4.57 and 5.x both load, each whole or not at all."""
-    part = folder / ".part"
-    part.mkdir(parents=True, exist_ok=True)
-    with writing_into(folder):
-        recogniser.model.save_pretrained(part, max_shard_size="100GB")
-    recogniser.tokenizer.save_pretrained(part)
-    recogniser.feature_extractor.save_pretrained(part)
-    tokenizer = recogniser.tokenizer
-    special = {
-        key: str(getattr(tokenizer, key))
-        for key in ("bos_token", "eos_token", "unk_token", "pad_token")
-    }
-    write_json(part / "special_tokens_map.json", special)  # transformers 5 leaves it out
-    if not (part / "added_tokens.json").exists():  # and this one where it holds nothing new
-        added = {
-            token: index
-            for token, index in tokenizer.get_vocab().items()
-            if index >= tokenizer.vocab_size
-        }
-        write_json(part / "added_tokens.json", added)
-    for name in SEVEN_FILES:
-        (part / name).replace(folder / name)
-    for left_over in part.iterdir():
-        left_over.unlink()
-    part.rmdir()
+def _refuse_unfitting_head(folder: Path, n_rows: int, tokenizer: Wav2Vec2CTCTokenizer) -> None:
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= n_rows:
+        raise SharedError(f"{folder}: the blank [PAD] lies outside the head of {n_rows} rows.")
+    if n_rows > len(tokenizer):
+        raise SharedError(
+            f"{folder}: the head has {n_rows} rows and the tokenizer only {len(tokenizer)} tokens. "
+            "Put the vocab.json of this model there."
+        )

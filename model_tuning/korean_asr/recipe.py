@@ -1,10 +1,12 @@
-"""v1, v2, v3, v7 and demo: every value of an experiment, as data. A value on the command line replaces one of these."""
+"""The Recipe record: what each value of an experiment means and may be; its command line."""
 
+import argparse
 import difflib
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from typing import get_args, get_origin
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
 from korean_asr.errors import UsageError
 
@@ -12,263 +14,353 @@ PRECISIONS = ("float32", "fp16", "bf16")
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A condition that a value must meet, and how an error message words it."""
+
+    holds: Callable[[Any], bool]
+    wanted: str
+
+
+ABOVE_0 = Bound(lambda value: value > 0, "it must be above 0")
+NOT_NEGATIVE = Bound(lambda value: value >= 0, "it must not be negative")
+BELOW_1 = Bound(lambda value: 0 <= value < 1, "it must be from 0 to below 1")
+SEED = Bound(lambda value: value < 2**32, "it must be below 2**32")
+TEN_CLIPS = Bound(
+    lambda value: value >= 10, "at least 10 are wanted, so that 8:1:1 leaves no split empty"
+)
+A_CLIP_EACH = Bound(lambda value: min(value) >= 1, "at least 1 clip is wanted in each split")
+SEEN_ONCE = Bound(lambda value: value >= 1, "how often a character is seen must be at least 1")
+TWO_CHECKPOINTS = Bound(
+    lambda value: value >= 2,
+    "at least 2 are wanted, so that one is whole while the next is written",
+)
+
+
+def at_most(most: int) -> Bound:
+    """An upper bound far above what anybody trains with: it catches a typing error."""
+    return Bound(lambda value: value <= most, f"it must be at most {most:,}")
+
+
+def _value(
+    default: Any, meaning: str, *bounds: Bound, choices: Sequence[str] = (), unlimited: bool = False
+) -> Any:
+    """A field of the Recipe. unlimited: whether infinity is a value of it."""
+    metadata = {"help": meaning, "bounds": bounds, "choices": choices, "unlimited": unlimited}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """One experiment. Times in seconds; probabilities 0 to 1; steps are optimiser updates."""
+    """One experiment. Times are in seconds, probabilities from 0 to 1, steps are updates."""
 
     name: str
 
-    # Data. `clips_before_split`: shuffle, take that many, split 8:1:1 (v3). `split_caps`: split everything 8:1:1, then keep
-    # the first so many of train, validation and test (v1, v2). None: all clips.
-    clips_before_split: int | None = None
-    split_caps: tuple[int, int, int] | None = None
-    group_by: str = "none"  # "sentence", "speaker": the same one never lies in two splits
-    seed: int = 42
-    max_duration_s: float = 20.0  # training leaves longer clips out; validation and test keep them
+    # Data.
+    clips_before_split: int | None = _value(
+        None, "shuffle, take so many clips, split them 8:1:1; none: all", TEN_CLIPS
+    )
+    split_caps: tuple[int, int, int] | None = _value(
+        None, "clips to keep of train, validation and test after the split; none: all", A_CLIP_EACH
+    )
+    group_by: str = _value(
+        "none", "what never lies in two splits", choices=("none", "sentence", "speaker")
+    )
+    seed: int = _value(42, "draws the split, the order and dropout", NOT_NEGATIVE, SEED)
+    max_duration_s: float = _value(
+        20.0,
+        "training leaves out longer clips; validation and test keep them",
+        ABOVE_0,
+        unlimited=True,
+    )
 
-    # Tokens and head. `extra_tokens`: also a token for each character that the training split holds at least so often and
-    # the tokenizer cannot write. With "resize" every trained row is kept; "reinitialise" is what the first seeds did.
-    added_tokens: str = ""
-    extra_tokens: int | None = None
-    head: str = "resize"
-    freeze_feature_encoder: bool = True
+    # Tokens and head.
+    added_tokens: str = _value("", "characters that become tokens")
+    extra_tokens: int | None = _value(
+        None,
+        "also those that the training texts hold at least so often; none: no others",
+        SEEN_ONCE,
+    )
+    head: str = _value(
+        "resize",
+        "resize keeps every trained row, reinitialise starts all rows at random",
+        choices=("resize", "reinitialise"),
+    )
+    freeze_feature_encoder: bool = _value(True, "do not train the convolutional encoder")
 
-    # Optimisation. The global batch is batch_per_gpu x accumulation x gpus, on whatever number of GPUs it runs.
-    # `length_grouping`: clips of like duration share an update, which saves padding. `max_batch_seconds`: of padded audio on
-    # a GPU at a time, in place of batch_per_gpu clips. `gradient_checkpointing`: less memory for a third more time.
-    epochs: float = 10.0
-    batch_per_gpu: int = 8
-    accumulation: int = 2
-    gpus: int = 4
-    learning_rate: float = 1e-4
-    warmup_steps: int = 0
-    warmup_ratio: float = 0.0  # of all updates; counts where warmup_steps is 0
-    weight_decay: float = 0.0
-    length_grouping: bool = True
-    max_batch_seconds: float | None = None
-    precision: str = "float32"  # or "fp16", "bf16"; the loss is always float32
-    gradient_checkpointing: bool = False
-    workers: int = 0
+    # Optimisation. batch_per_gpu x accumulation x gpus is the global batch of one update.
+    epochs: float = _value(10.0, "passes over the training clips", ABOVE_0, at_most(10_000))
+    batch_per_gpu: int = _value(8, "clips on a GPU at a time", ABOVE_0, at_most(10_000))
+    accumulation: int = _value(2, "such batches in an update", ABOVE_0, at_most(10_000))
+    gpus: int = _value(
+        4,
+        "GPUs of the original run: on another number accumulation changes, the update does not",
+        ABOVE_0,
+        at_most(10_000),
+    )
+    learning_rate: float = _value(1e-4, "the highest, at the end of the warm-up", ABOVE_0)
+    warmup_steps: int = _value(0, "updates of linear warm-up", NOT_NEGATIVE)
+    warmup_ratio: float = _value(
+        0.0, "warm-up as a share of all updates, where warmup_steps is 0", BELOW_1
+    )
+    weight_decay: float = _value(0.0, "of AdamW, for weights but not for biases", NOT_NEGATIVE)
+    length_grouping: bool = _value(
+        True, "clips of similar duration share an update, which saves padding"
+    )
+    max_batch_seconds: float | None = _value(
+        None, "padded audio on a GPU at a time, instead of batch_per_gpu clips", ABOVE_0
+    )
+    precision: str = _value(
+        "float32", "number format of the network; the loss is in float32", choices=PRECISIONS
+    )
+    gradient_checkpointing: bool = _value(False, "less memory for a third more time")
+    workers: int = _value(0, "processes that read audio ahead", NOT_NEGATIVE, at_most(1_000))
 
     # Regularisation.
-    attention_dropout: float = 0.1
-    hidden_dropout: float = 0.1
-    feat_proj_dropout: float = 0.0
-    layerdrop: float = 0.1
-    mask_time_prob: float = 0.05
+    attention_dropout: float = _value(0.1, "dropout of attention weights", BELOW_1)
+    hidden_dropout: float = _value(0.1, "dropout of the layers' outputs", BELOW_1)
+    feat_proj_dropout: float = _value(0.0, "dropout behind the convolutional encoder", BELOW_1)
+    layerdrop: float = _value(0.1, "share of layers that an update skips", BELOW_1)
+    mask_time_prob: float = _value(0.05, "share of frames where a mask starts", BELOW_1)
 
-    # Evaluation and checkpoints. `final_model`: "best", the checkpoint of the lowest validation CER, which is kept beside the
-    # last few; or "last".
-    eval_steps: int = 100
-    save_steps: int = 100
-    checkpoints_kept: int = 2
-    final_model: str = "best"
+    # Evaluation and checkpoints.
+    eval_steps: int = _value(100, "updates between two evaluations", ABOVE_0)
+    save_steps: int = _value(100, "updates between two checkpoints", ABOVE_0)
+    checkpoints_kept: int = _value(2, "the last so many; the best is kept too", TWO_CHECKPOINTS)
+    final_model: str = _value(
+        "best",
+        "best: the checkpoint of the lowest validation CER; last: that of the last update",
+        choices=("best", "last"),
+    )
 
     @property
     def global_batch(self) -> int:
-        """Clips of one optimiser update."""
+        """Clips of one update."""
         return self.batch_per_gpu * self.accumulation * self.gpus
 
+    def learning_rate_at(self, update: int, n_updates: int) -> float:
+        """Linear warm-up from 0 to learning_rate, then linear decay to 0; update counts from 0."""
+        n_warm = self.warmup_steps or math.ceil(self.warmup_ratio * n_updates)
+        if update < n_warm:
+            return self.learning_rate * update / n_warm
+        return self.learning_rate * max(0.0, (n_updates - update) / max(1, n_updates - n_warm))
 
-CHOICES = {
-    "group_by": ("none", "sentence", "speaker"),
-    "head": ("resize", "reinitialise"),
-    "precision": PRECISIONS,
-    "final_model": ("best", "last"),
+
+VALUES = {one.name: one for one in fields(Recipe) if one.name != "name"}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a type of value is read from text, named in an error, and shown in --help."""
+
+    parse: Callable[[str], Any]
+    wanted: str
+    shown: str
+
+
+def _three_numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
+
+
+TRUTH = {"true": True, "false": False}
+KINDS = {
+    bool: Kind(lambda text: TRUTH[text.lower()], "true or false", "true|false"),
+    int: Kind(int, "a whole number", "N"),
+    float: Kind(float, "a number", "X"),
+    str: Kind(str, "text", "TEXT"),
+    tuple: Kind(_three_numbers, "three numbers: 80,10,10", "N,N,N"),
 }
-VALUES = {field.name: field for field in fields(Recipe) if field.name != "name"}
-OPTIONS = tuple("--" + key.replace("_", "-") for key in VALUES)
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe) -> None:
+    """Give a parser an option for each value; --help shows its meaning and this recipe's value."""
+    group = parser.add_argument_group(f"values of the recipe, shown as {recipe.name} has them")
+    for key, value in VALUES.items():
+        choices = "|".join(value.metadata["choices"])
+        shown = _shown(getattr(recipe, key))
+        group.add_argument(
+            _option(key),
+            default=argparse.SUPPRESS,
+            metavar=choices or KINDS[_kind(value)].shown,
+            help=f"{value.metadata['help']} (default {shown})".replace("%", "%%"),
+        )
+
+
+def read_options(
+    parser: argparse.ArgumentParser, words: Sequence[str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The options of a command line, and those that are recipe values: {"learning_rate": "2e-4"}.
+
+    The parser is one with exit_on_error=False. `--learning_rate` is read as `--learning-rate`.
+    Raises UsageError, which names the nearest option for an unknown one.
+    """
+    try:
+        arguments, unknown = parser.parse_known_args([_with_hyphens(word) for word in words])
+    except argparse.ArgumentError as error:
+        raise UsageError(f"{error.argument_name} wants a value.") from None
+    if unknown:
+        option = unknown[0].partition("=")[0]
+        if not option.startswith("--"):
+            raise UsageError(f"'{option}' belongs to no option.")
+        near = _nearest(option, [_option(key) for key in (*VALUES, *vars(arguments))])
+        raise UsageError(f"no option or recipe value '{option}'.{near}")
+    return arguments, {key: vars(arguments)[key] for key in VALUES if key in arguments}
+
+
+def training_command(
+    words: Sequence[str], recipes: dict[str, Recipe], base_model: str
+) -> tuple[argparse.Namespace, Recipe]:
+    """Read the command line of script 2; returns its options and the recipe.
+
+    The options have the folders that the recipe names, and `words`, the command line itself.
+    Raises UsageError as read_options and chosen_recipe do.
+    """
+    parser = argparse.ArgumentParser(
+        usage='torchrun --nproc_per_node=4 "model_tuning/2. model2_experiment_2.py" [options]',
+        description="Split the clips, add tokens, fine-tune the base model, save the model.",
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, default=Path("data/processed"), help="folder that script 1 wrote")
+    add("--recipe", default="v3", help=f"one of {', '.join(recipes)} (default v3)")
+    add("--base-model", default=base_model, help=f"hub name or folder (default {base_model})")
+    add("--output", type=Path, help="model folder (default wav2vec2_korean_<recipe>)")
+    add(
+        "--checkpoints",
+        type=Path,
+        help="(default wav2vec2_finetune_ko_<recipe>, for v3 without its name)",
+    )
+    add("--check", action="store_true", help="inspect all inputs, name every fault, write nothing")
+    add("--fresh", action="store_true", help="start over; old folders are renamed, not deleted")
+    add_recipe_options(parser, recipes["v3"])
+    command, values = read_options(parser, words)
+    recipe = chosen_recipe(recipes, command.recipe, values)
+    of_recipe = "" if recipe.name == "v3" else f"_{recipe.name}"
+    command.words = list(words)
+    command.output = command.output or Path(f"wav2vec2_korean_{recipe.name}")
+    command.checkpoints = command.checkpoints or Path(f"wav2vec2_finetune_ko{of_recipe}")
+    return command, recipe
 
 
 def chosen_recipe(recipes: dict[str, Recipe], name: str, values: dict[str, str]) -> Recipe:
-    """A recipe by name, with values given as text (`{"learning_rate": "2e-4"}`) in place of its own.
+    """A recipe by its name, with values given as text: {"learning_rate": "2e-4"}.
 
-    Raises UsageError that names the unknown recipe and the nearest right one, or the ill-typed value.
+    Raises UsageError for an unknown recipe, with the nearest name, and for a value of the wrong
+    type or out of bounds, be it given as text or edited in recipes.py.
     """
     if name not in recipes:
+        near = _nearest(name, recipes)
+        raise UsageError(f"no recipe '{name}'. There are: {', '.join(recipes)}.{near}")
+    given = {key: _parsed(key, text) for key, text in values.items()}
+    recipe = replace(recipes[name], **given)
+    for key in VALUES:
+        _refuse_bad_value(recipe, key)
+    if recipe.final_model == "best" and recipe.save_steps % recipe.eval_steps:
         raise UsageError(
-            f"no recipe '{name}'. There are: {', '.join(recipes)}.{_nearest(name, recipes)}"
+            f"--save-steps {recipe.save_steps} is no multiple of --eval-steps {recipe.eval_steps}: "
+            "every checkpoint must be scored, so that the best one is known. Change one of them, "
+            "or pass --final-model last."
         )
-    return _checked(
-        replace(recipes[name], **{key: _parsed(key, text) for key, text in values.items()})
-    )
+    return recipe
 
 
-def overrides(options: list[str], others: Iterable[str] = ()) -> dict[str, str]:
-    """`["--learning-rate", "2e-4"]` or `["--learning-rate=2e-4"]` as {"learning_rate": "2e-4"}; raises UsageError.
-
-    others: values of the script that are none of a recipe (`base_model`), for the advice on a misspelt option.
-    """
-    values, rest = {}, list(options)
-    while rest:
-        option, equals, text = rest.pop(0).partition("=")
-        if not option.startswith("--"):
-            raise UsageError(f"'{option}' belongs to no option.")
-        key = option[2:].replace("-", "_")
-        if key not in VALUES:
-            raise UsageError(
-                f"no option or recipe value '{option}'.{_nearest(option, (*OPTIONS, *map(_option, others)))}"
-            )
-        if not equals and (not rest or rest[0].startswith("--")):
-            raise UsageError(f"{option} wants a value.")
-        values[key] = text if equals else rest.pop(0)
-    return values
-
-
-def _parsed(key: str, text: str) -> object:
-    kind = VALUES[key].type
-    if type(None) in get_args(kind):
-        if text.lower() == "none":
-            return None
-        kind = get_args(kind)[0]
+def _parsed(key: str, text: str) -> Any:
+    value = VALUES[key]
+    if text.lower() == "none" and _may_be_none(value):
+        return None
+    kind = KINDS[_kind(value)]
     try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        if kind in (int, float, str):
-            value = kind(text)
-            if kind is float and not (
-                math.isfinite(value) or (value == math.inf and key == "max_duration_s")
-            ):
-                raise ValueError
-            return value
-        caps = tuple(int(part) for part in text.split(","))
-        if len(caps) != 3:
-            raise ValueError
-        return caps
+        parsed = kind.parse(text)
     except (ValueError, KeyError):
-        wanted = {bool: "true or false", int: "a whole number", float: "a number"}.get(
-            kind, "three numbers: 80,10,10"
-        )
-        raise UsageError(f"{_option(key)} {text}: {wanted} is wanted.") from None
+        parsed = None
+    if parsed is None or not _is_of_kind(parsed, value):
+        raise UsageError(f"{_option(key)} {text}: {kind.wanted} is wanted.")
+    return parsed
 
 
-# Far above what anyone trains by: a slip of the finger is told instead of running out of numbers.
-MOST = {
-    "epochs": 10_000,
-    "batch_per_gpu": 10_000,
-    "accumulation": 10_000,
-    "gpus": 10_000,
-    "workers": 1_000,
-}
-POSITIVE = (
-    "epochs",
-    "batch_per_gpu",
-    "accumulation",
-    "gpus",
-    "learning_rate",
-    "eval_steps",
-    "save_steps",
-    "max_duration_s",
-)
-PROBABILITIES = (
-    "warmup_ratio", "attention_dropout", "hidden_dropout", "feat_proj_dropout", "layerdrop", "mask_time_prob",
-)  # fmt: skip
-NOT_NEGATIVE = ("seed", "warmup_steps", "weight_decay", "workers")
+def _refuse_bad_value(recipe: Recipe, key: str) -> None:
+    field, value = VALUES[key], getattr(recipe, key)
+    if not _is_of_kind(value, field):
+        kind = getattr(field.type, "__name__", str(field.type))
+        raise UsageError(f"{_option(key)} {value!r} of recipe {recipe.name}: {kind} is wanted.")
+    if value is None:
+        return
+    for bound in field.metadata["bounds"]:
+        if not bound.holds(value):
+            raise UsageError(f"{_option(key)} {_shown(value)}: {bound.wanted}.")
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        wanted = f"one of {', '.join(choices)} is wanted.{_nearest(value, choices)}"
+        raise UsageError(f"{_option(key)} {value}: {wanted}")
 
 
-def _checked(values: Recipe) -> Recipe:
-    for (
-        key,
-        field,
-    ) in VALUES.items():  # a recipe that was edited in this file may hold "2e-4" for 2e-4
-        if not _is_of_type(getattr(values, key), field.type):
-            kind = getattr(field.type, "__name__", str(field.type))
-            raise UsageError(
-                f"{_option(key)} {getattr(values, key)!r} of recipe {values.name}: {kind} is wanted."
-            )
-    for key in POSITIVE:
-        if not getattr(values, key) > 0:
-            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be above 0.")
-    for key, most in MOST.items():
-        if getattr(values, key) > most:
-            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must be at most {most:,}.")
-    for key in PROBABILITIES:
-        if not 0 <= getattr(values, key) < 1:
-            raise UsageError(
-                f"{_option(key)} {getattr(values, key)}: it must be from 0 to below 1."
-            )
-    for key in NOT_NEGATIVE:
-        if not getattr(values, key) >= 0:
-            raise UsageError(f"{_option(key)} {getattr(values, key)}: it must not be negative.")
-    if values.seed >= 2**32:
-        raise UsageError(f"--seed {values.seed}: it must be below 2**32.")
-    for key, choices in CHOICES.items():
-        if getattr(values, key) not in choices:
-            near = _nearest(str(getattr(values, key)), choices)
-            raise UsageError(
-                f"{_option(key)} {getattr(values, key)}: one of {', '.join(choices)} is wanted.{near}"
-            )
-    if values.max_batch_seconds is not None and not values.max_batch_seconds > 0:
-        raise UsageError(f"--max-batch-seconds {values.max_batch_seconds}: it must be above 0.")
-    if values.final_model == "best" and values.save_steps % values.eval_steps:
-        raise UsageError(
-            f"--save-steps {values.save_steps} is no multiple of --eval-steps {values.eval_steps}: every checkpoint must be "
-            "scored, so that the best one is known. Change one of them, or pass --final-model last."
-        )
-    if values.clips_before_split is not None and values.clips_before_split < 10:
-        raise UsageError(
-            "--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty."
-        )
-    if values.split_caps is not None and min(values.split_caps) < 1:
-        raise UsageError("--split-caps: at least 1 clip is wanted in each split.")
-    if values.extra_tokens is not None and values.extra_tokens < 1:
-        raise UsageError(
-            f"--extra-tokens {values.extra_tokens}: how often a character is seen must be at least 1."
-        )
-    if values.checkpoints_kept < 2:
-        raise UsageError(
-            "--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written."
-        )
-    return values
+def _is_of_kind(value: Any, field: Field) -> bool:
+    kind = _kind(field)
+    if value is None:
+        return _may_be_none(field)
+    if kind is tuple:
+        return type(value) is tuple and [type(part) for part in value] == [int] * 3
+    if kind is float and type(value) in (int, float):
+        return math.isfinite(value) or (value == math.inf and field.metadata["unlimited"])
+    return type(value) is kind
 
 
-def _is_of_type(value: object, kind: object) -> bool:
-    if type(None) in get_args(kind):
-        return value is None or _is_of_type(value, get_args(kind)[0])
-    if get_origin(kind) is tuple:
-        return (
-            isinstance(value, tuple)
-            and len(value) == len(get_args(kind))
-            and all(type(part) is int for part in value)
-        )
-    return type(value) is kind or (kind is float and type(value) is int)
+def _may_be_none(field: Field) -> bool:
+    return type(None) in get_args(field.type)
+
+
+def _kind(field: Field) -> type:
+    """bool, int, float, str or tuple: the type of a value that is not None."""
+    kind = get_args(field.type)[0] if _may_be_none(field) else field.type
+    return get_origin(kind) or kind
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
 
 
 def _option(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def _nearest(name: str, names: object) -> str:
+def _with_hyphens(word: str) -> str:
+    option, equals, text = word.partition("=")
+    return option.replace("_", "-") + equals + text if option.startswith("--") else word
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(names), n=1)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """How one update's clips are dealt: per_device clips at a time, accumulation times, on each of n_processes."""
+    """The clips of an update: per_device at a time, accumulation times, on n_processes."""
 
     per_device: int
     accumulation: int
     n_processes: int
 
 
-def batch_plan(values: Recipe, n_processes: int) -> BatchPlan:
-    """The recipe's global batch on this many processes: accumulation changes, the batch of an update does not.
+def batch_plan(recipe: Recipe, n_processes: int) -> BatchPlan:
+    """Divide the global batch among processes: accumulation changes, the clips of an update do not.
 
-    Raises UsageError where the processes do not divide the global batch.
+    Raises UsageError if the processes do not divide the global batch.
     """
-    share, left_over = divmod(values.global_batch, n_processes)
+    size = recipe.global_batch
+    share, left_over = divmod(size, n_processes)
     if left_over:
-        numbers = [
-            str(n)
-            for n in range(1, min(values.global_batch, 64) + 1)
-            if values.global_batch % n == 0
-        ]
+        divisors = [str(n) for n in range(1, min(size, 64) + 1) if size % n == 0]
         raise UsageError(
-            f"{n_processes} processes do not divide the global batch of {values.global_batch} clips "
-            f"({values.batch_per_gpu} x {values.accumulation} x {values.gpus}). "
-            f"Use --nproc_per_node {', '.join(numbers)}, or change --batch-per-gpu."
+            f"{n_processes} processes do not divide the global batch of {size} clips "
+            f"({recipe.batch_per_gpu} x {recipe.accumulation} x {recipe.gpus}). "
+            f"Use --nproc_per_node {', '.join(divisors)}, or change --batch-per-gpu."
         )
-    per_device = max(
-        size for size in range(1, min(values.batch_per_gpu, share) + 1) if share % size == 0
-    )
+    largest = min(recipe.batch_per_gpu, share)
+    per_device = max(size for size in range(1, largest + 1) if share % size == 0)
     return BatchPlan(per_device, share // per_device, n_processes)

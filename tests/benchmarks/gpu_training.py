@@ -20,10 +20,10 @@ import torch
 from measuring import REAL, corpus_durations, random_base, spoken
 
 from korean_asr.manifest import Utterance
-from korean_asr.model import expanded_base_model, n_parameters
+from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
-from korean_asr.training.batches import Collator, TrainingClips
-from korean_asr.training.loop import Job, clip_losses, train, try_longest_batch
+from korean_asr.training.batches import Collator, Job, TrainingClips
+from korean_asr.training.loop import clip_losses, prepared_job, train, try_longest_batch
 from recipes import RECIPES
 
 PRECISIONS = ("float32", "fp16", "bf16")
@@ -68,15 +68,15 @@ def job(base: str, clips: list[Utterance], precision: str, **values) -> Job:
         **values,
     )
     recogniser, _ = expanded_base_model(base, recipe)
-    return Job(recogniser, clips, clips[:4], recipe, batch_plan(recipe, 1), precision)
+    return prepared_job(recogniser, clips, clips[:4], recipe, batch_plan(recipe, 1), precision)
 
 
 def compare_losses(base: str, clips: list[Utterance]) -> None:
     found = {}
     for precision in PRECISIONS:
         wanted = job(base, clips, precision)
-        model = wanted.recogniser.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-        inputs = TrainingClips(clips, wanted.recogniser.tokenizer)
+        model = wanted.recogniser.model.eval()
+        inputs = TrainingClips(clips, wanted.recogniser)
         batch = Collator(wanted.recogniser.feature_extractor)(
             [inputs[i] for i in range(len(clips))]
         )
@@ -90,7 +90,7 @@ def compare_losses(base: str, clips: list[Utterance]) -> None:
 
 def measure_speed(base: str, clips: list[Utterance], precision: str, folder: Path) -> None:
     wanted = job(base, clips, precision, accumulation=8, epochs=20.0)
-    run = train(wanted, folder / precision, folder / "log.jsonl", None)
+    run = train(wanted, folder / precision, lambda log: None)
     shutil.rmtree(folder / precision)
     progress = run.progress
     rows = [row for row in progress.log if "loss" in row]
@@ -123,7 +123,7 @@ def measure_memory(base: str, clips: list[Utterance], precision: str, checkpoint
         if not torch.cuda.is_available():
             print(f"{name}, {batch}: {line}")
             return
-        total, trained = n_parameters(wanted.recogniser.model)
+        _, trained = wanted.recogniser.n_parameters()
         peaks.append((batch, (torch.cuda.max_memory_allocated() + 8 * trained) / 1e9))
         del wanted
         torch.cuda.empty_cache()

@@ -20,7 +20,7 @@ EVERY = {"reinitialise": 48, "resize": 12}
 def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
     from korean_asr.model import expanded_base_model
     from korean_asr.recipe import batch_plan
-    from korean_asr.training.loop import Job, train
+    from korean_asr.training.loop import prepared_job, train
     from recipes import RECIPES
 
     split, demo = demo_split(folder), dataclasses.replace(RECIPES["demo"], final_model="last")
@@ -30,10 +30,10 @@ def measured(arguments, folder: Path) -> tuple[list[Row], dict[str, Any]]:
             demo, head=head, epochs=demo.epochs / share, eval_steps=EVERY[head], save_steps=10_000
         )
         recogniser, _ = expanded_base_model(str(DEMO / "base_model"), recipe)
-        job = Job(
+        job = prepared_job(
             recogniser, split.train, split.validation, recipe, batch_plan(recipe, 1), "float32"
         )
-        run = train(job, folder / head, folder / f"{head}.jsonl", None)
+        run = train(job, folder / head, lambda log: None)
         curves[head] = [
             (row["step"], row["eval_cer"]) for row in run.progress.log if "eval_cer" in row
         ]

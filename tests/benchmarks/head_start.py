@@ -20,14 +20,9 @@ from korean_asr.decoding import decoded
 from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
 from korean_asr.training import clip_checks, model_checks
-from korean_asr.training.checkpoints import Progress
-from korean_asr.training.loop import (
-    Job,
-    Updater,
-    new_optimizer,
-    updates_with_clips,
-    validation_rates,
-)
+from korean_asr.training.batches import Job, updates_with_clips
+from korean_asr.training.loop import Updater, new_optimizer, validation_rates
+from korean_asr.training.progress import Progress, TrainingBar
 from recipes import RECIPES
 
 BASE = str(DEMO / "base_model")
@@ -102,13 +97,12 @@ def compare_start(name: str, start: Callable, split, recipe) -> None:
             recogniser, split.train, split.validation, v3_like, batch_plan(v3_like, 1), "float32"
         )
         model, progress = recogniser.model, Progress()
-        updater = Updater(
-            job, model, new_optimizer(model, v3_like), torch.amp.GradScaler("cpu", enabled=False)
-        )
-        losses = [
-            updater.make(update, progress)["loss"]
-            for update in itertools.islice(updates_with_clips(job, 0), V3_FIRST_EPOCH)
-        ]
+        optimizer = new_optimizer(model, rate, v3_like.weight_decay)
+        scaler = torch.amp.GradScaler("cpu", enabled=False)
+        bar = TrainingBar(progress, V3_FIRST_EPOCH, 24, V3_FIRST_EPOCH, is_first=False)
+        updater = Updater(job, model, optimizer, scaler, progress, bar)
+        updates = itertools.islice(updates_with_clips(job, 0, 0), V3_FIRST_EPOCH)
+        losses = [updater.make(update)["loss"] for update in updates]
         texts = [hypothesis.text for hypothesis in decoded(recogniser, split.validation).hypotheses]
         marks = sum(text.count(mark) for text in texts for mark in MARKS)
         cer = validation_rates(recogniser, split.validation)["cer"]

@@ -86,35 +86,27 @@ def ours(
     """Make the next updates of a run. The first, with the longest clip, does not count."""
     import torch
 
-    from korean_asr.hardware import n_processes
+    from korean_asr.hardware import n_processes, rank
     from korean_asr.model import expanded_base_model
-    from korean_asr.training.checkpoints import Progress
-    from korean_asr.training.loop import (
-        Job,
-        Updater,
-        network_of,
-        new_optimizer,
-        ready_for_training,
-        updates_with_clips,
-    )
+    from korean_asr.training.batches import updates_with_clips
+    from korean_asr.training.loop import Updater, network_of, new_optimizer, prepared_job
+    from korean_asr.training.progress import Progress, TrainingBar
 
     if number < 0:
         recogniser, _ = expanded_base_model(base, recipe)
-        ready_for_training(recogniser.model, recipe)
-        job = Job(
-            recogniser, clips, [], recipe, batch_plan(recipe, n_processes()), recipe.precision
-        )
-        scaler = torch.amp.GradScaler(
-            recogniser.model.device.type, enabled=recipe.precision == "fp16"
-        )
-        optimizer = new_optimizer(recogniser.model, recipe)
-        kept["updater"] = Updater(job, network_of(recogniser.model), optimizer, scaler)
-        kept["updates"], n_updates = updates_with_clips(job, 0), 1
-    progress = Progress("")
-    device = kept["updater"].job.recogniser.model.device.type
+        plan, model = batch_plan(recipe, n_processes()), recogniser.model
+        job = prepared_job(recogniser, clips, [], recipe, plan, recipe.precision)
+        scaler = torch.amp.GradScaler(model.device.type, enabled=recipe.precision == "fp16")
+        optimizer = new_optimizer(model, recipe.learning_rate, recipe.weight_decay)
+        bar = TrainingBar(Progress(), 1, 1, 1, is_first=False)
+        network = network_of(model)
+        kept["updater"] = Updater(job, network, optimizer, scaler, bar.progress, bar)
+        kept["updates"], n_updates = updates_with_clips(job, rank(), 0), 1
+    updater = dataclasses.replace(kept["updater"], progress=Progress())
+    progress, device = updater.progress, updater.job.recogniser.model.device.type
     started = clock_now(device)
     for update in itertools.islice(kept["updates"], n_updates):
-        kept["updater"].make(update, progress)
+        updater.make(update)
     seconds = clock_now(device) - started
     padding = 1 - progress.audio_seconds / progress.padded_seconds
     return Measured(progress.audio_seconds / seconds, padding, peak_memory_mb(device))
@@ -228,7 +220,9 @@ def their_model(base: str, recipe: Recipe) -> tuple:
         mask_time_prob=recipe.mask_time_prob,
         ctc_loss_reduction="mean",
         ctc_zero_infinity=True,
-    )
+    )  # fmt: skip
+    # forward() takes **kwargs, from which the Trainer concludes that the loss is divided by the clips
+    # of the whole update. It is not: loss and gradients would be multiplied by accumulation x GPUs.
     model.accepts_loss_kwargs = False
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()

@@ -11,10 +11,9 @@ from korean_asr.errors import DataError
 from korean_asr.inference import model_inputs
 from korean_asr.model import (
     SEVEN_FILES,
-    Wav2Vec2ForCTC,
+    base_identity,
     expanded_base_model,
     load_recogniser,
-    save_recogniser,
 )
 from korean_asr.model_folder import model_folder, public_name, vocabulary_folder
 from recipes import RECIPES
@@ -139,7 +138,7 @@ def test_extra_tokens_get_rows_like_the_others_and_are_saved(tokens, tiny_base, 
     head = recogniser.model.lm_head
     assert torch.equal(head.weight[: len(tokens)], base.lm_head.weight)
     assert torch.allclose(head.weight[len(tokens) :], base.lm_head.weight.mean(0), atol=1e-6)
-    save_recogniser(recogniser, tmp_path)
+    recogniser.save(tmp_path)
     assert {"쀍", "3", "0", "%"} < json.loads(
         (tmp_path / "added_tokens.json").read_text(encoding="utf-8")
     ).keys()
@@ -176,7 +175,7 @@ def test_the_base_is_loaded_in_float32_whatever_it_was_saved_in(tiny_base, tmp_p
 def test_the_saved_folder_holds_the_seven_files_and_gives_the_same_logits(
     expanded, inputs, tmp_path
 ):
-    save_recogniser(expanded, tmp_path / "model")
+    expanded.save(tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == set(SEVEN_FILES)
     loaded = load_recogniser(str(tmp_path / "model"))
     assert loaded.tokenizer.get_vocab() == expanded.tokenizer.get_vocab()
@@ -185,7 +184,7 @@ def test_the_saved_folder_holds_the_seven_files_and_gives_the_same_logits(
 
 
 def test_the_saved_folder_loads_by_the_names_that_other_programs_use(noise, expanded, tmp_path):
-    save_recogniser(expanded, tmp_path)
+    expanded.save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["architectures"] == ["Wav2Vec2ForCTC"]
     recognise = transformers.pipeline("automatic-speech-recognition", model=str(tmp_path))
@@ -249,8 +248,26 @@ def test_reports_call_a_folder_by_its_last_part_and_a_hub_model_by_its_whole_nam
     assert public_name("kresnik/wav2vec2-large-xlsr-korean") == "kresnik/wav2vec2-large-xlsr-korean"
 
 
-def test_the_trainer_is_told_that_the_loss_is_not_divided_yet():
-    assert Wav2Vec2ForCTC.accepts_loss_kwargs is False
+def test_a_base_model_is_identified_without_loading_it(tiny_base, expanded, monkeypatch):
+    monkeypatch.setattr("korean_asr.model.Wav2Vec2ForCTC.from_pretrained", None)
+    identity = base_identity(str(tiny_base))
+    assert identity == {"name": expanded.name, "sha256": expanded.weights_sha256}
+
+
+def test_parameters_are_counted_and_those_that_are_trained(expanded):
+    encoder = expanded.model.wav2vec2.feature_extractor
+    n_frozen = sum(values.numel() for values in encoder.parameters())
+    n_all, n_trained = expanded.n_parameters()
+    assert n_all - n_trained == n_frozen > 0
+
+
+def test_texts_become_one_label_a_character(expanded):
+    ids = expanded.tokenizer.get_vocab()
+    unknown = ids["[UNK]"]
+    assert expanded.labels(["가 나.", "뷁"]) == [
+        [ids["가"], ids["|"], ids["나"], ids["."]],
+        [unknown],
+    ]
 
 
 def test_a_head_with_more_labels_than_tokens_is_refused(tiny_base, tmp_path):
@@ -290,7 +307,7 @@ def test_a_base_model_in_the_cache_is_used_only_if_it_is_whole(
 
 @pytest.fixture
 def hub(tiny_base, tmp_path, monkeypatch):
-    """A model hub that holds somebody/base and an empty cache; what was asked of it is listed in `asked`."""
+    """A model hub that holds somebody/base, and an empty cache; `asked` lists the requests."""
     snapshot, asked = tmp_path / "snapshot", []
 
     def snapshot_download(name, allow_patterns=(), local_files_only=False):

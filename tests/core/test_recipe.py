@@ -1,11 +1,12 @@
 import re
 from dataclasses import FrozenInstanceError, asdict, replace
+from pathlib import Path
 
 import pytest
 
 from korean_asr.errors import UsageError
-from korean_asr.recipe import BatchPlan, batch_plan, chosen_recipe, overrides
-from recipes import RECIPES, V1, V2, V3
+from korean_asr.recipe import VALUES, BatchPlan, batch_plan, chosen_recipe, training_command
+from recipes import KRESNIK, RECIPES, V1, V2, V3, V3_AS_RUN
 
 # design.md §4, row by row.
 TABLE = {
@@ -59,7 +60,7 @@ def test_the_table_names_every_value_of_a_recipe():
 
 
 def test_the_recipes_are_named_as_they_are_called():
-    assert list(RECIPES) == ["v1", "v2", "v3", "v7", "demo"]
+    assert list(RECIPES) == ["v1", "v2", "v3", "v3-as-run", "v7", "demo"]
     assert all(found.name == name for name, found in RECIPES.items())
     assert replace(V2, name="v1") == V1
 
@@ -76,39 +77,95 @@ def test_the_demo_differs_from_v3_only_in_what_its_size_asks_for():
                        "eval_steps", "save_steps", "workers"}  # fmt: skip
 
 
+def test_v3_as_run_is_what_the_original_code_did_under_the_name_v3():
+    differences = {
+        "group_by": "none",
+        "head": "reinitialise",
+        "freeze_feature_encoder": False,
+        "length_grouping": False,
+        "final_model": "last",
+    }
+    assert replace(V3, name="v3-as-run", **differences) == V3_AS_RUN
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_stands_up_to_its_own_checks(name):
     assert chosen_recipe(RECIPES, name, {}) == RECIPES[name]
 
 
+def command(*words):
+    return training_command(words, RECIPES, KRESNIK)
+
+
 @pytest.mark.parametrize(
-    ("options", "wanted"),
+    ("words", "changed"),
     [
         ([], {}),
-        (["--learning-rate", "2e-4"], {"learning_rate": "2e-4"}),
-        (["--learning-rate=2e-4"], {"learning_rate": "2e-4"}),
-        (["--learning_rate=2e-4"], {"learning_rate": "2e-4"}),
+        (["--learning-rate", "2e-4"], {"learning_rate": 2e-4}),
+        (["--learning-rate=2e-4"], {"learning_rate": 2e-4}),
+        (["--learning_rate=2e-4"], {"learning_rate": 2e-4}),
         (
             ["--epochs", "3", "--precision=bf16", "--seed", "1"],
-            {"epochs": "3", "precision": "bf16", "seed": "1"},
+            {"epochs": 3.0, "precision": "bf16", "seed": 1},
         ),
-        (["--epochs", "3", "--epochs=4"], {"epochs": "4"}),
+        (["--epochs", "3", "--epochs=4"], {"epochs": 4.0}),
         (["--added-tokens="], {"added_tokens": ""}),
         (["--added-tokens", ".,?!="], {"added_tokens": ".,?!="}),
-        (["--learning-rate", "-1"], {"learning_rate": "-1"}),
     ],
 )
-def test_options_are_read_in_either_form(options, wanted):
-    assert overrides(options) == wanted
+def test_options_are_read_in_either_form(words, changed):
+    assert command(*words)[1] == replace(V3, **changed)
+
+
+def test_a_negative_value_is_read_as_a_value_of_its_option():
+    with pytest.raises(UsageError, match="--learning-rate -1.0: it must be above 0"):
+        command("--learning-rate", "-1")
+
+
+@pytest.mark.parametrize(
+    ("words", "output", "checkpoints"),
+    [
+        ([], "wav2vec2_korean_v3", "wav2vec2_finetune_ko"),
+        (["--recipe", "v7"], "wav2vec2_korean_v7", "wav2vec2_finetune_ko_v7"),
+        (
+            ["--recipe", "v3-as-run"],
+            "wav2vec2_korean_v3-as-run",
+            "wav2vec2_finetune_ko_v3-as-run",
+        ),
+        (["--recipe", "v7", "--checkpoints", "c", "--output", "o"], "o", "c"),
+    ],
+)
+def test_the_default_folders_carry_the_name_of_the_recipe(words, output, checkpoints):
+    options, _ = command(*words)
+    assert (options.output, options.checkpoints) == (Path(output), Path(checkpoints))
+
+
+def test_the_options_of_the_script_have_their_defaults():
+    options, _ = command()
+    assert (options.data, options.base_model) == (Path("data/processed"), KRESNIK)
+    assert (options.check, options.fresh, options.words) == (False, False, [])
+
+
+def test_help_shows_the_meaning_and_the_default_of_each_value(capsys):
+    with pytest.raises(SystemExit) as end:
+        command("--help")
+    assert end.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for key, value in VALUES.items():
+        assert f"--{key.replace('_', '-')} " in shown
+        assert value.metadata["help"] in shown
+    assert "split them 8:1:1; none: all (default 8000)" in shown
+    assert "characters that become tokens (default .,?!)" in shown
+    assert "--head resize|reinitialise" in shown
 
 
 def test_a_misspelt_option_of_the_script_is_told_its_own_name():
     with pytest.raises(
         UsageError, match="no option or recipe value '--chekpoints'. Did you mean '--checkpoints'?"
     ):
-        overrides(["--chekpoints", "x"], ("checkpoints", "base_model"))
+        command("--chekpoints", "x")
     with pytest.raises(UsageError, match="Did you mean '--base-model'?"):
-        overrides(["--basemodel", "x"], ("checkpoints", "base_model"))
+        command("--basemodel", "x")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +189,6 @@ def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, 
         ),
         (["--name", "v4"], "no option or recipe value '--name'. Did you mean '--final-model'?"),
         (["--zzz"], "no option or recipe value '--zzz'."),
-        (["--"], "no option or recipe value '--'."),
         (["3"], "'3' belongs to no option."),
         (["--epochs", "3", "4"], "'4' belongs to no option."),
         (["--epochs"], "--epochs wants a value."),
@@ -145,7 +201,7 @@ def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, 
 )
 def test_an_option_that_is_none_is_wrong_usage_and_names_the_nearest(options, told):
     with pytest.raises(UsageError) as failure:
-        overrides(options)
+        command(*options)
     assert str(failure.value) == told
 
 
@@ -154,7 +210,7 @@ def test_an_unknown_recipe_names_those_there_are():
         chosen_recipe(RECIPES, "dem", {})
     assert (
         str(failure.value)
-        == "no recipe 'dem'. There are: v1, v2, v3, v7, demo. Did you mean 'demo'?"
+        == "no recipe 'dem'. There are: v1, v2, v3, v3-as-run, v7, demo. Did you mean 'demo'?"
     )
 
 
@@ -201,13 +257,15 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
         ("batch_per_gpu", "8.0", "--batch-per-gpu 8.0: a whole number is wanted."),
         ("clips_before_split", "all", "--clips-before-split all: a whole number is wanted."),
         ("length_grouping", "yes", "--length-grouping yes: true or false is wanted."),
-        ("precision", "fp61", "--precision fp61: one of float32, fp16, bf16 is wanted. Did you mean 'fp16'?"),
-        ("group_by", "sentnce", "--group-by sentnce: one of none, sentence, speaker is wanted. Did you mean 'sentence'?"),
+        ("precision", "fp61",
+         "--precision fp61: one of float32, fp16, bf16 is wanted. Did you mean 'fp16'?"),
+        ("group_by", "sentnce",
+         "--group-by sentnce: one of none, sentence, speaker is wanted. Did you mean 'sentence'?"),
         ("max_batch_seconds", "0", "--max-batch-seconds 0.0: it must be above 0."),
         ("max_batch_seconds", "many", "--max-batch-seconds many: a number is wanted."),
         ("save_steps", "300",
-         "--save-steps 300 is no multiple of --eval-steps 200: every checkpoint must be scored, so that the best one is "
-         "known. Change one of them, or pass --final-model last."),
+         "--save-steps 300 is no multiple of --eval-steps 200: every checkpoint must be scored, "
+         "so that the best one is known. Change one of them, or pass --final-model last."),
         ("freeze_feature_encoder", "1", "--freeze-feature-encoder 1: true or false is wanted."),
         ("split_caps", "80,10", "--split-caps 80,10: three numbers: 80,10,10 is wanted."),
         ("split_caps", "a,b,c", "--split-caps a,b,c: three numbers: 80,10,10 is wanted."),
@@ -222,14 +280,18 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
         ("seed", "-1", "--seed -1: it must not be negative."),
         ("workers", "-1", "--workers -1: it must not be negative."),
         ("group_by", "theme", "--group-by theme: one of none, sentence, speaker is wanted."),
-        ("extra_tokens", "0", "--extra-tokens 0: how often a character is seen must be at least 1."),
+        ("extra_tokens", "0",
+         "--extra-tokens 0: how often a character is seen must be at least 1."),
         ("extra_tokens", "all", "--extra-tokens all: a whole number is wanted."),
         ("head", "new", "--head new: one of resize, reinitialise is wanted."),
-        ("clips_before_split", "9", "--clips-before-split: at least 10 are wanted, so that 8:1:1 leaves no split empty."),
-        ("split_caps", "80,0,10", "--split-caps: at least 1 clip is wanted in each split."),
-        ("split_caps", "80,10,-1", "--split-caps: at least 1 clip is wanted in each split."),
+        ("clips_before_split", "9",
+         "--clips-before-split 9: at least 10 are wanted, so that 8:1:1 leaves no split empty."),
+        ("split_caps", "80,0,10", "--split-caps 80,0,10: at least 1 clip is wanted in each split."),
+        ("split_caps", "80,10,-1",
+         "--split-caps 80,10,-1: at least 1 clip is wanted in each split."),
         ("checkpoints_kept", "1",
-         "--checkpoints-kept: at least 2 are wanted, so that one is whole while the next is written."),
+         "--checkpoints-kept 1: at least 2 are wanted, so that one is whole while the next is "
+         "written."),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_wrong_usage_and_says_what_is_wanted(key, text, told):
@@ -272,7 +334,7 @@ def test_processes_that_do_not_divide_the_batch_are_wrong_usage(n_processes):
     )
 
 
-def test_v7_is_the_sister_projects_best_with_our_head():
+def test_v7_is_another_projects_best_with_the_head_of_v3():
     v7 = RECIPES["v7"]
     assert (v7.clips_before_split, v7.epochs, v7.batch_per_gpu, v7.accumulation) == (
         38_000,
@@ -287,7 +349,8 @@ def test_v7_is_the_sister_projects_best_with_our_head():
         "resize",
     )
     assert replace(v7, **{key: getattr(V3, key) for key in (
-        "name", "clips_before_split", "epochs", "batch_per_gpu", "accumulation", "learning_rate", "weight_decay",
+        "name", "clips_before_split", "epochs", "batch_per_gpu", "accumulation",
+        "learning_rate", "weight_decay",
     )}) == V3  # fmt: skip
 
 
@@ -308,6 +371,7 @@ def test_checkpoints_need_no_score_where_the_last_is_the_final_model():
         ("added_tokens", [".", ","], "str"),
         ("clips_before_split", 8e3, "int"),
         ("split_caps", (80, 10), "tuple"),
+        ("learning_rate", float("nan"), "float"),
     ],
 )
 def test_a_value_of_another_type_in_an_edited_recipe_is_wrong_usage(
@@ -316,6 +380,39 @@ def test_a_value_of_another_type_in_an_edited_recipe_is_wrong_usage(
     monkeypatch.setitem(RECIPES, "v3", replace(V3, **{key: value}))
     with pytest.raises(UsageError, match=re.escape(f"{value!r} of recipe v3: ") + f".*{wanted}"):
         chosen_recipe(RECIPES, "v3", {})
+
+
+def test_every_value_has_a_meaning_and_every_default_is_within_its_bounds():
+    for key, value in VALUES.items():
+        assert value.metadata["help"], key
+        assert value.default is None or all(
+            bound.holds(value.default) for bound in value.metadata["bounds"]
+        ), key
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("learning_rate", 0.0, "--learning-rate 0.0: it must be above 0."),
+        ("head", "resized", "--head resized: one of resize, reinitialise is wanted. Did you mean"),
+        ("split_caps", (80, 10, 0), "--split-caps 80,10,0: at least 1 clip"),
+    ],
+)
+def test_a_value_out_of_bounds_in_an_edited_recipe_is_wrong_usage(monkeypatch, key, value, told):
+    monkeypatch.setitem(RECIPES, "v3", replace(V3, **{key: value}))
+    with pytest.raises(UsageError, match=re.escape(told)):
+        chosen_recipe(RECIPES, "v3", {})
+
+
+def test_the_learning_rate_warms_up_and_falls_in_straight_lines():
+    # 1,000 updates, of which 5 % warm up.
+    rates = [V3.learning_rate_at(update, 1_000) for update in (0, 25, 50, 525, 999, 1_000)]
+    assert rates == pytest.approx([0, 5e-5, 1e-4, 5e-5, 1e-4 / 950, 0])
+    assert [V1.learning_rate_at(update, 3_750) for update in (150, 300)] == pytest.approx(
+        [1.5e-4, 3e-4]
+    )
+    still = replace(V3, warmup_ratio=0.0)
+    assert still.learning_rate_at(0, 10) == pytest.approx(1e-4)
 
 
 def test_a_whole_number_is_a_number():

@@ -14,6 +14,7 @@ from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
 from korean_asr.training.batches import (
     Collator,
+    Job,
     TrainingClips,
     dealt,
     epoch_updates,
@@ -41,7 +42,7 @@ def test_waveforms_are_normalised_each_on_its_own_and_padded_with_zeros(noise, r
 
 
 def test_labels_are_padded_with_minus_100_and_never_hold_it_inside(recogniser, utterances):
-    clips = TrainingClips(utterances[:3], recogniser.tokenizer)
+    clips = TrainingClips(utterances[:3], recogniser)
     batch = Collator(recogniser.feature_extractor)([clips[i] for i in range(3)])
     assert batch["labels"].shape == (
         3,
@@ -53,28 +54,26 @@ def test_labels_are_padded_with_minus_100_and_never_hold_it_inside(recogniser, u
 
 
 def test_every_mark_has_a_label_of_its_own_after_the_expansion(recogniser, utterances):
-    clips = TrainingClips(utterances, recogniser.tokenizer)
+    clips = TrainingClips(utterances, recogniser)
     labels = {label for i in range(len(clips)) for label in clips[i]["labels"]}
     assert set(recogniser.tokenizer.convert_tokens_to_ids(list(".,?!"))) <= labels
     assert recogniser.tokenizer.unk_token_id not in labels
 
 
-def test_without_added_tokens_a_mark_is_unknown_as_in_the_first_seeds(tiny_base, utterances):
+def test_without_added_tokens_a_mark_is_unknown_as_in_the_original_code(tiny_base, utterances):
     recogniser, _ = expanded_base_model(str(tiny_base), RECIPES["v1"])
-    clip = TrainingClips(utterances, recogniser.tokenizer)[0]
+    clip = TrainingClips(utterances, recogniser)[0]
     assert clip["labels"][-1] == recogniser.tokenizer.unk_token_id
 
 
 def test_a_clip_that_vanished_during_the_run_is_named(recogniser, tmp_path):
-    clips = TrainingClips(
-        [Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser.tokenizer
-    )
+    clips = TrainingClips([Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser)
     with pytest.raises(DataError, match=r"gone\.wav"):
         clips[0]
 
 
 def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterances):
-    clips = TrainingClips(utterances, recogniser.tokenizer)
+    clips = TrainingClips(utterances, recogniser)
     collate = Collator(recogniser.feature_extractor)
     model = recogniser.model.eval()
     with torch.inference_mode():
@@ -131,11 +130,11 @@ def seconds(n_clips, seed=0):
 def test_an_epoch_takes_every_clip_once_and_the_longest_first(durations, epoch, grouped):
     recipe = dataclasses.replace(EIGHT, length_grouping=grouped)
     updates = epoch_updates(durations, recipe, epoch)
-    assert sorted(place for update in updates for place in update) == list(range(len(durations)))
+    assert sorted(index for update in updates for index in update) == list(range(len(durations)))
     assert sorted(map(len, updates), reverse=True)[:-1] == [8] * (len(updates) - 1)
     assert durations[updates[0][0]] == max(durations)
     for update in updates:
-        lengths = [durations[place] for place in update]
+        lengths = [durations[index] for index in update]
         assert lengths == sorted(lengths, reverse=True)
 
 
@@ -163,7 +162,7 @@ def test_an_update_is_dealt_whole_to_any_number_of_processes(n_clips, n_processe
     plan = batch_plan(recipe, n_processes)
     for update in epoch_updates(durations, recipe, 0):
         shares = [dealt(update, rank, durations, recipe, plan) for rank in range(n_processes)]
-        assert Counter(place for share in shares for batch in share for place in batch) == Counter(
+        assert Counter(index for share in shares for batch in share for index in batch) == Counter(
             update
         )
         counts = [sum(map(len, share)) for share in shares]
@@ -220,7 +219,7 @@ def test_a_run_is_its_epochs_one_after_the_other_and_stops_in_their_midst():
 
 
 def test_grouping_by_length_saves_most_of_the_padding():
-    """52 % at random and 11 % grouped were measured elsewhere; here clips of the real corpus' spread of durations."""
+    """The durations are spread like those of the real corpus."""
     durations = seconds(6_400)
     waste = {}
     for grouped in (False, True):
@@ -234,3 +233,21 @@ def test_grouping_by_length_saves_most_of_the_padding():
         ]
         waste[grouped] = 1 - sum(durations) / padded_seconds(batches, durations)
     assert waste[True] < 0.03 < 0.1 < waste[False]
+
+
+def test_batches_say_what_is_left_over_and_what_stands_alone(recogniser, utterances):
+    values = {"batch_per_gpu": 8, "accumulation": 1, "gpus": 1, "epochs": 3.0}
+    recipe = dataclasses.replace(V3, **values, max_batch_seconds=1.0)
+    job = Job(recogniser, utterances[:10], [], recipe, batch_plan(recipe, 1), "float32")
+    lines = "\n".join(job.printed())
+    assert "micro-batches of 1 s x 1 = 8 an update" in lines
+    assert "2 updates, the last of 2 clips; 6 updates in all" in lines
+    assert "clips over 1 s stand alone: the longest has 1.7 s" in lines
+
+
+def test_batches_for_another_number_of_processes_name_those_of_the_recipe(recogniser, utterances):
+    job = Job(recogniser, utterances, [], V3, batch_plan(V3, 1), "float32")
+    assert job.printed()[:2] == [
+        "batch: 8 clips x 8 accumulation x 1 = 64 an update",
+        "  (the recipe's 8 x 2 x 4, for another number of processes)",
+    ]

@@ -7,7 +7,7 @@ import torch
 from korean_asr.audio import read_waveform
 from korean_asr.errors import DataError
 from korean_asr.inference import frame_logits
-from korean_asr.model import expanded_base_model, save_recogniser
+from korean_asr.model import expanded_base_model
 from korean_asr.training.model_checks import (
     NEW_TOKENS_SHARE,
     printed_step_0,
@@ -77,12 +77,12 @@ def test_a_sample_without_a_readable_clip_is_refused(tiny_base, expanded):
 
 
 def test_a_saved_folder_gives_the_text_of_the_model_in_memory(expanded, waveforms, tmp_path):
-    save_recogniser(expanded, tmp_path / "model")
+    expanded.save(tmp_path / "model")
     assert saved_model(expanded, tmp_path / "model", waveforms) == 12
 
 
 def test_a_saved_folder_of_other_weights_is_refused(expanded, waveforms, tmp_path):
-    save_recogniser(expanded, tmp_path / "model")
+    expanded.save(tmp_path / "model")
     with torch.no_grad():
         expanded.model.lm_head.bias[:5].add_(50)
     with pytest.raises(DataError, match="writes another text for 12 of 12 clips"):
@@ -90,7 +90,7 @@ def test_a_saved_folder_of_other_weights_is_refused(expanded, waveforms, tmp_pat
 
 
 def test_a_saved_folder_with_another_tokenizer_is_refused(tiny_base, expanded, waveforms, tmp_path):
-    save_recogniser(expanded, tmp_path / "model")
+    expanded.save(tmp_path / "model")
     vocabulary = (tmp_path / "model" / "vocab.json").read_text(encoding="utf-8")
     swapped = vocabulary.replace('"가"', '"?"').replace('"파"', '"가"').replace('"?"', '"파"')
     (tmp_path / "model" / "vocab.json").write_text(swapped, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Utterances -> padded tensors; the order of training, in which clips of like length share an update."""
+"""The clips of each update: their order, the share of each process, their padded tensors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,50 +6,50 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor
+from transformers import Wav2Vec2FeatureExtractor
 
 from korean_asr.audio import UnreadableAudio, read_waveform
 from korean_asr.errors import DataError
 from korean_asr.inference import model_inputs
-from korean_asr.manifest import Utterance
+from korean_asr.manifest import Utterance, content_checksum
 from korean_asr.recipe import BatchPlan, Recipe
-from korean_asr.vocabulary import label_ids
 
-IGNORED_LABEL = -100  # what wav2vec2's CTC loss masks out of padded labels
-# Clips of so many updates are sorted by duration at a time, and an epoch has at least four such groups: enough for updates
-# of like lengths, few enough that other clips meet in every epoch. As in transformers' length-grouped sampler.
+IGNORED_LABEL = -100  # what the CTC loss of transformers masks out of padded labels
+# Clips are sorted by duration in groups of so many updates, and an epoch has at least so many
+# groups: enough for updates of similar length, few enough that other clips meet in every epoch.
+# The length-grouped sampler of transformers has the same numbers.
 UPDATES_SORTED, MIN_GROUPS = 50, 4
 
 
 class TrainingClips(torch.utils.data.Dataset):
-    """Waveform and label ids of each utterance; audio is read when it is asked for, nothing is cached."""
+    """Waveform and label ids of each clip. Audio is read when it is asked for, and not cached."""
 
-    def __init__(self, utterances: list[Utterance], tokenizer: Wav2Vec2CTCTokenizer) -> None:
-        self.utterances = utterances
-        self.ids = tokenizer.get_vocab()
-        self.delimiter_id = tokenizer.word_delimiter_token_id
-        self.unknown_id = tokenizer.unk_token_id
+    def __init__(self, clips: list[Utterance], recogniser) -> None:
+        """recogniser: the model.Recogniser whose tokenizer makes the labels."""
+        self.clips = clips
+        self.labels = recogniser.labels([clip.text for clip in clips])
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self.clips)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        utterance = self.utterances[index]
+        clip = self.clips[index]
         try:
-            waveform = read_waveform(utterance.audio_filepath)
-        except UnreadableAudio as error:  # it was readable when the run began
+            waveform = read_waveform(clip.audio_filepath)
+        # The inspection could read it, so the file has changed since.
+        except UnreadableAudio as error:
             raise DataError(
-                f"{utterance.audio_filepath}: {error}. Restore it, or run script 1 again."
+                f"{clip.audio_filepath}: {error}. Restore it, or run script 1 again."
             ) from None
-        return {
-            "waveform": waveform,
-            "labels": label_ids(utterance.text, self.ids, self.delimiter_id, self.unknown_id),
-        }
+        return {"waveform": waveform, "labels": self.labels[index]}
 
 
 @dataclass(frozen=True, slots=True)
 class Collator:
-    """Clips -> one batch: input_values (B, T) float32, attention_mask (B, T), labels (B, L) padded with -100."""
+    """Make one batch of clips.
+
+    input_values (B, T) float32, attention_mask (B, T), labels (B, L) padded with IGNORED_LABEL.
+    """
 
     feature_extractor: Wav2Vec2FeatureExtractor
 
@@ -62,31 +62,85 @@ class Collator:
         return batch
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one run trains, on which clips, and how. It is the same on every process.
+
+    recogniser: a model.Recogniser, whose model lies on this process's device.
+    """
+
+    recogniser: Any
+    clips: list[Utterance]  # of the training split, those that training can use
+    validation: list[Utterance]
+    recipe: Recipe
+    plan: BatchPlan
+    precision: str
+
+    @property
+    def durations(self) -> list[float]:
+        """Seconds of each clip, as the manifest has them, so that no audio is read to plan."""
+        return [clip.duration for clip in self.clips]
+
+    @property
+    def clips_sha256(self) -> str:
+        return content_checksum(self.clips)
+
+    @property
+    def n_updates_an_epoch(self) -> int:
+        return n_updates_an_epoch(len(self.clips), self.recipe)
+
+    @property
+    def n_updates(self) -> int:
+        return n_updates(len(self.clips), self.recipe)
+
+    def printed(self) -> list[str]:
+        """Lines about the clips of an update and of an epoch, and what is left over."""
+        recipe, plan = self.recipe, self.plan
+        most_seconds = recipe.max_batch_seconds
+        at_a_time = f"{plan.per_device} clips x {plan.accumulation} accumulation"
+        if most_seconds is not None:
+            at_a_time = f"micro-batches of {most_seconds:g} s"
+        lines = [f"batch: {at_a_time} x {plan.n_processes} = {recipe.global_batch} an update"]
+        planned = (plan.per_device, plan.accumulation)
+        if most_seconds is None and planned != (recipe.batch_per_gpu, recipe.accumulation):
+            original = f"{recipe.batch_per_gpu} x {recipe.accumulation} x {recipe.gpus}"
+            lines.append(f"  (the recipe's {original}, for another number of processes)")
+        n_last = len(self.clips) % recipe.global_batch
+        last = f", the last of {n_last} clips" if n_last else ""
+        per_epoch = f"{self.n_updates_an_epoch:,} updates{last}"
+        lines.append(f"epoch: every clip once, {per_epoch}; {self.n_updates:,} updates in all")
+        longest = max(self.durations)
+        if most_seconds and longest > most_seconds:
+            lines.append(
+                f"  clips over {most_seconds:g} s stand alone: the longest has {longest:.1f} s"
+            )
+        return lines
+
+
 def n_updates_an_epoch(n_clips: int, recipe: Recipe) -> int:
-    """Every clip once: the last update of an epoch holds what is left."""
+    """Updates that take every clip once; the last one holds the clips that are left."""
     return -(-n_clips // recipe.global_batch)
 
 
 def n_updates(n_clips: int, recipe: Recipe) -> int:
-    """Of the whole run, whose epochs need not be whole."""
+    """Updates of a run, at least one. The last epoch may be a part of one."""
     return max(1, round(n_updates_an_epoch(n_clips, recipe) * recipe.epochs))
 
 
 def epoch_updates(durations: list[float], recipe: Recipe, epoch: int) -> list[list[int]]:
-    """The clips of each update of an epoch: places in `durations` (seconds), longest first within an update.
+    """Draw the updates of an epoch, each a list of indices of clips, longest first.
 
-    Depends on the recipe's seed and the epoch, and not on the number of processes. Each clip comes exactly once. The update
-    that holds the longest clip comes first, so that too large a batch fails at once and not in the night.
+    durations: seconds of each clip. Every clip comes exactly once. The order depends on the
+    recipe's seed and the epoch, but not on the number of processes. The update with the longest
+    clip comes first, so that a batch too large for the memory fails at once.
     """
     size, n_clips = recipe.global_batch, len(durations)
     lengths = np.asarray(durations)
     rng = np.random.default_rng([recipe.seed, epoch])
     order = rng.permutation(n_clips)
-    n_sorted = (
-        size * max(1, min(UPDATES_SORTED, n_clips // (size * MIN_GROUPS)))
-        if recipe.length_grouping
-        else size
-    )
+    n_sorted = size
+    if recipe.length_grouping:
+        n_sorted = size * max(1, min(UPDATES_SORTED, n_clips // (size * MIN_GROUPS)))
     groups = [order[start : start + n_sorted] for start in range(0, n_clips, n_sorted)]
     longest_first = [group[np.argsort(-lengths[group], kind="stable")] for group in groups]
     updates = [
@@ -100,7 +154,7 @@ def epoch_updates(durations: list[float], recipe: Recipe, epoch: int) -> list[li
 
 
 def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
-    """The clips of each update of the whole run, epoch after epoch."""
+    """The updates of the whole run, epoch after epoch, as epoch_updates draws them."""
     left, epoch = n_updates(len(durations), recipe), 0
     while left:
         for update in epoch_updates(durations, recipe, epoch)[:left]:
@@ -112,33 +166,82 @@ def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
 def dealt(
     update: list[int], rank: int, durations: list[float], recipe: Recipe, plan: BatchPlan
 ) -> list[list[int]]:
-    """The micro-batches of one process's share of an update; a process without a share gets none.
+    """Cut one process's share of an update into micro-batches, none if no clip is left for it.
 
-    The update, longest first, is cut into micro-batches of the plan's size, and these are dealt to and fro (0 1 1 0 0 1), so that
-    all processes work equally long and pad little. By seconds, clips are dealt like cards, and each process cuts its own into
-    micro-batches of at most max_batch_seconds of padded audio; a clip that is longer than that stands alone.
+    update: indices of clips, longest first. All processes work equally long and pad little.
     """
-    n = plan.n_processes
     if recipe.max_batch_seconds is None:
-        n_rounds = -(
-            -len(update) // (n * plan.per_device)
-        )  # fewer at the end of an epoch, of nearly one size
-        batches = [batch.tolist() for batch in np.array_split(np.asarray(update), n * n_rounds)]
-        mine = [batches[i * n + (rank if i % 2 == 0 else n - 1 - rank)] for i in range(n_rounds)]
-        return [batch for batch in mine if batch]
-    share = update[rank::n]
+        return _dealt_by_clips(update, rank, plan)
+    share = update[rank :: plan.n_processes]
+    return _cut_by_seconds(share, durations, recipe.max_batch_seconds)
+
+
+def _dealt_by_clips(update: list[int], rank: int, plan: BatchPlan) -> list[list[int]]:
+    """Cut the update into micro-batches and deal them to and fro: to processes 0 1 1 0 0 1."""
+    n = plan.n_processes
+    # The last update of an epoch may need fewer rounds. Its micro-batches differ by one clip.
+    n_rounds = -(-len(update) // (n * plan.per_device))
+    batches = [batch.tolist() for batch in np.array_split(np.asarray(update), n * n_rounds)]
+    mine = [batches[i * n + (rank if i % 2 == 0 else n - 1 - rank)] for i in range(n_rounds)]
+    return [batch for batch in mine if batch]
+
+
+def _cut_by_seconds(
+    share: list[int], durations: list[float], max_seconds: float
+) -> list[list[int]]:
+    """Fill micro-batches up to so many seconds of padded audio; a longer clip stands alone."""
     batches: list[list[int]] = []
-    for place in share:
-        if (
-            batches
-            and durations[batches[-1][0]] * (len(batches[-1]) + 1) <= recipe.max_batch_seconds
-        ):
-            batches[-1].append(place)
+    for index in share:
+        if batches and durations[batches[-1][0]] * (len(batches[-1]) + 1) <= max_seconds:
+            batches[-1].append(index)
         else:
-            batches.append([place])
+            batches.append([index])
     return batches
 
 
 def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:
-    """Seconds of audio that the model sees: each clip is padded to the longest of its batch, which comes first."""
+    """Seconds of audio with padding: each clip is as long as the first of its batch."""
     return sum(len(batch) * durations[batch[0]] for batch in batches)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateClips:
+    """One update as one process runs it: its micro-batches, padded, and their clips."""
+
+    n_clips: int  # of all processes
+    batches: Iterator[dict[str, torch.Tensor]]
+    indices: list[list[int]]  # of the clips of this process's micro-batches
+    is_idle: bool  # whether no clip was left for this process: it runs one with weight 0
+    audio_seconds: float  # of all processes
+    padded_seconds: float
+
+
+def updates_with_clips(job: Job, rank: int, n_done: int) -> Iterator[UpdateClips]:
+    """The updates after the first n_done, as the process of this rank runs them.
+
+    The recipe's workers read the audio ahead.
+    """
+    durations, recipe, plan = job.durations, job.recipe, job.plan
+    updates = list(run_updates(durations, recipe))[n_done:]
+    shares = [dealt(update, rank, durations, recipe, plan) for update in updates]
+    # The last update of an epoch may have fewer clips than there are processes. An idle process
+    # runs the shortest clip with weight 0, so that DistributedDataParallel stays in step.
+    indices = [share or [update[-1:]] for share, update in zip(shares, updates, strict=True)]
+    loader = torch.utils.data.DataLoader(
+        TrainingClips(job.clips, job.recogniser),
+        batch_sampler=[batch for update in indices for batch in update],
+        collate_fn=Collator(job.recogniser.feature_extractor),
+        num_workers=recipe.workers,
+        pin_memory=torch.cuda.is_available(),
+        # Without its own generator it draws from the global one, and a resumed run would differ.
+        generator=torch.Generator(),
+    )
+    batches = iter(loader)
+    for update, share, mine in zip(updates, shares, indices, strict=True):
+        everyone = [
+            batch
+            for process in range(plan.n_processes)
+            for batch in dealt(update, process, durations, recipe, plan)
+        ]
+        audio, padded = sum(durations[i] for i in update), padded_seconds(everyone, durations)
+        yield UpdateClips(len(update), batches, mine, not share, audio, padded)

@@ -1,41 +1,21 @@
-"""The picture and the card of a training run."""
+"""The picture of a training run and the model card."""
 
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from korean_asr.files import whole_file
-
 
 def draw_training_curve(log: list[dict[str, Any]], path: Path) -> None:
-    """Loss and learning rate over updates, validation CER and WER below them, as a PNG."""
-    from matplotlib.figure import (
-        Figure,
-    )  # takes a second to import; only the end of script 2 needs it
+    """Draw loss and learning rate over updates, and validation CER and WER below, as a PNG."""
+    # It takes a second to import, and only the end of script 2 needs it.
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 7), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    losses = [(row["step"], row["loss"], row["learning_rate"]) for row in log if "loss" in row]
-    if losses:
-        steps, loss, rate = zip(*losses, strict=True)
-        above.plot(steps, loss, label="training loss")
-        above.set_ylabel("CTC loss per label")
-        above.set_ylim(bottom=0)
-        right = above.twinx()
-        right.plot(steps, rate, color="0.6", linestyle="--", label="learning rate")
-        right.set_ylabel("learning rate")
-        right.set_ylim(bottom=0)
-        above.legend(handles=[*above.lines, *right.lines], loc="upper right")
-    scores = [(row["step"], row["eval_cer"], row["eval_wer"]) for row in log if "eval_cer" in row]
-    if scores:
-        steps, cer, wer = zip(*scores, strict=True)
-        below.plot(steps, wer, marker="o", label="validation WER")
-        below.plot(steps, cer, marker="o", label="validation CER")
-        below.set_ylim(bottom=0)
-        below.legend()
+    _draw_loss(above, [row for row in log if "loss" in row])
+    _draw_rates(below, [row for row in log if "eval_cer" in row])
     below.set_xlabel("updates")
-    below.set_ylabel("error rate")
     for axes in (above, below):
         axes.grid(alpha=0.3)
     part = path.with_name(f".{path.name}.part")
@@ -43,10 +23,36 @@ def draw_training_curve(log: list[dict[str, Any]], path: Path) -> None:
     part.replace(path)
 
 
-def write_model_card(path: Path, experiment: dict[str, Any]) -> None:
-    """README.md of the model folder: what it is, its scores, its data, its recipe and the command that made it."""
-    with whole_file(path) as file:
-        file.write(_CARD.render(**experiment))
+def _draw_loss(axes, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    steps = [row["step"] for row in rows]
+    axes.plot(steps, [row["loss"] for row in rows], label="training loss")
+    axes.set_ylabel("CTC loss per label")
+    axes.set_ylim(bottom=0)
+    right = axes.twinx()
+    rates = [row["learning_rate"] for row in rows]
+    right.plot(steps, rates, color="0.6", linestyle="--", label="learning rate")
+    right.set_ylabel("learning rate")
+    right.set_ylim(bottom=0)
+    axes.legend(handles=[*axes.lines, *right.lines], loc="upper right")
+
+
+def _draw_rates(axes, rows: list[dict[str, Any]]) -> None:
+    axes.set_ylabel("error rate")
+    if not rows:
+        return
+    steps = [row["step"] for row in rows]
+    for name in ("wer", "cer"):
+        rates = [row[f"eval_{name}"] for row in rows]
+        axes.plot(steps, rates, marker="o", label=f"validation {name.upper()}")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+
+
+def model_card(experiment: dict[str, Any]) -> str:
+    """Write README.md of the model folder: scores, data, recipe, and the command that made it."""
+    return _CARD.render(**experiment)
 
 
 _CARD = jinja2.Environment(
@@ -62,7 +68,8 @@ base_model: {{ base_model.name }}
 
 wav2vec2-CTC for Korean, fine-tuned from `{{ base_model.name }}` by recipe `{{ recipe.name }}`.
 {% if tokens_added %}
-The tokenizer gained `{{ tokens_added|join("` `") }}`{{ "; every trained row of the head was kept" if recipe.head == "resize" }}.
+The tokenizer gained `{{ tokens_added|join("` `") }}`{{
+"; every trained row of the head was kept" if recipe.head == "resize" }}.
 {% endif %}
 
 The weights are those of update {{ final_update }} of {{ updates }}, {{
@@ -84,7 +91,8 @@ The weights are those of update {{ final_update }} of {{ updates }}, {{
 - left out of training: {{ n }} clips, {{ reason }}
 {% endfor %}
 
-{{ updates }} updates, {{ precision }}. The clips are listed in `split/`, every value in `experiment.json`.
+{{ updates }} updates, {{ precision }}.
+The clips are listed in `split/`, every value in `experiment.json`.
 
 | recipe value | |
 |---|---|

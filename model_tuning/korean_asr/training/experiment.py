@@ -1,0 +1,305 @@
+"""An experiment on disk: its data, its identity, its two folders, and its record."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from korean_asr.errors import DataError, UsageError
+from korean_asr.files import file_checksum, whole_file, write_json, write_json_lines
+from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
+from korean_asr.training.checkpoints import (
+    bytes_on_disk,
+    last_complete_checkpoint,
+    numbered_checkpoints,
+)
+from korean_asr.training.model_card import draw_training_curve, model_card
+from korean_asr.training.splits import Split, printed_split, split_utterances
+
+EXPERIMENT_FILE = "experiment.json"  # in the model folder
+SCRIPT = "model_tuning/2. model2_experiment_2.py"
+RUN_FILE = "run.json"  # in the checkpoints folder: the experiment that they belong to
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """The split of a manifest, with the manifest's checksum and the lines to print."""
+
+    split: Split
+    manifest_sha256: str
+    lines: list[str]
+
+
+def read_data(manifest: Path, recipe) -> Data:
+    """Read a manifest and split it by a recipe.Recipe. Raises DataError as splits does."""
+    split = split_utterances(read_manifest(manifest), recipe)
+    sha256 = file_checksum(manifest)
+    changed = [] if _is_as_described(manifest, sha256) else [CHANGED.format(manifest=manifest)]
+    return Data(split, sha256, [*changed, printed_split(split)])
+
+
+CHANGED = (
+    "{manifest} is not the file that script 1 described in preprocessing.json: it was edited, or "
+    "script 1 was interrupted. Run script 1 again if that was not meant. "
+    "· 1번 스크립트가 만든 파일과 다릅니다."
+)
+
+
+def _is_as_described(manifest: Path, sha256: str) -> bool:
+    """Whether preprocessing.json has this checksum; True for a manifest it does not list."""
+    try:
+        summary = json.loads((manifest.parent / "preprocessing.json").read_text(encoding="utf-8"))
+        return summary[manifest.stem]["sha256"] == sha256
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+
+
+def run_identity(
+    recipe, split: Split, base_model: dict[str, str], n_processes: int
+) -> dict[str, Any]:
+    """All that two runs must have in common for one to continue from the other's checkpoints.
+
+    recipe: a recipe.Recipe; base_model: name and sha256.
+    """
+    return {
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "split": {name: content_checksum(part) for name, part in split.parts().items()},
+        "base_model": base_model,
+        "n_processes": n_processes,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """An experiment on disk: the command that asked for it, and its run_identity.
+
+    command: of recipe.training_command; with `fresh`, earlier folders are renamed.
+    """
+
+    command: Any
+    identity: dict[str, Any]
+
+    @property
+    def output(self) -> Path:
+        return self.command.output
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.command.checkpoints
+
+    def held_folders(self) -> list[Path]:
+        """List which of the two folders hold this experiment already; writes nothing.
+
+        Raises DataError if a folder holds another experiment, and UsageError for the current folder
+        or one above it, which cannot be renamed.
+        """
+        _refuse_unusable_folders(self.output, self.checkpoints)
+        # A model does not depend on the number of processes; to continue, it must be the same.
+        of_output = {key: self.identity[key] for key in self.identity if key != "n_processes"}
+        fresh = self.command.fresh
+        held = {
+            self.output: claim(self.output, EXPERIMENT_FILE, of_output, "--output", fresh),
+            self.checkpoints: claim(
+                self.checkpoints, RUN_FILE, self.identity, "--checkpoints", fresh
+            ),
+        }
+        return [folder for folder, holds in held.items() if holds]
+
+    def is_finished(self, files: Sequence[str]) -> bool:
+        """Whether the model folder has the record of the finished run, and all of these files.
+
+        Never with --fresh or --check. Raises as held_folders does.
+        """
+        if self.command.check:
+            return False
+        self.held_folders()
+        if self.command.fresh or not (self.output / EXPERIMENT_FILE).is_file():
+            return False
+        record = json.loads((self.output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+        # The claim has no updates. The record of a finished run has, and is written last.
+        return "updates" in record and all((self.output / name).is_file() for name in files)
+
+    def replaceable_bytes(self) -> int:
+        """Size of the checkpoints that a resumed run replaces; a fresh one keeps them."""
+        return 0 if self.command.fresh else bytes_on_disk(self.checkpoints)
+
+    def keep_log(self, rows: list[dict[str, Any]]) -> None:
+        """Write training_log.jsonl."""
+        write_json_lines(self.output / "training_log.jsonl", rows)
+
+    def opened(self, split_files: dict[str, list[Utterance]]) -> Path | None:
+        """Claim both folders, write the split into both, and return the last complete checkpoint.
+
+        None: training starts at the beginning. What was found is printed.
+        split_files: clips by the file's name. They lie beside the checkpoints too, so that scripts
+        3 and 4 know what a checkpoint was trained on. Raises as held_folders does.
+        """
+        held = self.held_folders()
+        notes = _set_all_aside(held) if self.command.fresh else []
+        for folder in (self.output, self.checkpoints):
+            for name, clips in split_files.items():
+                write_manifest(folder / "split" / name, clips)
+        write_json(self.checkpoints / RUN_FILE, self.identity)
+        # The claim. The whole record takes its place when the run is finished.
+        if not (self.output / EXPERIMENT_FILE).exists():
+            write_json(self.output / EXPERIMENT_FILE, self.identity)
+        checkpoint, half_written = last_complete_checkpoint(self.checkpoints)
+        notes += [f"{path} is only half written, so it is not used." for path in half_written]
+        if checkpoint:
+            notes.append(f"continuing from {checkpoint} · 이어서 학습합니다.")
+        for note in notes:
+            print(note)
+        return checkpoint
+
+
+def identified(
+    command, recipe, split: Split, base_model: dict[str, str], n_processes: int
+) -> Experiment:
+    """The experiment of a command. The other arguments are those of run_identity."""
+    return Experiment(command, run_identity(recipe, split, base_model, n_processes))
+
+
+def _refuse_unusable_folders(output: Path, checkpoints: Path) -> None:
+    for folder, option in ((output, "--output"), (checkpoints, "--checkpoints")):
+        if Path.cwd().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"{option} {folder}: name a folder of its own, below or beside this one."
+            )
+    if output.resolve() == checkpoints.resolve():
+        raise UsageError(
+            f"--output and --checkpoints are both {output}: give each a folder of its own."
+        )
+    if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
+        raise DataError(
+            f"{output} holds a model that is not of script 2. Pass another --output. "
+            "· 2번 스크립트가 만든 모델이 아닙니다."
+        )
+
+
+def claim(
+    folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False
+) -> bool:
+    """Whether a folder holds this experiment; False if it holds none.
+
+    fresh: accept other values of the same recipe, since the folder will be renamed. Raises
+    DataError that names the difference if the folder holds another experiment. Checkpoints without
+    a run.json, of another program for instance, are another experiment's.
+    """
+    has_checkpoints = bool(numbered_checkpoints(folder))
+    try:
+        record = json.loads((folder / file_name).read_text(encoding="utf-8"))
+        earlier = {key: record[key] for key in identity}
+        before, now = earlier["recipe"]["name"], identity["recipe"]["name"]
+    except FileNotFoundError:
+        if file_name == RUN_FILE and has_checkpoints and not fresh:
+            raise DataError(
+                f"{folder} holds checkpoints without the {RUN_FILE} that names their experiment. "
+                f"Pass another {option}, or --fresh, which renames the folder; nothing was "
+                "changed. · 어느 실험의 체크포인트인지 알 수 없습니다."
+            ) from None
+        return has_checkpoints
+    except (ValueError, KeyError, TypeError):
+        raise DataError(
+            f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}."
+        ) from None
+    if before != now:
+        raise DataError(
+            f"{folder} belongs to recipe {before}, and this is recipe {now}. Pass {option} "
+            f"{folder}_{now}; nothing was changed. · 다른 실험의 폴더입니다."
+        )
+    changes = [] if fresh else _differences(earlier, identity)
+    if changes:
+        more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
+        raise DataError(
+            f"{folder} holds another experiment: {'; '.join(changes[:3])}{more}. Pass another "
+            f"{option}, or --fresh, which renames the old folder; nothing was changed. "
+            "· 다른 실험의 폴더입니다."
+        )
+    return True
+
+
+def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changes = []
+    for key in {**now, **earlier}:
+        before, value = earlier.get(key), now.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            changes += [f"{key} {change}" for change in _differences(before, value)]
+        elif before != value:
+            changes.append(f"{key} was {str(before)[:12]}, is {str(value)[:12]}")
+    return changes
+
+
+def _set_all_aside(folders: list[Path]) -> list[str]:
+    # A folder that lies in the other one is renamed first.
+    inner_first = sorted(folders, key=lambda folder: len(folder.resolve().parts), reverse=True)
+    return [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in inner_first]
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a folder to the first free name: model.old, model.old2, ..."""
+    numbers = ("", *range(2, 10_000))
+    names = (folder.with_name(f"{folder.name}.old{number}") for number in numbers)
+    return folder.rename(next(name for name in names if not name.exists()))
+
+
+def public_command(arguments: list[str]) -> list[str]:
+    """The arguments of a command without this machine's folders.
+
+    Of a path that leaves the current folder only the last part is left.
+    """
+    public = []
+    for argument in arguments:
+        option, equals, value = "", "", argument
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+        leaves = Path(value).is_absolute() or ".." in Path(value).parts or value.startswith("~")
+        public.append(option + equals + (Path(value).name if leaves else value))
+    return public
+
+
+def experiment_record(
+    experiment: Experiment, data: Data, run, facts: dict[str, Any]
+) -> dict[str, Any]:
+    """The content of experiment.json.
+
+    run: a loop.Run; facts: what else is known, by name.
+    """
+    command, progress = experiment.command, run.progress
+    sizes = {
+        name: {"n_clips": len(part), "hours": round(sum(u.duration for u in part) / 3600, 4)}
+        for name, part in data.split.parts().items()
+    }
+    return {
+        **experiment.identity,
+        **facts,
+        "name": command.output.name,
+        "base_model_source": public_command([command.base_model])[0],
+        "command": shlex.join([SCRIPT, *public_command(command.words)]),
+        "manifest_sha256": data.manifest_sha256,
+        "rule": run.rule,
+        "clips": sizes,
+        "notes": list(data.split.notes),
+        "updates": progress.update,
+        "final_update": run.final_update,
+        "resumed_from_update": run.resumed_from,
+        "validation": {name: round(rate, 6) for name, rate in run.validation.items()},
+        "nonfinite_updates": progress.n_nonfinite,
+        "skipped_updates": progress.n_skipped,
+        "speed": {**progress.speed(), "seconds_since_last_start": round(run.seconds, 1)},
+    }
+
+
+def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any]) -> None:
+    """Write log, picture, model card, and last experiment.json, which marks the run as finished.
+
+    The arguments are those of experiment_record.
+    """
+    record, log = experiment_record(experiment, data, run, facts), run.progress.log
+    output = experiment.output
+    experiment.keep_log(log)
+    draw_training_curve(log, output / "training_curve.png")
+    with whole_file(output / "README.md") as file:
+        file.write(model_card(record))
+    write_json(output / EXPERIMENT_FILE, record)

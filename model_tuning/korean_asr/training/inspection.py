@@ -1,0 +1,98 @@
+"""All that can go wrong in a long run, looked at before it starts."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from korean_asr.overlap import (
+    EARLIER_FILE,
+    overlaps,
+    printed_earlier,
+    printed_overlap,
+    trained_on,
+)
+from korean_asr.training import clip_checks, model_checks
+from korean_asr.vocabulary import (
+    outside_record,
+    outside_vocabulary,
+    printed_outside_of_parts,
+    writable_characters,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """The findings that training and experiment.json need, the same on every process."""
+
+    train: list[Any]  # the training clips that can be used
+    split_files: dict[str, list[Any]]  # by their names in split/
+    facts: dict[str, Any]  # for experiment.json
+
+
+def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspection:
+    """Look at all clips and at the expanded model, and print what is found.
+
+    experiment: an experiment.Experiment; split: a splits.Split; recogniser, added: of
+    model.expanded_base_model. One process calls this. The biases that new tokens start with reach
+    the others when the weights are shared before the first update.
+    Raises DataError if the disk is too small, if the model disturbs its base's text, and if no
+    training clip can be used.
+    """
+    command = experiment.command
+    writable = writable_characters(recogniser.tokenizer)
+    outside = {
+        name: outside_vocabulary([clip.text for clip in part], writable)
+        for name, part in split.parts().items()
+    }
+    print("\n".join(printed_outside_of_parts(outside)))
+    found = clip_checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
+    print("\n".join(clip_checks.printed_checks(found, limit=None if command.check else 3)))
+    parts = split.with_sounds(found.sounds).parts()
+    overlap = overlaps(parts)
+    print(printed_overlap(overlap))
+    earlier = trained_on(command.base_model) or []
+    for line in printed_earlier(command.base_model, earlier, parts["test"]):
+        print(line)
+    print(_checked_disk(experiment, recogniser, recipe.checkpoints_kept))
+    step_0 = _checked_head(command.base_model, recipe.head, split, recogniser, added)
+    files = {f"{name}.jsonl": part for name, part in parts.items()}
+    if earlier:
+        files[EARLIER_FILE] = earlier
+    facts = {
+        "tokens_added": added,
+        "step_0": step_0.record(),
+        "checks": clip_checks.checks_record(found),
+        "left_out_of_training": found.left_out,
+        "overlap": overlap,
+        "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
+    }
+    # As JSON has them: the record is pickled for the other processes, so it must be plain data.
+    facts = json.loads(json.dumps(facts))
+    return Inspection(clip_checks.usable_training_clips(parts["train"], found), files, facts)
+
+
+def _checked_disk(experiment, recogniser, n_kept: int) -> str:
+    """A line about the room for checkpoints. Raises DataError if they will not fit."""
+    needed = clip_checks.disk_needed(*recogniser.n_parameters(), n_kept)
+    return clip_checks.refuse_full_disk(
+        experiment.checkpoints, needed, experiment.replaceable_bytes()
+    )
+
+
+def _checked_head(base_model: str, head: str, split, recogniser, added: list[str]):
+    """Start the new tokens, and compare the model with its base; returns a model_checks.Step0."""
+    if head == "resize":
+        model_checks.start_new_tokens(recogniser, added, clip_checks.sample_waveforms(split.train))
+    clips = clip_checks.sample_waveforms(split.validation)
+    step_0 = model_checks.step_0(base_model, recogniser, head, clips)
+    print(model_checks.printed_step_0(step_0))
+    return step_0
+
+
+def same_text_after_reload(recogniser, folder: Path, validation: list[Any]) -> int:
+    """Load a saved model again; returns how many clips it gives the same text for.
+
+    Raises DataError if the text of one differs.
+    """
+    return model_checks.saved_model(recogniser, folder, clip_checks.sample_waveforms(validation))

@@ -1,0 +1,134 @@
+"""How far a run has come: the record that a checkpoint keeps, the progress line and the log."""
+
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+
+@dataclass(slots=True)
+class Progress:
+    """The state of a run besides weights and optimizer.
+
+    It holds no random state: the seed of an update depends on its number alone.
+    """
+
+    clips_sha256: str = ""  # of the training clips, whose order makes the order of an epoch
+    update: int = 0
+    log: list[dict[str, Any]] = field(default_factory=list)
+    best_update: int | None = None  # of the checkpoint with the lowest validation CER
+    best_cer: float | None = None
+    training_seconds: float = 0.0  # of updates, over all starts, without evaluation and saving
+    audio_seconds: float = 0.0
+    padded_seconds: float = 0.0
+    n_nonfinite: int = 0  # updates with a loss that is NaN or infinite
+    n_skipped: int = 0  # updates that changed nothing, for their loss or their gradient
+    n_skipped_in_a_row: int = 0
+
+    def note_checkpoint(self, cer: float) -> None:
+        """Take the present update as the best if its validation CER is the lowest so far."""
+        if self.best_cer is None or cer < self.best_cer:
+            self.best_update, self.best_cer = self.update, cer
+
+    def rates_of(self, update: int) -> dict[str, float]:
+        """The validation rates of an evaluated update, from the log."""
+        row = next(row for row in self.log if row["step"] == update and "eval_cer" in row)
+        return {name.removeprefix("eval_"): row[name] for name in row if name.startswith("eval_")}
+
+    def speed(self) -> dict[str, float]:
+        """Seconds of training, seconds of audio a second, and the share of padding."""
+        return {
+            "training_seconds": round(self.training_seconds, 1),
+            "audio_seconds_per_second": round(self.audio_seconds / self.training_seconds, 2),
+            "padding_waste": round(1 - self.audio_seconds / self.padded_seconds, 4),
+        }
+
+
+class TrainingBar:
+    """The progress line, which the first process prints, and the rows of training_log.jsonl."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        n_updates: int,
+        n_updates_an_epoch: int,
+        eval_steps: int,
+        is_first: bool,
+    ) -> None:
+        self.progress = progress
+        self.n_updates, self.n_updates_an_epoch = n_updates, n_updates_an_epoch
+        self.is_first = is_first
+        self.every = max(1, eval_steps // 10)
+        self.window: list[dict[str, float]] = []
+        self.before = asdict(progress)
+        self.started, self.first_update = time.monotonic(), progress.update
+        self.bar = tqdm(
+            total=n_updates,
+            initial=progress.update,
+            desc="training",
+            unit=" updates",
+            disable=not is_first,
+            # A log file wants few lines.
+            mininterval=0.5 if sys.stderr.isatty() else 10,
+        )
+
+    def advance(self, facts: dict[str, float]) -> None:
+        """Count an update. facts: its loss, grad_norm and learning_rate."""
+        self.window.append(facts)
+        self.bar.update()
+        update = self.progress.update
+        if update % self.every and update != self.n_updates:
+            return
+        row = self._row(facts)
+        self._log(row)
+        self.bar.set_postfix_str(
+            f"loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, "
+            f"{row['audio_seconds_per_second']:.0f} s of audio/s, "
+            f"padding {row['padding_waste']:.0%}",
+            refresh=False,
+        )
+        self.window, self.before = [], asdict(self.progress)
+
+    def _row(self, facts: dict[str, float]) -> dict[str, Any]:
+        """The log row of the updates since the last row."""
+        now, before = asdict(self.progress), self.before
+        keys = ("training_seconds", "audio_seconds", "padded_seconds")
+        seconds, audio, padded = (now[key] - before[key] for key in keys)
+        norm = facts["grad_norm"]
+        n_done = self.progress.update - self.first_update
+        n_left = self.n_updates - self.progress.update
+        return {
+            "loss": round(sum(one["loss"] for one in self.window) / len(self.window), 6),
+            "grad_norm": round(norm, 6) if math.isfinite(norm) else None,
+            "learning_rate": facts["learning_rate"],
+            "padding_waste": round(1 - audio / padded, 4),
+            "audio_seconds_per_second": round(audio / seconds, 2),
+            "seconds_left": round((time.monotonic() - self.started) / n_done * n_left),
+            "nonfinite_updates": self.progress.n_nonfinite,
+        }
+
+    def evaluated(self, rates: dict[str, float]) -> None:
+        """Log and print the validation rates of the present update."""
+        self._log({f"eval_{name}": rate for name, rate in rates.items()})
+        epoch = self.progress.log[-1]["epoch"]
+        self.say(
+            f"update {self.progress.update:>6,}  epoch {epoch:.2f}  "
+            f"validation CER {rates['cer']:.4f}  WER {rates['wer']:.4f}"
+        )
+
+    def say(self, line: str) -> None:
+        """Print a line above the progress line, on the first process."""
+        if self.is_first:
+            tqdm.write(line, file=sys.stdout)
+
+    def _log(self, row: dict[str, Any]) -> None:
+        epoch = round(self.progress.update / self.n_updates_an_epoch, 4)
+        self.progress.log.append({"step": self.progress.update, "epoch": epoch, **row})
+
+    def close(self, line: str) -> None:
+        """End the progress line, and print another below it."""
+        self.bar.close()
+        self.say(line)

@@ -1,0 +1,331 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from korean_asr.errors import DataError, UsageError
+from korean_asr.manifest import manifest_rows, read_manifest
+from korean_asr.model import base_identity
+from korean_asr.training.experiment import (
+    Data,
+    Experiment,
+    claim,
+    experiment_record,
+    public_command,
+    read_data,
+    run_identity,
+    set_aside,
+    write_record,
+)
+from korean_asr.training.loop import Run
+from korean_asr.training.progress import Progress
+from korean_asr.training.splits import Split
+from recipes import RECIPES
+
+V3 = RECIPES["v3"]
+FILES = ("config.json", "model.safetensors")
+
+
+@pytest.fixture
+def split(utterances):
+    return Split(utterances[:8], utterances[8:10], utterances[10:], ())
+
+
+@pytest.fixture
+def identity(tiny_base, split):
+    return run_identity(V3, split, base_identity(str(tiny_base)), 1)
+
+
+@pytest.fixture
+def split_files(split):
+    return {f"{name}.jsonl": part for name, part in split.parts().items()}
+
+
+def experiment(output, checkpoints, identity, fresh=False, check=False):
+    command = SimpleNamespace(
+        output=output,
+        checkpoints=checkpoints,
+        fresh=fresh,
+        check=check,
+        base_model="/models/of/kim/base",
+        words=["--output", str(output)],
+    )
+    return Experiment(command, identity)
+
+
+def test_a_folder_of_the_same_experiment_may_be_used_again(identity, tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps(identity))
+    assert claim(tmp_path, "run.json", identity, "--checkpoints")
+    assert not claim(tmp_path / "new", "run.json", identity, "--checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (
+            lambda identity: identity["recipe"].update(learning_rate=7.0),
+            "recipe learning_rate was 0.0001, is 7.0",
+        ),
+        (
+            lambda identity: identity["recipe"].update(new_value=1),
+            "recipe new_value was None, is 1",
+        ),
+        (lambda identity: identity["recipe"].pop("seed"), "recipe seed was 42, is None"),
+        (lambda identity: identity["split"].update(test="0" * 64), "split test"),
+        (lambda identity: identity["base_model"].update(sha256="0" * 64), "base_model sha256"),
+        (lambda identity: identity.update(n_processes=2), "n_processes was 1, is 2"),
+    ],
+)
+def test_a_folder_of_another_experiment_is_refused_by_what_differs(
+    identity, tmp_path, change, named
+):
+    (tmp_path / "run.json").write_text(json.dumps(identity))
+    change(identity)
+    with pytest.raises(DataError, match=named):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
+    assert claim(tmp_path, "run.json", identity, "--checkpoints", fresh=True)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_checkpoints_of_another_recipe_are_refused_by_name(identity, tmp_path, fresh):
+    (tmp_path / "run.json").write_text(json.dumps(identity))
+    identity["recipe"]["name"] = "v7"
+    with pytest.raises(
+        DataError, match=r"belongs to recipe v3, and this is recipe v7. Pass --checkpoints .*_v7"
+    ):
+        claim(tmp_path, "run.json", identity, "--checkpoints", fresh)
+
+
+def test_a_damaged_run_file_is_named(identity, tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(DataError, match=r"run\.json is damaged"):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
+
+
+def test_a_fresh_start_renames_the_old_folders_and_deletes_nothing(
+    identity, split_files, tmp_path, capsys
+):
+    model, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
+    assert experiment(model, checkpoints, identity).opened(split_files) is None
+    (checkpoints / "checkpoint-1").mkdir()
+    assert experiment(model, checkpoints, identity).opened(split_files) is None
+    assert "checkpoint-1 is only half written" in capsys.readouterr().out
+    identity["recipe"]["learning_rate"] = 7.0
+    for suffix in ("old", "old2"):
+        fresh = experiment(model, checkpoints, identity, fresh=True)
+        assert fresh.opened(split_files) is None
+        assert [line.split()[-2] for line in capsys.readouterr().out.splitlines()] == [
+            str(tmp_path / f"model.{suffix}"),
+            str(tmp_path / f"checkpoints.{suffix}"),
+        ]
+    assert (tmp_path / "checkpoints.old" / "checkpoint-1").is_dir()
+    assert (tmp_path / "model.old" / "split" / "train.jsonl").is_file()
+    assert not (checkpoints / "checkpoint-1").exists()
+
+
+def test_an_experiment_continues_from_its_last_complete_checkpoint(
+    identity, split_files, tmp_path, capsys
+):
+    this = experiment(tmp_path / "model", tmp_path / "ck", identity)
+    for number in (2, 10):
+        (tmp_path / "ck" / f"checkpoint-{number}").mkdir(parents=True)
+        (tmp_path / "ck" / f"checkpoint-{number}" / "complete").write_text("{}")
+    (tmp_path / "ck" / "run.json").write_text(json.dumps(identity))
+    assert this.opened(split_files) == tmp_path / "ck" / "checkpoint-10"
+    assert f"continuing from {tmp_path / 'ck' / 'checkpoint-10'}" in capsys.readouterr().out
+
+
+def test_a_resumed_run_replaces_the_checkpoints_that_are_there_and_a_fresh_one_does_not(
+    identity, tmp_path
+):
+    (tmp_path / "ck" / "checkpoint-1").mkdir(parents=True)
+    (tmp_path / "ck" / "checkpoint-1" / "optimizer.pt").write_bytes(b"12345")
+    folders = tmp_path / "model", tmp_path / "ck"
+    assert experiment(*folders, identity).replaceable_bytes() == 5
+    assert experiment(*folders, identity, fresh=True).replaceable_bytes() == 0
+
+
+def test_an_experiment_is_finished_when_its_record_and_its_files_are_there(
+    identity, split_files, tmp_path
+):
+    model, checkpoints = tmp_path / "model", tmp_path / "ck"
+    this = experiment(model, checkpoints, identity)
+    assert not this.is_finished(FILES)
+    this.opened(split_files)
+    for name in FILES:
+        (model / name).touch()
+    assert not this.is_finished(FILES)  # claimed, not finished
+    (model / "experiment.json").write_text(json.dumps({**identity, "updates": 12}))
+    assert this.is_finished(FILES)
+    assert not experiment(model, checkpoints, identity, fresh=True).is_finished(FILES)
+    (model / FILES[0]).unlink()
+    assert not this.is_finished(FILES)
+
+
+def test_a_finished_experiment_of_other_values_is_refused_before_anything_is_loaded(
+    identity, split_files, tmp_path
+):
+    model, checkpoints = tmp_path / "model", tmp_path / "ck"
+    experiment(model, checkpoints, identity).opened(split_files)
+    identity["recipe"]["learning_rate"] = 7.0
+    with pytest.raises(DataError, match="recipe learning_rate was 0.0001, is 7.0"):
+        experiment(model, checkpoints, identity).is_finished(FILES)
+    assert not experiment(model, checkpoints, identity, check=True).is_finished(FILES)
+
+
+def test_a_folder_is_set_aside_under_the_first_free_name(tmp_path):
+    for number in range(3):
+        (tmp_path / "x").mkdir()
+        (tmp_path / "x" / str(number)).touch()
+        set_aside(tmp_path / "x")
+    assert [
+        (tmp_path / name / str(i)).is_file() for i, name in enumerate(("x.old", "x.old2", "x.old3"))
+    ] == [True] * 3
+
+
+def test_a_model_that_script_2_did_not_make_is_not_written_over(identity, split_files, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").touch()
+    this = experiment(tmp_path / "model", tmp_path / "checkpoints", identity, fresh=True)
+    with pytest.raises(DataError, match="not of script 2"):
+        this.opened(split_files)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_checkpoints_of_an_unknown_experiment_are_neither_continued_nor_deleted(
+    identity, split_files, tmp_path, capsys
+):
+    # Of the Trainer, for instance.
+    (tmp_path / "ck" / "checkpoint-1000").mkdir(parents=True)
+    folders = tmp_path / "model", tmp_path / "ck"
+    with pytest.raises(DataError, match=r"ck holds checkpoints without the run.json .*--fresh"):
+        experiment(*folders, identity).opened(split_files)
+    assert not (tmp_path / "model").exists()
+    experiment(*folders, identity, fresh=True).opened(split_files)
+    renamed = f"{tmp_path / 'ck'} was renamed to {tmp_path / 'ck.old'} (--fresh).\n"
+    assert capsys.readouterr().out == renamed
+    assert (tmp_path / "ck.old" / "checkpoint-1000").is_dir()
+
+
+@pytest.mark.parametrize(("output", "checkpoints"), [("run", "run/ck"), ("ck/model", "ck")])
+def test_a_fresh_start_renames_a_folder_within_the_other_too(
+    identity, split_files, tmp_path, output, checkpoints, capsys
+):
+    folders = tmp_path / output, tmp_path / checkpoints
+    experiment(*folders, identity).opened(split_files)
+    (folders[1] / "checkpoint-1").mkdir()
+    experiment(*folders, identity, fresh=True).opened(split_files)
+    assert capsys.readouterr().out.count("was renamed to") == 2
+    assert [path.name for path in tmp_path.rglob("checkpoint-1")] == ["checkpoint-1"]
+    assert (folders[0] / "experiment.json").is_file() and (folders[1] / "run.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("output", "checkpoints", "told"),
+    [
+        (".", "ck", "--output .: name a folder of its own"),
+        ("model", "..", "--checkpoints ..: name a folder of its own"),
+        ("model", "./model", "--output and --checkpoints are both model"),
+    ],
+)
+def test_folders_that_cannot_be_renamed_or_are_the_same_are_wrong_usage(
+    identity, tmp_path, monkeypatch, output, checkpoints, told
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=told.replace(".", r"\.")):
+        experiment(Path(output), Path(checkpoints), identity).held_folders()
+
+
+def test_the_split_lies_beside_the_checkpoints_too(identity, split_files, utterances, tmp_path):
+    files = split_files | {"earlier.jsonl": utterances[:2]}
+    experiment(tmp_path / "model", tmp_path / "ck", identity).opened(files)
+    for folder in ("model", "ck"):
+        written = {
+            path.name: read_manifest(path) for path in (tmp_path / folder / "split").iterdir()
+        }
+        assert written == files
+
+
+@pytest.mark.parametrize(
+    ("described", "told"),
+    [(None, False), ("{", False), ('{"korean": {"sha256": "0"}}', True)],
+)
+def test_a_manifest_that_script_1_did_not_write_is_named(utterances, tmp_path, described, told):
+    manifest = tmp_path / "korean.jsonl"
+    rows = manifest_rows(utterances, tmp_path)
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if described:
+        (tmp_path / "preprocessing.json").write_text(described)
+    data = read_data(manifest, RECIPES["v1"])
+    assert ("is not the file that script 1 described" in data.lines[0]) == told
+    assert sum(map(len, data.split.parts().values())) == len(utterances)
+
+
+@pytest.fixture
+def finished_run():
+    log = [
+        {"step": 2, "epoch": 1.0, "loss": 0.5, "learning_rate": 1e-4},
+        {"step": 2, "epoch": 1.0, "eval_cer": 0.25, "eval_wer": 0.5},
+    ]
+    progress = Progress("", 2, log, training_seconds=4.0, audio_seconds=8.0, padded_seconds=10.0)
+    return Run(progress, 2, progress.rates_of(2), 0, 5.0)
+
+
+def test_the_record_is_written_last_and_tells_speed_rates_and_data(
+    identity, split, finished_run, tmp_path
+):
+    this = experiment(tmp_path / "model", tmp_path / "ck", identity)
+    facts = {
+        "tokens_added": ["."],
+        "precision": "float32 on the CPU",
+        "left_out_of_training": {"too long": 3},
+    }
+    data = Data(split, "0" * 64, [])
+    write_record(this, data, finished_run, facts)
+    record = json.loads((tmp_path / "model" / "experiment.json").read_text(encoding="utf-8"))
+    assert record == experiment_record(this, data, finished_run, facts)
+    assert record["validation"] == {"cer": 0.25, "wer": 0.5}
+    assert record["speed"] == {
+        "training_seconds": 4.0,
+        "audio_seconds_per_second": 2.0,
+        "padding_waste": 0.2,
+        "seconds_since_last_start": 5.0,
+    }
+    assert record["command"] == "'model_tuning/2. model2_experiment_2.py' --output model"
+    assert (record["name"], record["base_model_source"]) == ("model", "base")
+    assert {name: size["n_clips"] for name, size in record["clips"].items()} == {
+        "train": 8,
+        "validation": 2,
+        "test": 2,
+    }
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "| cer | 0.2500 |" in card and "- left out of training: 3 clips, too long" in card
+    assert (tmp_path / "model" / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+    rows = (tmp_path / "model" / "training_log.jsonl").read_text().splitlines()
+    assert [json.loads(row) for row in rows] == finished_run.progress.log
+
+
+def test_a_command_keeps_no_folder_of_this_machine():
+    arguments = [
+        "--data",
+        "/data/of/kim/processed",
+        "--output=/mnt/disk/model",
+        "--recipe",
+        "v3",
+        "data/x",
+    ]
+    assert public_command(arguments) == [
+        "--data",
+        "processed",
+        "--output=model",
+        "--recipe",
+        "v3",
+        "data/x",
+    ]
+    assert public_command(["--data", "../kim/data", "--output=~kim/model", "a/../../b"]) == [
+        "--data",
+        "data",
+        "--output=model",
+        "b",
+    ]
