@@ -25,7 +25,7 @@ from korean_asr.inference import (
     pieces,
 )
 from korean_asr.manifest import Utterance
-from korean_asr.metrics import normalised
+from korean_asr.metrics import Hypothesis, normalised
 from korean_asr.model import Recogniser
 from korean_asr.vocabulary import token_texts
 
@@ -36,20 +36,6 @@ MAX_BATCH_SECONDS = {"cpu": 8.0, "cuda": 120.0}
 UNKNOWN_DURATION_S = 30.0  # where a manifest says 0: taken for long, so that few are read at a time
 GPU_READERS = 4  # threads; one of them at a time has the GPU
 NOT_FINITE, OUT_OF_MEMORY = "logits are no finite numbers", "out of memory"
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """What the model wrote for one clip; `problem` tells why it wrote nothing where the clip could not be decoded.
-
-    confidence: 0 to 1, the mean over the written labels of the highest posterior among the frames that wrote each; None
-    where nothing is written.
-    """
-
-    text: str
-    problem: str | None = None
-    confidence: float | None = None
-    is_silent: bool = False  # one value throughout the clip: whatever was written, nobody said it
 
 
 @dataclass(frozen=True, slots=True)
