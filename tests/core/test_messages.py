@@ -1,4 +1,6 @@
-from korean_asr.messages import english, n_columns, table
+import pytest
+
+from korean_asr.messages import duration_bin, english, n_columns, table
 
 
 def test_a_hangul_syllable_takes_two_columns():
@@ -17,3 +19,11 @@ def test_a_short_row_leaves_its_last_columns_empty_and_no_line_ends_in_spaces():
 
 def test_the_english_half_of_a_title_is_what_stands_before_the_dot():
     assert (english("onset · 초성"), english("CER")) == ("onset", "CER")
+
+
+@pytest.mark.parametrize(
+    ("duration", "name"),
+    [(0.0, None), (0.1, "0-2 s"), (2.0, "2-4 s"), (19.9, "15-20 s"), (20.0, "over 20 s")],
+)
+def test_a_duration_falls_into_its_slice(duration, name):
+    assert duration_bin(duration) == name
