@@ -41,8 +41,10 @@ def test_two_models_that_err_as_often_in_other_clips_are_too_close_to_call(score
 def test_a_model_against_itself_differs_by_exactly_nothing(scored):
     one = scored([(t, t[1:]) for t in TEXTS])
     assert differences(one, scored([(t, t[1:]) for t in TEXTS]))["cer"] == {
-        "lower_by": 0.0, "interval": [0.0, 0.0], "decided": False,
-    }  # fmt: skip
+        "lower_by": 0.0,
+        "interval": [0.0, 0.0],
+        "decided": False,
+    }
 
 
 def test_models_on_other_clips_cannot_be_compared(scored):

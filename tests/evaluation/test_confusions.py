@@ -32,8 +32,11 @@ def test_a_jamo_that_is_heard_as_another_of_its_position_is_a_confusion(
 def test_what_was_to_be_heard_is_counted_by_letter_and_position():
     said, _ = clip_confusions("각각 나", "각각 나")
     assert said == {
-        ("onset", "ㄱ"): 2, ("nucleus", "ㅏ"): 3, ("coda", "ㄱ"): 2, ("onset", "ㄴ"): 1,
-    }  # fmt: skip
+        ("onset", "ㄱ"): 2,
+        ("nucleus", "ㅏ"): 3,
+        ("coda", "ㄱ"): 2,
+        ("onset", "ㄴ"): 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -47,10 +50,15 @@ def test_a_jamo_is_written_as_it_stands_alone(jamo, wanted):
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "kind"),
     [
-        ("ㄱ", "ㄲ", "plain heard as tense"), ("ㄱ", "ㅋ", "plain heard as aspirated"), ("ㅆ", "ㅅ", "tense heard as plain"),
-        ("ㅊ", "ㅉ", "aspirated heard as tense"), ("ㄱ", "ㄷ", None), ("ㅓ", "ㅗ", None), ("ㄱ", "", None),
+        ("ㄱ", "ㄲ", "plain heard as tense"),
+        ("ㄱ", "ㅋ", "plain heard as aspirated"),
+        ("ㅆ", "ㅅ", "tense heard as plain"),
+        ("ㅊ", "ㅉ", "aspirated heard as tense"),
+        ("ㄱ", "ㄷ", None),
+        ("ㅓ", "ㅗ", None),
+        ("ㄱ", "", None),
     ],
-)  # fmt: skip
+)
 def test_plain_tense_and_aspirated_are_named(reference, hypothesis, kind):
     assert kind_of(reference, hypothesis) == kind
 

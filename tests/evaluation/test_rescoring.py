@@ -11,8 +11,21 @@ from korean_asr.evaluation.rescoring import read_results
 def test_a_file_of_our_results_gives_all_numbers_again(write_results, evaluation, tmp_path):
     write_results([evaluation], tmp_path / "results")
     again = rescored(tmp_path / "results" / "korean.jsonl", "korean").summary
-    for key in ("model", "rule", "manifest", "checksums", "n_clips", "duration", "scores", "intervals", "groups", "confusions",
-                "lowest_reachable_cer", "decoding", "calibration"):  # fmt: skip
+    for key in (
+        "model",
+        "rule",
+        "manifest",
+        "checksums",
+        "n_clips",
+        "duration",
+        "scores",
+        "intervals",
+        "groups",
+        "confusions",
+        "lowest_reachable_cer",
+        "decoding",
+        "calibration",
+    ):
         assert again[key] == evaluation.summary[key], key
     assert again["notes"] == ["scored again from korean.jsonl"]
 

@@ -20,8 +20,16 @@ def test_the_summary_holds_what_readers_of_korean_json_rely_on(evaluation, utter
         sum(utterance.duration for utterance in utterances), abs=1e-3
     )
     assert set(content["scores"]) == {
-        "cer", "wer", "cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer", "spacing", "punctuation", "jamo",
-    }  # fmt: skip
+        "cer",
+        "wer",
+        "cer_no_punctuation",
+        "wer_no_punctuation",
+        "cer_no_space",
+        "swer",
+        "spacing",
+        "punctuation",
+        "jamo",
+    }
     cer = content["scores"]["cer"]
     assert cer["reference_length"] == sum(len(utterance.text) for utterance in utterances)
     errors = cer["substitutions"] + cer["deletions"] + cer["insertions"]
@@ -60,9 +68,12 @@ def test_scores_without_the_sentences_of_training_stand_beside(scored):
     pairs = [("가나", "가나"), ("다라", "다"), ("마바", "마바")]
     seen = {"id": [], "audio": [], "sentence": [1], "speaker": [0, 1]}
     parts = scored(pairs, seen=seen).summary["without_seen"]
-    assert {kind: (part["n_clips"], part["scores"]["cer"]["rate"]) for kind, part in parts.items()} == {
-        "sentence": (2, 0.0), "speaker": (1, 0.0),
-    }  # fmt: skip
+    assert {
+        kind: (part["n_clips"], part["scores"]["cer"]["rate"]) for kind, part in parts.items()
+    } == {
+        "sentence": (2, 0.0),
+        "speaker": (1, 0.0),
+    }
     nothing_left = {"id": [], "audio": [], "sentence": [0, 1, 2], "speaker": None}
     assert scored(pairs, seen=nothing_left).summary["without_seen"] == {}
 

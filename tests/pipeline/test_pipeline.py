@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -334,7 +335,7 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(trained, proces
     assert {path.name for path in (model / "results").iterdir()} == {
         f"korean{name}.{suffix}"
         for name in ("", ".base_model")
-        for suffix in ("json", "jsonl", "html")
+        for suffix in ("json", "jsonl", "html", "xlsx")
     }
     base = json_of(model / "results" / "korean.base_model.json")
     assert base["scores"]["cer_no_space"]["rate"] < 0.2  # the base model recognises
@@ -496,7 +497,7 @@ def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(trained, proc
     assert "gap to Korean speakers" in printed
 
 
-@pytest.mark.parametrize("moment", ["decoding", "korean.json", ".korean.html.part"])
+@pytest.mark.parametrize("moment", ["decoding", "korean.json", ".korean.html.part", ".korean.xlsx.part"])
 def test_script_3_killed_leaves_whole_files_or_none(trained, tmp_path, moment):
     arguments = command(3, "--model", trained[0], "--output", tmp_path / "results")
     killed = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -509,13 +510,16 @@ def test_script_3_killed_leaves_whole_files_or_none(trained, tmp_path, moment):
     killed.kill()
     killed.wait()
     for path in (tmp_path / "results").glob("[a-z]*"):
+        if path.suffix == ".xlsx":
+            assert zipfile.ZipFile(path).testzip() is None
+            continue
         content = path.read_text(encoding="utf-8")
         assert content.endswith("\n") or content.rstrip().endswith("</html>"), path
         if path.suffix == ".json":
             json.loads(content)
     run(arguments)
     assert {path.name for path in (tmp_path / "results").iterdir() if path.name[0] != "."} == {
-        "korean.json", "korean.jsonl", "korean.html",
+        "korean.json", "korean.jsonl", "korean.html", "korean.xlsx",
     }  # fmt: skip
 
 

@@ -38,22 +38,35 @@ def evaluation_options(
     """Make a parser of the options that both scripts have."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
 
-    def option(name: str, help: str, **settings) -> None:
-        parser.add_argument(name, help=help, **settings)
-
-    option("--model", "model folder or hub name; may be repeated", action="append", default=[])
-    option("--manifest", manifest_help, type=Path, default=manifest)
-    option("--output", "folder for the results; the model's results/ if not given", type=Path)
-    option("--with-base", "also score the base of the first model", action="store_true")
-    option("--allow-overlap", "score clips of the training data too, with a warning",
-           action="store_true")  # fmt: skip
-    option("--precision", "number format of the network; float32 if not given",
-           choices=PRECISIONS, default="float32")  # fmt: skip
-    option("--embed-audio", "put every clip into the page, which then is large",
-           action="store_true")  # fmt: skip
-    option("--rescore", "score a file of results, of this or another system, without a model; "
-           "may be repeated", type=Path, action="append", default=[],
-           metavar="RESULTS.jsonl")  # fmt: skip
+    add = parser.add_argument
+    add("--model", action="append", default=[], help="model folder or hub name; may be repeated")
+    add("--manifest", type=Path, default=manifest, help=manifest_help)
+    add("--output", type=Path, help="folder for the results; the model's results/ if not given")
+    add("--with-base", action="store_true", help="also score the base of the first model")
+    add(
+        "--allow-overlap",
+        action="store_true",
+        help="score clips of the training data too, with a warning",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="number format of the network; float32 if not given",
+    )
+    add(
+        "--embed-audio",
+        action="store_true",
+        help="put every clip into the page, which then is large",
+    )
+    add(
+        "--rescore",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RESULTS.jsonl",
+        help="score a file of results, of this or another system, without a model; may be repeated",
+    )
     return parser
 
 
@@ -185,8 +198,7 @@ def evaluate(plan: Plan) -> list[Evaluation]:
 def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
     """Decode the clips with one model."""
     from korean_asr.decoding import decoded_by_all
-    from korean_asr.hardware import n_processes
-    from korean_asr.model import load_recogniser, versions
+    from korean_asr.model import load_recogniser
 
     recogniser, clips = load_recogniser(source), plan.utterances
     decoded = decoded_by_all(
@@ -199,11 +211,12 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
             f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
             "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
         )
-    notes = plan.notes
+    notes = list(plan.notes)
     if seen.n_validation:
-        notes += (f"{seen.n_validation:,} clips are of the validation split, by which the "
-                  "checkpoint was chosen.",)  # fmt: skip
-    writable = writable_characters(recogniser.tokenizer)
+        notes.append(
+            f"{seen.n_validation:,} clips are of the validation split, "
+            "by which the checkpoint was chosen."
+        )
     return Evaluation(
         corpus=plan.corpus,
         model=recogniser.name,
@@ -212,25 +225,36 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         hypotheses=decoded.hypotheses,
         seen=seen.places,
         overlap=frozenset(seen.overlap),
-        facts={
-            "recipe": recipe_of(source),
-            "versions": versions(),
-            "weights_sha256": recogniser.weights_sha256,
-            "decoding": {
-                "precision": decoded.precision,
-                "rtfx": round(decoded.rtfx, 2),
-                "seconds": round(decoded.seconds, 2),
-                "n_batches": decoded.n_batches,
-                "padding_waste": round(decoded.padding_waste, 4),
-                "n_processes": n_processes(),
-            },
-            "lowest_reachable_cer": round(
-                outside_vocabulary((clip.text for clip in clips), writable).lowest_cer, 6
-            ),
-        },
-        notes=notes,
+        facts=_facts(source, recogniser, decoded, clips),
+        notes=tuple(notes),
         warning=seen.warning(recogniser.name),
     )
+
+
+def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -> dict[str, Any]:
+    """What the report says about the model and how it decoded.
+
+    recogniser: a model.Recogniser. decoded: a decoding.Decoded.
+    """
+    from korean_asr.hardware import n_processes
+    from korean_asr.model import versions
+
+    writable = writable_characters(recogniser.tokenizer)
+    outside = outside_vocabulary((clip.text for clip in clips), writable)
+    return {
+        "recipe": recipe_of(source),
+        "versions": versions(),
+        "weights_sha256": recogniser.weights_sha256,
+        "decoding": {
+            "precision": decoded.precision,
+            "rtfx": round(decoded.rtfx, 2),
+            "seconds": round(decoded.seconds, 2),
+            "n_batches": decoded.n_batches,
+            "padding_waste": round(decoded.padding_waste, 4),
+            "n_processes": n_processes(),
+        },
+        "lowest_reachable_cer": round(outside.lowest_cer, 6),
+    }
 
 
 def rescored(path: Path, corpus: str) -> Evaluation:

@@ -18,6 +18,7 @@ from korean_asr.messages import (
     CORPORA,
     FEW_CLIPS,
     JAMO_POSITIONS,
+    LOWEST_CER,
     SCORES,
     SEEN_IN_TRAINING,
     SLICES,
@@ -138,8 +139,7 @@ def _condition_lines(summary: dict[str, Any]) -> list[str]:
         f"intervals: {drawn['draws']:,} draws of {drawn['n_units']:,} {drawn['resampled']}{few}"
     ]
     if summary["lowest_reachable_cer"] is not None:
-        lowest = summary["lowest_reachable_cer"]
-        lines.append(f"lowest reachable CER with this model's characters: {lowest:.4f}")
+        lines.append(f"{LOWEST_CER}: {summary['lowest_reachable_cer']:.4f}")
     if decoding:
         lines.append(
             f"decoded in {decoding['precision']}, {decoding['n_processes']} process(es): "

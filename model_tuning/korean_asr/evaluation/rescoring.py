@@ -1,4 +1,4 @@
-"""Read files of results, of this pipeline or of another system, so that they can be scored again."""
+"""Read files of results, of this or another system, so that they can be scored again."""
 
 import json
 import math
