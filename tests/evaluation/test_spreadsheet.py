@@ -28,8 +28,6 @@ class Book:
     def __init__(self, content):
         archive = zipfile.ZipFile(io.BytesIO(content))
         self.xml = {name: archive.read(name).decode() for name in archive.namelist()}
-        shared = ElementTree.fromstring(self.xml["xl/sharedStrings.xml"])
-        self.texts = ["".join(text.text or "" for text in item.iter(f"{MAIN}t")) for item in shared]
         names = ElementTree.fromstring(self.xml["xl/workbook.xml"]).iter(f"{MAIN}sheet")
         self.sheets = {
             sheet.get("name"): self.rows(f"xl/worksheets/sheet{number}.xml")
@@ -45,11 +43,11 @@ class Book:
         return [{header[i]: value for i, value in row.items()} for row in table[1:]]
 
     def value(self, cell):
+        if cell.get("t") == "inlineStr":
+            return "".join(text.text or "" for text in cell.iter(f"{MAIN}t"))
         content = cell.find(f"{MAIN}v")
         if content is None:
             return None
-        if cell.get("t") == "s":
-            return self.texts[int(content.text)]
         return bool(int(content.text)) if cell.get("t") == "b" else float(content.text)
 
 
