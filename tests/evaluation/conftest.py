@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from korean_asr.evaluation.command_line import Plan, evaluate, reports_of
-from korean_asr.evaluation.report import printed_report, write_reports
+from korean_asr.evaluation.report import report_lines, write_reports
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.manifest import Utterance
 from korean_asr.messages import OVERLAP_KINDS
@@ -56,8 +56,8 @@ def evaluation(plan):
 
 @pytest.fixture(scope="session")
 def printed():
-    """A function that prints the report of one evaluation."""
-    return lambda evaluation: printed_report(reports_of([evaluation], Path())[0])
+    """A function that makes the text of one evaluation's report."""
+    return lambda evaluation: "\n".join(report_lines(reports_of([evaluation], Path())[0]))
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from korean_asr.errors import DataError, SharedError
-from korean_asr.evaluation.report import Report, printed_comparison, printed_report, write_reports
+from korean_asr.errors import DataError, SharedError, printable
+from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
 from korean_asr.files import refuse_unusable_place
@@ -326,13 +326,14 @@ def show(
     reports = reports_of(evaluations, folder or Path(), owner)
     # Written first: a reader such as `| head`, which closes the output, must not lose the files.
     written = write_reports(reports, folder, owner, embed_audio) if folder else []
-    for report in reports:
-        print(printed_report(report))
+    lines = [line for report in reports for line in report_lines(report)]
     if len(reports) > 1:
         others = [differences(evaluations[0], other) for other in evaluations[1:]]
-        print(printed_comparison(reports, others))
-    for path in written:
-        print(f"wrote {path}")
+        lines += comparison_lines(reports, others)
+    lines += [f"wrote {path}" for path in written]
+    for line in lines:
+        # Names and texts may hold line ends and escape sequences of a terminal.
+        print(printable(line))
 
 
 def refuse_different_clips(evaluations: list[Evaluation]) -> None:

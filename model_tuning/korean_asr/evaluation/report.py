@@ -1,4 +1,4 @@
-"""Print reports of evaluations, and write their JSON, JSON lines, HTML and Excel files."""
+"""Lines of printed reports; JSON, JSON lines, HTML and Excel files of evaluations."""
 
 import base64
 import io
@@ -11,7 +11,6 @@ from typing import Any
 import soundfile
 
 from korean_asr.audio import UnreadableAudio, read_samples
-from korean_asr.errors import printable
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -49,8 +48,8 @@ class Report:
     counts: list[dict[str, int]]
 
 
-def printed_report(report: Report) -> str:
-    """Format one model's report.
+def report_lines(report: Report) -> list[str]:
+    """Lines of one model's report.
 
     A warning about clips of the training data is its first line. `CER: 0.0702` and `WER: 0.2091`
     stand alone on their lines, for people and for grep.
@@ -73,9 +72,7 @@ def printed_report(report: Report) -> str:
         lines += ["", *_fair_lines(scores), "", *_gap_lines(summary["gap_to_korean"])]
     for key, parts in summary["groups"].items():
         lines += ["", *_slice_lines(SLICES[key], parts)]
-    lines += ["", *_heard_lines(summary["confusions"]), "", *_worst_clips(report)]
-    # Names and texts may hold line ends and escape sequences of a terminal.
-    return "\n".join(printable(line) for line in lines)
+    return [*lines, "", *_heard_lines(summary["confusions"]), "", *_worst_clips(report)]
 
 
 def _warning_line(warning: str | None) -> str:
@@ -250,8 +247,8 @@ def _worst_clips(report: Report) -> list[str]:
     return lines
 
 
-def printed_comparison(reports: list[Report], differences: list[dict[str, Any]]) -> str:
-    """Format the rates of several models on the same clips, and each difference from the first.
+def comparison_lines(reports: list[Report], differences: list[dict[str, Any]]) -> list[str]:
+    """Rates of several models on the same clips, side by side, and differences from the first.
 
     differences: scores.differences of the first and each other model.
     """
@@ -269,7 +266,7 @@ def printed_comparison(reports: list[Report], differences: list[dict[str, Any]])
         verdicts = [[english(SCORES[score]), verdict(name, row)] for score, row in rates.items()]
         lines += ["", f"{name} against {names[0]}, on the same {n_draws:,} draws"]
         lines += table(verdicts, "<<", indent="  ")
-    return "\n".join(printable(line) for line in lines)
+    return lines
 
 
 def verdict(name: str, difference: dict[str, Any]) -> str:
