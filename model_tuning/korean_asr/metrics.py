@@ -18,12 +18,10 @@ MARKS = ".,?!"
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """The text that a model wrote for one clip.
+    """The model's text for one clip; problem: why a clip could not be decoded.
 
-    problem: why a clip could not be decoded; its text is then empty.
-    confidence: 0 to 1, the mean over the written tokens of the highest posterior among the frames
-    of each; None where nothing is written.
-    is_silent: every sample is equal, which is digital silence.
+    confidence: 0 to 1. Each written token has the highest posterior of its frames; this is their
+    mean, or None for an empty text. is_silent: every sample is equal, so that any text is invented.
     """
 
     text: str
