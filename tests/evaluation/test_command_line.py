@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from korean_asr.audio import sound_checksum
 from korean_asr.errors import DataError
 from korean_asr.evaluation.command_line import (
     evaluate,
@@ -31,7 +32,11 @@ def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(plan, tmp_path
 @pytest.fixture
 def model_with_split(tmp_path, utterances, tiny_base):
     shutil.copytree(tiny_base, tmp_path / "model")
-    write_manifest(tmp_path / "model" / "split" / "train.jsonl", utterances[:8])
+    trained = [
+        dataclasses.replace(clip, audio_sha256=sound_checksum(clip.audio_filepath))
+        for clip in utterances[:8]
+    ]
+    write_manifest(tmp_path / "model" / "split" / "train.jsonl", trained)
     return str(tmp_path / "model")
 
 
