@@ -1,5 +1,8 @@
 import dataclasses
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +136,15 @@ def test_wrong_usage_ends_with_status_2(monkeypatch, capsys, options, message):
         parsed(monkeypatch, *options)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_command_line_is_read_before_torch_or_pandas_is_imported():
+    code = "import sys, korean_asr.evaluation.command_line; print({'torch', 'pandas'} & {*sys.modules})"
+    folder = Path(__file__).parents[2] / "model_tuning"
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert (result.stdout, result.stderr) == ("set()\n", "")
 
 
 def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(plan, printed, tmp_path):
