@@ -24,6 +24,8 @@ def test_headline_rates_stand_alone_on_their_lines(evaluation, printed):
     assert lines.count(f"CER: {totals['cer'].rate:.4f}") == 1
     assert lines.count(f"WER: {totals['wer'].rate:.4f}") == 1
     assert "rule ko-1 ===" in lines[1]
+    # A grep for the headline rate finds one line.
+    assert [sum(f"{name}: " in line for line in lines) for name in ("CER", "WER")] == [1, 1]
 
 
 def test_every_rate_is_printed_with_its_interval_and_counts(scored, printed):

@@ -136,7 +136,9 @@ def _condition_lines(summary: dict[str, Any]) -> list[str]:
         f"intervals: {drawn['draws']:,} draws of {drawn['n_units']:,} {drawn['resampled']}{few}"
     ]
     if summary["lowest_reachable_cer"] is not None:
-        lines.append(f"{LOWEST_CER}: {summary['lowest_reachable_cer']:.4f}")
+        # Not "CER: " again, by which users grep the headline rate.
+        lowest = f"{english(LOWEST_CER)} with this model's characters"
+        lines.append(f"{lowest}: {summary['lowest_reachable_cer']:.4f}")
     if decoding:
         lines.append(
             f"decoded in {decoding['precision']}, {decoding['n_processes']} process(es): "
