@@ -22,6 +22,7 @@ from korean_asr.inference import (
     length_batches,
     read_clip,
 )
+from korean_asr.metrics import Hypothesis
 from korean_asr.model import Recogniser
 from korean_asr.vocabulary import token_texts, written_text
 
@@ -42,20 +43,6 @@ class AudioFile(Protocol):
 
     audio_filepath: str
     duration: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """The model's text for one clip; problem: why a clip could not be decoded.
-
-    confidence: 0 to 1. Each written token has the highest posterior of its frames; this is their
-    mean, or None for an empty text. is_silent: every sample is equal, so that any text is invented.
-    """
-
-    text: str
-    problem: str | None = None
-    confidence: float | None = None
-    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""What users read: every title once, in both languages, and tables in which Hangul keeps its columns."""
+"""Titles and sentences that are shown twice, in both languages; tables that align Hangul."""
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-# A title is "English · 한국어". Terminals with little room show the English half.
+# A title is "English · 한국어". Tables in a terminal show the English half where room is short.
 CORPORA = {
     "korean": "Korean speakers · 한국어 화자",
     "foreign": "Foreign speakers of Korean · 외국인 화자",
@@ -42,18 +43,24 @@ OVERLAP_KINDS = {
     "sentence": "sentence · 문장",
     "speaker": "speaker · 화자",
 }
+SPACING = "spacing · 띄어쓰기"
 NUMBER_FORMAT = "number format · 수치 형식"
+SEEN_IN_TRAINING = "seen in training · 학습 데이터와 겹치는 항목"
+FEW_CLIPS = "few clips · 표본 적음"
+LOWEST_CER = "lowest reachable CER · 이 어휘로 도달할 수 있는 최저 CER"
+TOO_CLOSE = "too close to call · 뚜렷한 차이 없음"
+
+# Clips are grouped by these durations, in the scores of slices and in the check of training clips.
 DURATION_BINS_S = (0, 2, 4, 6, 10, 15, 20)
+DURATION_NAMES = (
+    *(f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)),
+    f"over {DURATION_BINS_S[-1]} s",
+)
 
 
 def duration_bin(seconds: float) -> str | None:
-    """Name the bin of a duration (`2-4 s`); None for 0, which means unknown."""
-    if not seconds:
-        return None
-    for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False):
-        if seconds < high:
-            return f"{low}-{high} s"
-    return f"over {DURATION_BINS_S[-1]} s"
+    """Name the duration bin of a clip, such as `2-4 s`; None for 0, an unknown duration."""
+    return DURATION_NAMES[bisect_right(DURATION_BINS_S, seconds) - 1] if seconds else None
 
 
 def english(title: str) -> str:
@@ -62,7 +69,10 @@ def english(title: str) -> str:
 
 
 def n_columns(text: str) -> int:
-    """Terminal columns of a text; a Hangul syllable takes two (Unicode Standard Annex #11)."""
+    """Count the terminal columns of a text.
+
+    A Hangul syllable takes two columns (Unicode Standard Annex #11).
+    """
     return sum(
         2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text
@@ -71,9 +81,9 @@ def n_columns(text: str) -> int:
 
 
 def table(rows: Iterable[Sequence[str]], align: str, indent: str = "") -> list[str]:
-    """Rows of cells as lines, each column as wide as its widest cell, two spaces between columns.
+    """Format rows of cells as lines; two spaces stand between columns.
 
-    align: a sign for each column, "<" left or ">" right. Rows may be shorter than align.
+    align: "<" (left) or ">" (right) for each column. Rows may be shorter than align.
     """
     rows = [list(row) for row in rows]
     widths = [

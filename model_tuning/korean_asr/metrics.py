@@ -1,21 +1,41 @@
-"""The scores of rule ko-1: each one defined once, as counts that add up over the corpus and are divided at the end."""
+"""The scores of rule ko-1: counts that are summed over the corpus, then divided."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+import jiwer
 import numpy as np
-from rapidfuzz.distance import Levenshtein
 
 RULE = "ko-1"
-UNKNOWN = "⁇"  # U+2047, as SentencePiece writes an unknown token: equals nothing, and is punctuation by category
+# U+2047, as SentencePiece writes an unknown token. It equals no character of a label, and its
+# Unicode category is punctuation.
+UNKNOWN = "⁇"
 MARKS = ".,?!"
 
 
 @dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """The model's text for one clip; problem: why a clip could not be decoded.
+
+    confidence: 0 to 1. Each written token has the highest posterior of its frames; this is their
+    mean, or None for an empty text. is_silent: every sample is equal, so that any text is invented.
+    """
+
+    text: str
+    problem: str | None = None
+    confidence: float | None = None
+    is_silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EditCounts:
-    """Substitutions, deletions and insertions that turn the reference into the hypothesis; add them, never average rates."""
+    """Substitutions, deletions and insertions that turn a reference into its hypothesis.
+
+    Counts of several clips are added; rates are never averaged.
+    """
 
     substitutions: int = 0
     deletions: int = 0
@@ -36,20 +56,23 @@ class EditCounts:
 
     @property
     def rate(self) -> float:
-        """Errors over reference length. An empty reference gives 0 without insertions, else their number (as jiwer does)."""
+        """Errors over reference length; for an empty reference the number of insertions."""
         if self.reference_length == 0:
             return float(self.insertions)
         return self.errors / self.reference_length
 
     @property
     def ratio(self) -> tuple[int, int]:
-        """What the rate divides by what."""
+        """Numerator and denominator of the rate."""
         return self.errors, self.reference_length
 
 
 @dataclass(frozen=True, slots=True)
 class HitCounts:
-    """How many marks of the reference the hypothesis has in the same place; a score of its own is None without any mark."""
+    """Marks of reference and hypothesis, and hits: marks that both have at aligned characters.
+
+    A rate is None where it would divide by 0.
+    """
 
     hits: int = 0
     reference: int = 0
@@ -78,7 +101,7 @@ class HitCounts:
 
     @property
     def ratio(self) -> tuple[int, int]:
-        """What F1 divides by what."""
+        """Numerator and denominator of F1."""
         return 2 * self.hits, self.reference + self.hypothesis
 
 
@@ -86,28 +109,29 @@ Counts = EditCounts | HitCounts
 
 
 def edit_counts(reference: str | list[str], hypothesis: str | list[str]) -> EditCounts:
-    """Counts of a least-cost alignment of two sequences: characters of strings, or words of lists.
+    """Count the edits between two sequences: the characters of strings, or the words of lists."""
+    # The units are handed over as they are. jiwer's default transforms would strip and split the
+    # texts again, and ours are normalised already.
+    found = jiwer.process_words([list(reference)], [list(hypothesis)], _unchanged, _unchanged)
+    return EditCounts(found.substitutions, found.deletions, found.insertions, len(reference))
 
-    The alignment is rapidfuzz's, which jiwer counts by, so that substitutions, deletions and insertions are jiwer's too.
-    """
-    counts = {"replace": 0, "delete": 0, "insert": 0}
-    for operation in Levenshtein.editops(reference, hypothesis):
-        counts[operation.tag] += 1
-    return EditCounts(counts["replace"], counts["delete"], counts["insert"], len(reference))
+
+def _unchanged(units: list[list[str]]) -> list[list[str]]:
+    return units
 
 
 def normalised(text: str) -> str:
-    """NFC, outer space stripped, runs of space made one."""
+    """Compose to NFC, strip outer spaces, and make one space of each run of spaces."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def without_punctuation(text: str) -> str:
-    """Unicode punctuation (category P) removed, then space made tidy again."""
+    """Remove Unicode punctuation (category P), then normalise the spaces."""
     return normalised("".join(c for c in text if not unicodedata.category(c).startswith("P")))
 
 
 def without_punctuation_and_spaces(text: str) -> str:
-    """The text that Korean leaderboards score."""
+    """Remove punctuation and spaces, as Korean leaderboards do."""
     return without_punctuation(text).replace(" ", "")
 
 
@@ -115,7 +139,8 @@ def _words(text: str) -> list[str]:
     return normalised(text).split()
 
 
-# Name -> what is compared. Spaces count in `cer`; `cer_no_space` is the number that Korean leaderboards print.
+# What each score compares. Spaces are characters of `cer`; `cer_no_space` is the rate that Korean
+# leaderboards print.
 SCORED_UNITS = {
     "cer": normalised,
     "wer": _words,
@@ -126,7 +151,7 @@ SCORED_UNITS = {
 
 
 def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
-    """Edit counts of one clip by the name of each of SCORED_UNITS."""
+    """Count the edits of one clip for each score of SCORED_UNITS."""
     return {
         name: edit_counts(units(reference), units(hypothesis))
         for name, units in SCORED_UNITS.items()
@@ -134,7 +159,11 @@ def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
 
 
 def panel_counts(reference: str, hypothesis: str) -> dict[str, Counts]:
-    """All counts of one clip: utterance_counts; swer, spacing; `punctuation .` and so on; jamo, `jamo onset` and so on."""
+    """All counts of one clip, by score.
+
+    Beside utterance_counts: swer, spacing, a `punctuation .` for each mark, jamo, and a
+    `jamo onset` for each position in the syllable.
+    """
     marks = punctuation_counts(normalised(reference), normalised(hypothesis))
     jamo = jamo_counts(
         without_punctuation_and_spaces(reference), without_punctuation_and_spaces(hypothesis)
@@ -151,7 +180,7 @@ def panel_counts(reference: str, hypothesis: str) -> dict[str, Counts]:
 
 
 def corpus_counts(per_utterance: Iterable[dict[str, Counts]]) -> dict[str, Counts]:
-    """Counts of a corpus: the sum over its clips, by the name of each score."""
+    """Sum the counts of all clips, by score."""
     sums: dict[str, Counts] = {}
     for counts in per_utterance:
         for name, count in counts.items():
@@ -159,16 +188,15 @@ def corpus_counts(per_utterance: Iterable[dict[str, Counts]]) -> dict[str, Count
     return sums
 
 
-Pair = tuple[
-    int | None, int | None
-]  # places in reference and hypothesis; None: an insertion, a deletion
+# Index in the reference (None: an insertion) and index in the hypothesis (None: a deletion).
+Pair = tuple[int | None, int | None]
 
 
 def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
-    """(R + 1, H + 1) int32: the Levenshtein distance of each two beginnings (Wagner and Fischer 1974).
+    """The Levenshtein distance between every two prefixes, (R + 1, H + 1) int32.
 
-    A row at a time: an insertion costs one more than the cell to its left, so that a row is the running minimum of
-    (best of diagonal and above) - column, plus column.
+    Computed row by row (Wagner and Fischer 1974). An insertion costs one more than the cell to the
+    left. So a row is the running minimum of (best of diagonal and above) - column, plus column.
     """
     letters = np.array([ord(character) for character in hypothesis], dtype=np.int32)
     columns = np.arange(len(hypothesis) + 1, dtype=np.int32)
@@ -182,15 +210,16 @@ def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
     return distances
 
 
-@lru_cache(maxsize=4)  # two scores in turn read the alignment of the same two texts
+# Cached because swer and spacing read the alignment of the same two texts.
+@lru_cache(maxsize=4)
 def aligned(reference: str, hypothesis: str) -> tuple[Pair, ...]:
-    """Places of reference and hypothesis beside each other, from start to end, at the least edit distance.
+    """Align two texts at the least edit distance; index pairs from start to end.
 
-    Of several such alignments the one that rule ko-1 names: traced back from the end, a diagonal step (equal or substituted)
-    first, then a deletion, then an insertion.
+    Ties are broken as rule ko-1 says: traced back from the end, a diagonal step (equal or
+    substituted) comes first, then a deletion, then an insertion.
     """
-    if reference == hypothesis:  # the diagonal is the only way
-        return tuple((place, place) for place in range(len(reference)))
+    if reference == hypothesis:
+        return tuple((index, index) for index in range(len(reference)))
     distances = edit_distances(reference, hypothesis)
     row, column = len(reference), len(hypothesis)
     pairs: list[Pair] = []
@@ -212,45 +241,49 @@ def aligned(reference: str, hypothesis: str) -> tuple[Pair, ...]:
 
 
 def _boundaries(text: str) -> list[bool]:
-    """Of each character but spaces, whether a space stands before it; text: normalised."""
+    """Whether a space stands before each character that is not a space; text is normalised."""
     return [
-        place > 0 and text[place - 1] == " "
-        for place, character in enumerate(text)
+        index > 0 and text[index - 1] == " "
+        for index, character in enumerate(text)
         if character != " "
     ]
 
 
 def respaced(reference: str, hypothesis: str) -> str:
-    """The hypothesis in the reference's spacing, both normalised: what sWER compares, so that spacing costs no word.
+    """Give the hypothesis the reference's spacing, so that sWER counts no spacing error.
 
-    Before a character that is aligned to an equal one stands a space where the reference has one; before every other
-    character the hypothesis keeps its own.
+    Both texts are normalised. Before a character that is aligned to an equal one, the reference
+    decides whether a space stands; before every other character the hypothesis keeps its own.
     """
-    letters = hypothesis.replace(" ", "")
-    spaces = _boundaries(hypothesis)
-    of_reference, of_letters = _boundaries(reference), reference.replace(" ", "")
-    for there, here in aligned(of_letters, letters):
-        if there is not None and here is not None and of_letters[there] == letters[here]:
-            spaces[here] = of_reference[there]
-    return "".join(
-        " " * space + letter for letter, space in zip(letters, spaces, strict=True)
-    ).strip()
+    letters = reference.replace(" ", ""), hypothesis.replace(" ", "")
+    wanted, spaces = _boundaries(reference), _boundaries(hypothesis)
+    for i, j in aligned(*letters):
+        if i is not None and j is not None and letters[0][i] == letters[1][j]:
+            spaces[j] = wanted[i]
+    spaced = (" " * space + letter for letter, space in zip(letters[1], spaces, strict=True))
+    return "".join(spaced).strip()
 
 
 def spacing_counts(reference: str, hypothesis: str) -> HitCounts:
-    """Word boundaries, both texts normalised: a hit stands before the same aligned equal character on both sides."""
+    """Count word boundaries, both texts normalised.
+
+    A hit is a boundary on both sides before characters that are aligned and equal.
+    """
     letters = reference.replace(" ", ""), hypothesis.replace(" ", "")
-    there, here = _boundaries(reference), _boundaries(hypothesis)
+    boundaries = _boundaries(reference), _boundaries(hypothesis)
     hits = sum(
-        there[i] and here[j] and letters[0][i] == letters[1][j]
+        boundaries[0][i] and boundaries[1][j] and letters[0][i] == letters[1][j]
         for i, j in aligned(*letters)
         if i is not None and j is not None
     )
-    return HitCounts(hits, sum(there), sum(here))
+    return HitCounts(hits, sum(boundaries[0]), sum(boundaries[1]))
 
 
 def punctuation_counts(reference: str, hypothesis: str) -> dict[str, HitCounts]:
-    """For each of `. , ? !`, both texts normalised: a hit is a mark aligned to itself, spaces left out."""
+    """Count each of `. , ? !`, both texts normalised; a hit is a mark aligned to itself.
+
+    Spaces are left out of the alignment.
+    """
     letters = reference.replace(" ", ""), hypothesis.replace(" ", "")
     if not any(mark in text for text in letters for mark in MARKS):
         return dict.fromkeys(MARKS, HitCounts())
@@ -269,7 +302,7 @@ JAMO_POSITIONS = ("onset", "nucleus", "coda")
 
 
 def jamo_position(jamo: str) -> str | None:
-    """onset, nucleus or coda of a conjoining jamo; None for whatever else (Unicode 16, block Hangul Jamo)."""
+    """onset, nucleus or coda of a conjoining jamo, else None (Unicode 16, block Hangul Jamo)."""
     code = ord(jamo)
     if 0x1100 <= code < 0x1160:
         return "onset"
@@ -279,26 +312,40 @@ def jamo_position(jamo: str) -> str | None:
 
 
 def aligned_jamo(reference: str, hypothesis: str) -> list[tuple[str, str]]:
-    """Jamo beside each other, "" for nothing, by one alignment over the NFD of both texts."""
+    """Align the NFD of two texts; pairs of jamo, with "" on one side of a deletion or insertion."""
     jamo = unicodedata.normalize("NFD", reference), unicodedata.normalize("NFD", hypothesis)
     return [
         ("" if i is None else jamo[0][i], "" if j is None else jamo[1][j])
         for i, j in aligned(*jamo)
-    ]  # fmt: skip
+    ]
+
+
+def edit_kind(reference: str, hypothesis: str) -> str:
+    """Name the edit between two aligned units; "" stands for a missing one."""
+    if reference == hypothesis:
+        return "equal"
+    if not reference:
+        return "insertion"
+    return "substitution" if hypothesis else "deletion"
 
 
 def jamo_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
-    """`jamo` over all letters, and apart for each of JAMO_POSITIONS.
+    """Count the edits of jamo: `jamo` over all letters, and each of JAMO_POSITIONS.
 
-    An error belongs to the position of the reference's jamo, an insertion to that of the hypothesis'. Letters that are no
-    Hangul syllable count in the total alone.
+    An error belongs to the position of the reference's jamo, an insertion to the position of the
+    hypothesis' jamo. Letters other than Hangul syllables count in `jamo` alone.
     """
-    counts = {name: [0, 0, 0, 0] for name in ("jamo", *JAMO_POSITIONS)}
-    for there, here in aligned_jamo(reference, hypothesis):
-        names = {"jamo", jamo_position(there or here)} - {None}
-        error = None if there == here else 0 if there and here else 1 if there else 2
-        for name in names:
-            counts[name][3] += bool(there)
-            if error is not None:
-                counts[name][error] += 1
-    return {name: EditCounts(*numbers) for name, numbers in counts.items()}
+    kinds: Counter[tuple[str | None, str]] = Counter()
+    for reference_jamo, hypothesis_jamo in aligned_jamo(reference, hypothesis):
+        kind = edit_kind(reference_jamo, hypothesis_jamo)
+        kinds["jamo", kind] += 1
+        kinds[jamo_position(reference_jamo or hypothesis_jamo), kind] += 1
+    return {
+        name: EditCounts(
+            kinds[name, "substitution"],
+            kinds[name, "deletion"],
+            kinds[name, "insertion"],
+            kinds[name, "equal"] + kinds[name, "substitution"] + kinds[name, "deletion"],
+        )
+        for name in ("jamo", *JAMO_POSITIONS)
+    }

@@ -16,12 +16,12 @@ SHORT = st.text(alphabet="가나다", max_size=5)
         ("", "가나", [(None, 0), (None, 1)]),
         ("가나", "가나", [(0, 0), (1, 1)]),
         ("가나", "가다", [(0, 0), (1, 1)]),
-        # Ties. From the end the diagonal comes first: the second 가 is the one that is kept, the first is deleted.
+        # Ties. From the end the diagonal comes first: the second 가 is kept, the first is deleted.
         ("가가", "가", [(0, None), (1, 0)]),
         ("가", "가가", [(None, 0), (0, 1)]),
-        # 가나 -> 나다: two substitutions cost as much as a deletion and an insertion, and the diagonal wins.
+        # Two substitutions cost as much as a deletion and an insertion, and the diagonal wins.
         ("가나", "나다", [(0, 0), (1, 1)]),
-        # 가나다 -> 나가: three edits in any way; from the end 다 is 가, 나 is 나, and the first 가 is deleted.
+        # Three edits in any case. From the end: 다 -> 가, 나 -> 나, and the first 가 is deleted.
         ("가나다", "나가", [(0, None), (1, 0), (2, 1)]),
     ],
 )
@@ -30,7 +30,10 @@ def test_ties_are_broken_from_the_end_diagonal_first(reference, hypothesis, pair
 
 
 def every_alignment(i, j):
-    """All ways from the start to (i, j), as steps read from the end: 0 diagonal, 1 deletion, 2 insertion."""
+    """All paths from the start to (i, j), as steps from the end.
+
+    0 is a diagonal step, 1 a deletion, 2 an insertion.
+    """
     if not i and not j:
         yield ()
     if i and j:
@@ -56,15 +59,17 @@ def cost(pairs, reference, hypothesis):
 @settings(max_examples=120, derandomize=True, deadline=None)
 @given(SHORT, SHORT)
 def test_of_all_cheapest_alignments_it_is_the_first_in_the_order_of_the_rule(reference, hypothesis):
-    ways = [(steps, walked(steps, len(reference), len(hypothesis)))
-            for steps in every_alignment(len(reference), len(hypothesis))]  # fmt: skip
+    ways = [
+        (steps, walked(steps, len(reference), len(hypothesis)))
+        for steps in every_alignment(len(reference), len(hypothesis))
+    ]
     steps, pairs = min(ways, key=lambda way: (cost(way[1], reference, hypothesis), way[0]))
     assert list(aligned(reference, hypothesis)) == pairs
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.text(alphabet="가나다라 .", max_size=40), st.text(alphabet="가나다라 .", max_size=40))
-def test_every_distance_is_rapidfuzzs_and_every_place_comes_once(reference, hypothesis):
+def test_every_distance_is_rapidfuzzs_and_every_index_comes_once(reference, hypothesis):
     assert edit_distances(reference, hypothesis)[-1, -1] == Levenshtein.distance(
         reference, hypothesis
     )

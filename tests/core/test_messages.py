@@ -1,3 +1,5 @@
+import pytest
+
 from korean_asr.messages import duration_bin, english, n_columns, table
 
 
@@ -19,9 +21,9 @@ def test_the_english_half_of_a_title_is_what_stands_before_the_dot():
     assert (english("onset · 초성"), english("CER")) == ("onset", "CER")
 
 
-def test_a_duration_is_named_by_its_bin_and_zero_is_unknown():
-    seconds = (0.1, 1.9, 2, 9.9, 10, 15, 19.9, 20, 600)
-    assert [duration_bin(one) for one in seconds] == [
-        "0-2 s", "0-2 s", "2-4 s", "6-10 s", "10-15 s", "15-20 s", "15-20 s", "over 20 s", "over 20 s",
-    ]  # fmt: skip
-    assert duration_bin(0.0) is None
+@pytest.mark.parametrize(
+    ("duration", "name"),
+    [(0.0, None), (0.1, "0-2 s"), (2.0, "2-4 s"), (19.9, "15-20 s"), (20.0, "over 20 s")],
+)
+def test_a_duration_falls_into_its_slice(duration, name):
+    assert duration_bin(duration) == name

@@ -54,7 +54,8 @@ def test_each_score_counts_what_its_name_says(name, reference, hypothesis, error
     assert count.reference_length == length
 
 
-# What a recogniser or a label may hold: syllables, conjoining jamo (NFD), emoji with modifiers, marks, other spaces.
+# What a label or a hypothesis may hold: syllables, conjoining jamo (NFD), emoji with modifiers,
+# marks, other spaces.
 TEXT = st.text(
     alphabet="가나다라밥먹었어요네ㅋ .,?!⁇a1é\u3000\t\u1112\u1161\u11ab\u0301👍🏽\u200d",
     max_size=24,
@@ -143,15 +144,15 @@ def test_an_empty_reference_costs_one_for_each_inserted_character():
     [
         ("나는 밥을 먹었다", "나는밥을 먹 었다", "나는 밥을 먹었다"),  # spacing alone differs
         ("나는 밥을 먹었다", "나는 법을 먹었다", "나는 법을 먹었다"),
-        # 밥 is 법: not equal, so the hypothesis keeps its own boundary before it, here none.
+        # 밥 and 법 are not equal, so the hypothesis keeps its own boundary before 법: none.
         ("나는 밥을", "나는법을", "나는법을"),
         ("나는 밥을", "나는 법을", "나는 법을"),
         # An inserted 또 keeps its own space; 밥 behind it takes the reference's.
         ("나는 밥을", "나는 또밥을", "나는 또 밥을"),
         ("나는 밥을", "", ""),
         ("", "나는 밥을", "나는 밥을"),
-        # 나 of the hypothesis is the second one (diagonal from the end), which has a space before it in the reference; at the
-        # start of a text there is none.
+        # 나 is aligned to the second one, from the end. That one has a space before it, but a text
+        # never starts with a space.
         ("나 나", "나", "나"),
     ],
 )
@@ -191,8 +192,11 @@ def test_a_boundary_counts_before_the_same_letter_alone(reference, hypothesis, w
 def test_marks_are_found_where_they_stand():
     counts = punctuation_counts("아, 네. 그래?", "아 네. 그래.")
     assert counts == {
-        ".": HitCounts(1, 1, 2), ",": HitCounts(0, 1, 0), "?": HitCounts(0, 1, 0), "!": HitCounts(0, 0, 0),
-    }  # fmt: skip
+        ".": HitCounts(1, 1, 2),
+        ",": HitCounts(0, 1, 0),
+        "?": HitCounts(0, 1, 0),
+        "!": HitCounts(0, 0, 0),
+    }
     assert (counts["."].precision, counts["."].recall, counts["."].rate) == (
         0.5,
         1.0,
@@ -202,7 +206,7 @@ def test_marks_are_found_where_they_stand():
     assert (counts["!"].precision, counts["!"].recall, counts["!"].rate) == (None, None, None)
 
 
-def test_a_mark_in_another_place_is_no_hit():
+def test_a_mark_behind_another_word_is_not_a_hit():
     assert punctuation_counts("네. 그래", "네 그래.")["."] == HitCounts(0, 1, 1)
 
 
@@ -220,7 +224,7 @@ def test_a_mark_in_another_place_is_no_hit():
         ("", "", (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0), (0, 0, 0, 0)),
     ],
 )
-def test_jamo_are_counted_by_their_place_in_the_syllable(
+def test_jamo_are_counted_by_their_position_in_the_syllable(
     reference, hypothesis, total, onset, nucleus, coda
 ):
     wanted = {"jamo": total, "onset": onset, "nucleus": nucleus, "coda": coda}

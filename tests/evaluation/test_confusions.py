@@ -1,7 +1,6 @@
 import pytest
 
 from korean_asr.evaluation.confusions import clip_confusions, confusions, kind_of, letter
-from korean_asr.manifest import Utterance
 
 
 def heard(reference, hypothesis):
@@ -33,8 +32,11 @@ def test_a_jamo_that_is_heard_as_another_of_its_position_is_a_confusion(
 def test_what_was_to_be_heard_is_counted_by_letter_and_position():
     said, _ = clip_confusions("각각 나", "각각 나")
     assert said == {
-        ("onset", "ㄱ"): 2, ("nucleus", "ㅏ"): 3, ("coda", "ㄱ"): 2, ("onset", "ㄴ"): 1,
-    }  # fmt: skip
+        ("onset", "ㄱ"): 2,
+        ("nucleus", "ㅏ"): 3,
+        ("coda", "ㄱ"): 2,
+        ("onset", "ㄴ"): 1,
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,25 +50,25 @@ def test_a_jamo_is_written_as_it_stands_alone(jamo, wanted):
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "kind"),
     [
-        ("ㄱ", "ㄲ", "plain heard as tense"), ("ㄱ", "ㅋ", "plain heard as aspirated"), ("ㅆ", "ㅅ", "tense heard as plain"),
-        ("ㅊ", "ㅉ", "aspirated heard as tense"), ("ㄱ", "ㄷ", None), ("ㅓ", "ㅗ", None), ("ㄱ", "", None),
+        ("ㄱ", "ㄲ", "plain heard as tense"),
+        ("ㄱ", "ㅋ", "plain heard as aspirated"),
+        ("ㅆ", "ㅅ", "tense heard as plain"),
+        ("ㅊ", "ㅉ", "aspirated heard as tense"),
+        ("ㄱ", "ㄷ", None),
+        ("ㅓ", "ㅗ", None),
+        ("ㄱ", "", None),
     ],
-)  # fmt: skip
+)
 def test_plain_tense_and_aspirated_are_named(reference, hypothesis, kind):
     assert kind_of(reference, hypothesis) == kind
 
 
-def clip(name, text, language=None):
-    return Utterance(name, f"/{name}.wav", 1.0, text, first_language=language)
-
-
 def test_each_first_language_has_its_most_frequent_first_with_three_clips():
-    clips = [clip(f"v{n}", "서울 서울", "베트남어") for n in range(4)] + [
-        clip("e", "서울 바다", "영어"),
-        clip("x", "서울"),
-    ]
-    texts = ["소울 소울", "소울 서울", "소울 서울", "소울 서울", "서울 파다", "소울"]
-    found = confusions(clips, [(each.text, text) for each, text in zip(clips, texts, strict=True)])
+    ids = ["v0", "v1", "v2", "v3", "e", "x"]
+    languages = ["베트남어"] * 4 + ["영어", None]
+    references = ["서울 서울"] * 4 + ["서울 바다", "서울"]
+    hypotheses = ["소울 소울", "소울 서울", "소울 서울", "소울 서울", "서울 파다", "소울"]
+    found = confusions(ids, languages, list(zip(references, hypotheses, strict=True)))
     assert list(found) == ["all", "베트남어", "영어"]
     assert found["베트남어"]["nucleus"] == [
         {
@@ -93,4 +95,4 @@ def test_each_first_language_has_its_most_frequent_first_with_three_clips():
         "coda": [],
     }
     assert found["all"]["nucleus"][0]["n"] == 6
-    assert confusions([], []) == {}
+    assert confusions([], [], []) == {}

@@ -71,7 +71,7 @@ def test_the_fast_draws_are_those_of_a_plain_loop():
 
 @pytest.mark.slow
 def test_the_interval_covers_the_true_rate_about_95_times_in_100():
-    """50 speakers of 8 clips each, who differ in how well they are heard; the true rate is that of all such speakers."""
+    """50 speakers of 8 clips each, whose own error rates differ; the true rate is their mean."""
     rng = np.random.default_rng(11)
     n_speakers, n_clips, length = 50, 8, 25
     a, b = 2.0, 18.0  # a speaker's own rate is drawn from Beta(2, 18), whose mean is 0.1

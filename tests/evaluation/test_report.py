@@ -7,48 +7,29 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from korean_asr.decoding import Hypothesis
+from korean_asr.evaluation.command_line import evaluate, reports_of, show
 from korean_asr.evaluation.report import (
+    comparison_lines,
     embedded_audio,
     linked_audio,
-    printed_comparison,
-    printed_report,
-    show,
     verdict,
-    write_results,
 )
-from korean_asr.evaluation.scores import Evaluation, evaluate
-from korean_asr.manifest import Utterance
-from korean_asr.overlap import Seen
+from korean_asr.evaluation.scores import differences
+from korean_asr.messages import n_columns
 
 
-@pytest.fixture
-def evaluation(tiny_base, utterances, tmp_path):
-    return evaluate([str(tiny_base)], tmp_path / "clips.jsonl", utterances, "korean")[0]
-
-
-def scored(pairs, corpus="foreign", **changes):
-    utterances = [
-        Utterance(f"c{n}", f"/c{n}.wav", 1.0, text, first_language="베트남어")
-        for n, (text, _) in enumerate(pairs)
-    ]
-    seen = Seen(dict.fromkeys(("id", "audio", "sentence", "speaker")), len(pairs))
-    hypotheses = [Hypothesis(text) for _, text in pairs]
-    return Evaluation(
-        corpus, changes.pop("model", "m"), "m.jsonl", utterances, hypotheses, seen, {}, **changes
-    )
-
-
-def test_headline_rates_stand_alone_on_their_lines(evaluation):
-    lines = printed_report(evaluation).splitlines()
+def test_headline_rates_stand_alone_on_their_lines(evaluation, printed):
+    lines = printed(evaluation).splitlines()
     totals = evaluation.totals
     assert lines.count(f"CER: {totals['cer'].rate:.4f}") == 1
     assert lines.count(f"WER: {totals['wer'].rate:.4f}") == 1
     assert "rule ko-1 ===" in lines[1]
+    # A grep for the headline rate finds one line.
+    assert [sum(f"{name}: " in line for line in lines) for name in ("CER", "WER")] == [1, 1]
 
 
-def test_every_rate_is_printed_with_its_interval_and_counts():
-    lines = printed_report(scored([("밥 먹었어?", "법 먹었어.")], "korean")).splitlines()
+def test_every_rate_is_printed_with_its_interval_and_counts(scored, printed):
+    lines = printed(scored([("밥 먹었어?", "법 먹었어.")], "korean")).splitlines()
     row = next(line for line in lines if line.startswith("CER without punctuation and spaces"))
     assert row.split()[5:] == ["0.2500", "0.2500–0.2500", "1", "0", "0", "4"]
     assert any(line.startswith("punctuation ?") and line.split()[2] == "0.0000" for line in lines)
@@ -58,14 +39,14 @@ def test_every_rate_is_printed_with_its_interval_and_counts():
     assert "intervals: 1,000 draws of 1 clips (fewer than 20 speakers are known)" in lines
 
 
-def test_a_warning_is_the_first_line():
+def test_a_warning_is_the_first_line(scored, printed):
     warned = scored([("가", "가")], warning="1 of 1 clips are in the training data of m (1 by id)")
-    first = printed_report(warned).splitlines()[0]
+    first = printed(warned).splitlines()[0]
     assert first.startswith("WARNING · 경고: 1 of 1 clips are in the training data of m")
 
 
-def test_the_ten_worst_clips_are_shown_with_reference_and_hypothesis(evaluation):
-    report = printed_report(evaluation)
+def test_the_ten_worst_clips_are_shown_with_reference_and_hypothesis(evaluation, printed):
+    report = printed(evaluation)
     rates = [
         float(line.split()[0])
         for line in report.partition("Worst clips")[2].splitlines()
@@ -75,40 +56,43 @@ def test_the_ten_worst_clips_are_shown_with_reference_and_hypothesis(evaluation)
     assert report.count("        reference   ") == report.count("        hypothesis  ") == 10
 
 
-def test_learners_have_raw_and_fair_scores_and_what_a_listener_hears():
-    report = printed_report(scored([("서울에 서요", "소울에 소요")] * 2))
+def test_learners_have_raw_and_fair_scores_and_what_a_listener_hears(scored, printed):
+    pairs, languages = [("서울에 서요", "소울에 소요")] * 2, {"first_language": ["베트남어"] * 2}
+    report = printed(scored(pairs, "foreign", clips=languages))
     assert "raw, against the label as it is · 전사 그대로: CER 0.3333, WER 1.0000" in report
     assert "CER without punctuation and spaces 0.4000" in report.partition("fair, without")[2]
     assert "ㅓ→ㅗ 4/4" in report
-    assert "(few clips)" in report
+    assert "(few clips · 표본 적음)" in report
 
 
-def test_the_gap_to_korean_speakers_is_printed_where_it_is_known():
-    evaluation = scored([("가나", "가다")])
-    assert "gap to Korean speakers: unknown. Run script 3" in printed_report(
-        scored([("가나", "가다")])
-    )
-    evaluation.facts["gap_to_korean"] = {
+def test_the_gap_to_korean_speakers_is_printed_under_an_aligned_header(scored, printed):
+    evaluation = scored([("가나", "가다")], "foreign")
+    assert "gap to Korean speakers: unknown. Run script 3" in printed(evaluation)
+    rates = {"korean": 0.1, "foreign": 0.5, "difference": 0.4, "interval": [0.3, 0.45]}
+    gap = {
         "korean": {"manifest": "test.jsonl", "n_clips": 24},
-        "scores": {
-            "cer_no_space": {
-                "korean": 0.1,
-                "foreign": 0.5,
-                "difference": 0.4,
-                "interval": [0.3, 0.45],
-            }
-        },
+        "scores": {"cer_no_space": rates, "jamo": rates},
     }
-    assert "Korean: 24 clips of test.jsonl" in printed_report(evaluation)
-    assert "0.1000   0.5000  +0.4000  0.3000–0.4500" in printed_report(evaluation)
+    lines = printed(
+        scored([("가나", "가다")], "foreign", facts={"gap_to_korean": gap})
+    ).splitlines()
+    header = next(line for line in lines if line.startswith("gap to Korean speakers"))
+    first = lines[lines.index(header) + 1]
+    assert first.split()[-4:] == ["0.1000", "0.5000", "+0.4000", "0.3000–0.4500"]
+    for title, cell in (("Korean  ", "0.1000"), ("foreign", "0.5000"), ("gap  ", "+0.4000")):
+        right = header.rindex(title.strip() + "  ") + len(title.strip())
+        end = first.index(cell) + len(cell)
+        assert n_columns(header[:right]) == n_columns(first[:end])
+    assert "  Korean: 24 clips of test.jsonl" in lines
 
 
-def test_names_cannot_write_to_the_terminal():
-    hostile = scored([("가\x1b[2J", "나\x07")])
-    hostile = dataclasses.replace(
-        hostile, utterances=[dataclasses.replace(hostile.utterances[0], first_language="\x1b[1m")]
-    )
-    assert "\x1b" not in printed_report(hostile) and "\x07" not in printed_report(hostile)
+def test_names_cannot_write_to_the_terminal(scored, capsys):
+    names = {"first_language": ["\x1b[1m"], "id": ["a\nb"]}
+    hostile = scored([("가\x1b[2J", "나\x07")], "foreign", clips=names, model="m\x1b]0;")
+    show([hostile], None)
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "\x07" not in printed
+    assert "a?b" in printed
 
 
 @pytest.mark.parametrize(
@@ -120,7 +104,7 @@ def test_names_cannot_write_to_the_terminal():
             0.001,
             [-0.002, 0.004],
             False,
-            "too close to call: B is lower by 0.10 points, 95 % interval -0.20 to 0.40",
+            "too close to call · 뚜렷한 차이 없음: B is lower by 0.10 points, 95 % interval -0.20 to 0.40",
         ),
     ],
 )
@@ -128,61 +112,75 @@ def test_a_difference_is_told_in_points(lower_by, interval, decided, line):
     assert verdict("B", {"lower_by": lower_by, "interval": interval, "decided": decided}) == line
 
 
-def test_two_models_are_printed_side_by_side_and_compared():
+@pytest.fixture
+def compared():
+    """A function that prints two evaluations side by side."""
+
+    def printed_side_by_side(first, other):
+        reports = reports_of([first, other], Path())
+        return "\n".join(comparison_lines(reports, [differences(first, other)]))
+
+    return printed_side_by_side
+
+
+def test_two_models_are_printed_side_by_side_and_compared(scored, compared):
     texts = ["가나다라", "마바사아", "자차카타"] * 10
-    good, bad = (
-        scored([(t, t) for t in texts], model="good"),
-        scored([(t, t[1:]) for t in texts], model="bad"),
-    )
-    printed = printed_comparison([bad, good])
-    assert any(line.split() == ["CER", "0.2500", "0.0000"] for line in printed.splitlines())
-    assert "good against bad, on the same 1,000 draws" in printed
-    assert "good is lower by 25.00 points" in printed
+    bad = scored([(t, t[1:]) for t in texts], model="bad")
+    good = scored([(t, t) for t in texts], model="good")
+    report = compared(bad, good)
+    assert any(line.split() == ["CER", "0.2500", "0.0000"] for line in report.splitlines())
+    assert "good against bad, on the same 1,000 draws" in report
+    assert "good is lower by 25.00 points" in report
 
 
 def test_results_of_two_models_of_one_name_do_not_overwrite_each_other(
-    tiny_base, utterances, tmp_path
+    plan, write_results, tmp_path
 ):
-    three = evaluate([str(tiny_base)] * 3, tmp_path / "x.jsonl", utterances[:2], "korean")
+    clips = plan.utterances[:2]
+    three = evaluate(dataclasses.replace(plan, models=plan.models * 3, utterances=clips))
     written = write_results(three, tmp_path / "results")
-    assert len(set(written)) == 9
+    assert len(set(written)) == 12
     assert {path.name for path in (tmp_path / "results").iterdir()} == {
         path.name for path in written
     }
-    assert {"korean.json", "korean.jsonl", "korean.html", "korean.tiny_base.json"} <= {
-        path.name for path in written
-    }
+    assert {
+        "korean.json",
+        "korean.jsonl",
+        "korean.html",
+        "korean.xlsx",
+        "korean.tiny_base.json",
+        "korean.tiny_base.xlsx",
+    } <= {path.name for path in written}
     beside = json.loads(
         (tmp_path / "results" / "korean.tiny_base.json").read_text(encoding="utf-8")
     )["compared_with"]
     assert beside["model"] == "tiny_base" and beside["differences"]["cer"]["lower_by"] == 0.0
 
 
-def test_models_of_one_name_are_told_apart_by_their_number():
-    printed = printed_comparison(
-        [scored([("가나", "가")], model="ours"), scored([("가나", "가나")], model="ours")]
-    )
-    assert "ours (2) against ours (1)" in printed
+def test_models_of_one_name_are_told_apart_by_their_number(scored, compared):
+    one, two = scored([("가나", "가")]), scored([("가나", "가나")])
+    assert "m (2) against m (1)" in compared(one, two)
 
 
-def test_files_are_written_before_anything_is_printed(tmp_path, monkeypatch):
+def test_files_are_written_before_anything_is_printed(scored, tmp_path, monkeypatch):
+    # As `| head` does, once it has its lines.
     def closed(*_):
         raise BrokenPipeError
 
-    monkeypatch.setattr("builtins.print", closed)  # `| head` has seen enough
+    monkeypatch.setattr("builtins.print", closed)
     with pytest.raises(BrokenPipeError):
         show([scored([("가", "가")])], tmp_path / "results")
-    assert len(list((tmp_path / "results").iterdir())) == 3
+    assert len(list((tmp_path / "results").iterdir())) == 4
 
 
-def test_without_a_folder_nothing_is_written(tmp_path, capsys, monkeypatch):
+def test_without_a_folder_nothing_is_written(scored, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     show([scored([("가", "가")])], None)
     assert "CER: 0.0000" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_page_links_to_each_clip_by_the_way_from_its_folder(evaluation, tmp_path):
+def test_the_page_links_to_each_clip_from_its_own_folder(evaluation, write_results, tmp_path):
     write_results([evaluation], tmp_path / "results")
     page = (tmp_path / "results" / "korean.html").read_text(encoding="utf-8")
     assert "../clip_00.wav" in page and str(tmp_path) not in page.replace(evaluation.manifest, "")

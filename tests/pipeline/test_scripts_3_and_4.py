@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+import zipfile
 
 import pytest
 import soundfile
@@ -27,7 +28,7 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(
     assert {path.name for path in (model / "results").iterdir()} == {
         f"korean{name}.{suffix}"
         for name in ("", ".base_model")
-        for suffix in ("json", "jsonl", "html")
+        for suffix in ("json", "jsonl", "html", "xlsx")
     }
     base = json_of(model / "results" / "korean.base_model.json")
     # The base model recognises the words, and writes no punctuation.
@@ -178,7 +179,9 @@ def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(
     assert "gap to Korean speakers" in printed
 
 
-@pytest.mark.parametrize("moment", ["decoding", "korean.json", ".korean.html.part"])
+@pytest.mark.parametrize(
+    "moment", ["decoding", "korean.json", ".korean.html.part", ".korean.xlsx.part"]
+)
 def test_script_3_killed_leaves_whole_files_or_none(command, run, trained, tmp_path, moment):
     arguments = command(3, "--model", trained[0], "--output", tmp_path / "results")
     killed = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -191,11 +194,14 @@ def test_script_3_killed_leaves_whole_files_or_none(command, run, trained, tmp_p
     killed.kill()
     killed.wait()
     for path in (tmp_path / "results").glob("[a-z]*"):
+        if path.suffix == ".xlsx":
+            assert zipfile.ZipFile(path).testzip() is None
+            continue
         content = path.read_text(encoding="utf-8")
         assert content.endswith("\n") or content.rstrip().endswith("</html>"), path
         if path.suffix == ".json":
             json.loads(content)
     run(arguments)
     assert {path.name for path in (tmp_path / "results").iterdir() if path.name[0] != "."} == {
-        "korean.json", "korean.jsonl", "korean.html",
+         "korean.json", "korean.jsonl", "korean.html", "korean.xlsx",
     }  # fmt: skip

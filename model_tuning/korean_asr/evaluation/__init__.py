@@ -1,1 +1,1 @@
-"""Scripts 3 and 4: models x manifests -> scores and reports."""
+"""Scripts 3 and 4: score models on the clips of a manifest, and report."""

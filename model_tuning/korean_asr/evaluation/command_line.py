@@ -1,60 +1,363 @@
-"""The options that scripts 3 and 4 share."""
+"""The command line of scripts 3 and 4, and the steps that both take."""
 
 import argparse
+import random
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from korean_asr.errors import DataError, SharedError, printable
+from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
+from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
+from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
+from korean_asr.files import refuse_unusable_place
+from korean_asr.manifest import Utterance, read_manifest
+from korean_asr.model_folder import (
+    base_of,
+    default_manifest,
+    model_folder,
+    owner,
+    recipe_of,
+    results_folder,
+)
+from korean_asr.overlap import KINDS, Seen, refuse_seen, seen_in_training
 from korean_asr.recipe import PRECISIONS
+from korean_asr.vocabulary import outside_vocabulary, writable_characters
+
+# Modules that import torch (hardware, model, decoding) are imported where they are called, so that
+# --help answers at once.
+
+SAMPLE_SEED = 42
+OPTIONS_OF_A_MODEL = ("manifest", "with_base", "allow_overlap", "precision")
 
 
 def evaluation_options(
     description: str, manifest: Path | None, manifest_help: str
 ) -> argparse.ArgumentParser:
-    """A parser of the shared options; evaluation_arguments() reads them."""
+    """Make a parser of the options that both scripts have."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
-    parser.add_argument(
-        "--model", action="append", default=[], help="model folder or hub name; may be repeated"
-    )
-    parser.add_argument("--manifest", type=Path, default=manifest, help=manifest_help)
-    parser.add_argument(
-        "--output", type=Path, help="folder for the results; the model's results/ if not given"
-    )
-    parser.add_argument(
-        "--with-base",
-        action="store_true",
-        help="also score the base of the first model, side by side",
-    )
-    parser.add_argument(
+
+    add = parser.add_argument
+    add("--model", action="append", default=[], help="model folder or hub name; may be repeated")
+    add("--manifest", type=Path, default=manifest, help=manifest_help)
+    add("--output", type=Path, help="folder for the results; the model's results/ if not given")
+    add("--with-base", action="store_true", help="also score the base of the first model")
+    add(
         "--allow-overlap",
         action="store_true",
-        help="score clips of the training data, with a warning",
+        help="score clips of the training data too, with a warning",
     )
-    parser.add_argument(
+    add(
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="of the network; float32 if not given",
+        help="number format of the network; float32 if not given",
     )
-    parser.add_argument(
+    add(
         "--embed-audio",
         action="store_true",
         help="put every clip into the page, which then is large",
     )
-    parser.add_argument(
-        "--rescore", type=Path, action="append", default=[], metavar="RESULTS.jsonl",
-        help="score a file of results again, ours or another system's, without a model; may be repeated",
-    )  # fmt: skip
+    add(
+        "--rescore",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RESULTS.jsonl",
+        help="score a file of results, of this or another system, without a model; may be repeated",
+    )
     return parser
 
 
 def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The parsed command line; a wrong one ends the script with status 2."""
+    """Parse the command line; wrong usage ends the script with status 2."""
     arguments = parser.parse_args()
     if bool(arguments.model) == bool(arguments.rescore):
         parser.error("give either --model MODEL or --rescore RESULTS.jsonl")
-    of_a_model = ("manifest", "with_base", "allow_overlap", "precision")
-    given = [name for name in of_a_model if getattr(arguments, name) != parser.get_default(name)]
-    if arguments.rescore and given:
-        parser.error(
-            f"--{given[0].replace('_', '-')} goes with --model: --rescore takes a file of results as it is"
-        )
+    for name in OPTIONS_OF_A_MODEL:
+        if arguments.rescore and getattr(arguments, name) != parser.get_default(name):
+            option = name.replace("_", "-")
+            parser.error(
+                f"--{option} goes with --model: --rescore takes a file of results as it is"
+            )
     return arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Models, and the clips that all of them are scored on.
+
+    results: the folder for the files. owner: index of the model that it belongs to.
+    notes: sentences for the report.
+    """
+
+    corpus: str
+    models: list[str]
+    manifest: Path
+    utterances: list[Utterance]
+    results: Path = Path()
+    owner: int = 0
+    notes: tuple[str, ...] = ()
+    precision: str = "float32"
+    allow_overlap: bool = False
+
+
+def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
+    """Read the manifest, by default the test split of the first model that has one.
+
+    Raises OSError for a results folder that cannot be written: before the work, not after it.
+    """
+    models = list(arguments.model)
+    if arguments.with_base:
+        models.append(base_of(models[0]))
+    manifest = arguments.manifest or default_manifest(models)
+    results = arguments.output or results_folder(models)
+    utterances = read_manifest(manifest)
+    refuse_unusable_place(results)
+    return Plan(
+        corpus,
+        models,
+        manifest,
+        utterances,
+        results,
+        owner(models),
+        precision=arguments.precision,
+        allow_overlap=arguments.allow_overlap,
+    )
+
+
+def sampled(plan: Plan, limit: int) -> Plan:
+    """Keep at most `limit` clips, and note it."""
+    n_clips = len(plan.utterances)
+    if n_clips <= limit:
+        return plan
+    note = (
+        f"{limit:,} of {n_clips:,} clips, spread over first languages, then speakers "
+        "(--all scores all)"
+    )
+    sample = spread_sample(plan.utterances, limit)
+    return replace(plan, utterances=sample, notes=(*plan.notes, note))
+
+
+def spread_sample(utterances: list[Utterance], limit: int) -> list[Utterance]:
+    """Draw at most `limit` clips, spread evenly over first languages, then over speakers.
+
+    The sample depends on the clips alone, not on their order.
+    """
+    shuffled = sorted(utterances, key=lambda utterance: utterance.id)
+    random.Random(SAMPLE_SEED).shuffle(shuffled)
+    speakers: dict[str, dict[str, list[Utterance]]] = defaultdict(lambda: defaultdict(list))
+    for utterance in shuffled:
+        speakers[utterance.first_language or ""][utterance.speaker or ""].append(utterance)
+    languages = [
+        _round_robin(list(by_speaker.values())) for _, by_speaker in sorted(speakers.items())
+    ]
+    return sorted(_round_robin(languages)[:limit], key=lambda utterance: utterance.id)
+
+
+def _round_robin(queues: list[list[Utterance]]) -> list[Utterance]:
+    """Take one of each queue in turn, until all are empty."""
+    depth = max(map(len, queues), default=0)
+    return [queue[i] for i in range(depth) for queue in queues if i < len(queue)]
+
+
+def evaluate(plan: Plan) -> list[Evaluation]:
+    """Decode and score the clips with every model; under torchrun all processes share the clips.
+
+    Raises SharedError where a model was trained on a clip, unless the plan allows it, and
+    UsageError for a number format that the device does not have.
+    """
+    from korean_asr.hardware import (
+        device_here,
+        from_first,
+        is_first,
+        join_processes,
+        on_one_gpu_unless_torchrun,
+        refuse_unavailable,
+    )
+
+    if note := on_one_gpu_unless_torchrun():
+        print(note)
+    # Options and models are checked before the processes join and before the long work.
+    refuse_unavailable(plan.precision, device_here())
+    for source in plan.models:
+        model_folder(source)
+    join_processes()
+    found = from_first(
+        [seen_in_training(source, plan.utterances) for source in plan.models]
+        if is_first()
+        else None
+    )
+    if not plan.allow_overlap:
+        for source, seen in zip(plan.models, found, strict=True):
+            refuse_seen(source, plan.utterances, seen)
+    return [_evaluated(plan, source, seen) for source, seen in zip(plan.models, found, strict=True)]
+
+
+def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
+    """Decode the clips with one model."""
+    from korean_asr.decoding import decoded_by_all
+    from korean_asr.model import load_recogniser
+
+    recogniser, clips = load_recogniser(source), plan.utterances
+    decoded = decoded_by_all(
+        recogniser, clips, f"decoding with {recogniser.name}", precision=plan.precision
+    )
+    problem = decoded.hypotheses[0].problem
+    if all(hypothesis.problem for hypothesis in decoded.hypotheses):
+        raise SharedError(
+            f"none of the {len(clips)} clips of {plan.manifest} can be read (the first: {problem}, "
+            f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
+            "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
+        )
+    notes = list(plan.notes)
+    if seen.n_validation:
+        notes.append(
+            f"{seen.n_validation:,} clips are of the validation split, "
+            "by which the checkpoint was chosen."
+        )
+    return Evaluation(
+        corpus=plan.corpus,
+        model=recogniser.name,
+        manifest=str(plan.manifest),
+        utterances=clips,
+        hypotheses=decoded.hypotheses,
+        seen=seen.indices,
+        overlap=frozenset(seen.overlap),
+        facts=_facts(source, recogniser, decoded, clips),
+        notes=tuple(notes),
+        warning=seen.warning(recogniser.name),
+    )
+
+
+def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -> dict[str, Any]:
+    """What the report says about the model and how it decoded.
+
+    recogniser: a model.Recogniser. decoded: a decoding.Decoded.
+    """
+    from korean_asr.hardware import n_processes
+    from korean_asr.model import versions
+
+    writable = writable_characters(recogniser.tokenizer)
+    outside = outside_vocabulary((clip.text for clip in clips), writable)
+    return {
+        "recipe": recipe_of(source),
+        "versions": versions(),
+        "weights_sha256": recogniser.weights_sha256,
+        "decoding": {
+            "precision": decoded.precision,
+            "rtfx": round(decoded.rtfx, 2),
+            "seconds": round(decoded.seconds, 2),
+            "n_batches": decoded.n_batches,
+            "padding_waste": round(decoded.padding_waste, 4),
+            "n_processes": n_processes(),
+        },
+        "lowest_reachable_cer": round(outside.lowest_cer, 6),
+    }
+
+
+def rescored(path: Path, corpus: str) -> Evaluation:
+    """Score a file of results, of this or another system. Raises DataError for another file."""
+    return _of_results(read_results(path), corpus)
+
+
+def _of_results(results: Results, corpus: str) -> Evaluation:
+    from korean_asr.model import versions
+
+    path, facts = results.path, results.facts
+    model = facts.get("model") or path.stem
+    seen = dict.fromkeys(KINDS)
+    if results.trained_on:
+        seen["id"] = results.trained_on
+    return Evaluation(
+        corpus=corpus,
+        model=model,
+        manifest=facts.get("manifest") or str(path),
+        utterances=results.utterances,
+        hypotheses=results.hypotheses,
+        seen=seen,
+        overlap=frozenset(results.trained_on),
+        facts=facts | {"versions": versions()},
+        notes=(*facts.get("notes", ()), f"scored again from {path.name}"),
+        warning=facts.get("warning") or Seen(seen, len(results.utterances)).warning(model),
+    )
+
+
+def add_gaps_to_korean(plan: Plan, evaluations: list[Evaluation]) -> None:
+    """Add to each evaluation the gap to Korean speakers, from the model's results of script 3."""
+    from korean_asr.hardware import is_first
+
+    if not is_first():
+        return
+    for model, evaluation in zip(plan.models, evaluations, strict=True):
+        folders = [plan.results, results_folder([model])]
+        evaluation.facts["gap_to_korean"] = gap_to_korean(evaluation, folders)
+
+
+def gap_to_korean(foreign: Evaluation, folders: list[Path]) -> dict[str, Any] | None:
+    """The gap to the same model's results on Korean speakers; None where there are none."""
+    results = clean_korean_results(folders, foreign.facts.get("weights_sha256"))
+    return gap(foreign, _of_results(results, "korean")) if results else None
+
+
+def show_rescored(arguments: argparse.Namespace, corpus: str) -> None:
+    """Score files of results again and print the reports; files are written only to --output."""
+    from korean_asr.hardware import is_first
+
+    if is_first():
+        evaluations = [rescored(path, corpus) for path in arguments.rescore]
+        show(evaluations, arguments.output, embed_audio=arguments.embed_audio)
+
+
+def show(
+    evaluations: list[Evaluation], folder: Path | None, owner: int = 0, embed_audio: bool = False
+) -> None:
+    """Write the files if a folder is given, then print the reports; the first process alone does.
+
+    owner: index of the model that the plain file names belong to.
+    Raises DataError where the evaluations are not of the same clips.
+    """
+    from korean_asr.hardware import is_first
+
+    if not is_first():
+        return
+    refuse_different_clips(evaluations)
+    reports = reports_of(evaluations, folder or Path(), owner)
+    # Written first: a reader such as `| head`, which closes the output, must not lose the files.
+    written = write_reports(reports, folder, owner, embed_audio) if folder else []
+    lines = [line for report in reports for line in report_lines(report)]
+    if len(reports) > 1:
+        others = [differences(evaluations[0], other) for other in evaluations[1:]]
+        lines += comparison_lines(reports, others)
+    lines += [f"wrote {path}" for path in written]
+    for line in lines:
+        # Names and texts may hold line ends and escape sequences of a terminal.
+        print(printable(line))
+
+
+def refuse_different_clips(evaluations: list[Evaluation]) -> None:
+    """Raise DataError unless all evaluations are of the same clips."""
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if not same_clips(first, other):
+            raise DataError(
+                f"{first.model} and {other.model} were not scored on the same clips, "
+                "so they cannot be compared. · 같은 발화로 평가한 결과만 비교할 수 있습니다."
+            )
+
+
+def reports_of(evaluations: list[Evaluation], folder: Path, owner: int = 0) -> list[Report]:
+    """Summaries and rows of all evaluations; those of other models are compared with the owner's.
+
+    folder: where the files will lie, from which audio is named.
+    """
+    reports = []
+    for index, evaluation in enumerate(evaluations):
+        summary = evaluation.summary
+        if index != owner:
+            compared = differences(evaluations[owner], evaluation)
+            model = evaluations[owner].model
+            summary = {**summary, "compared_with": {"model": model, "differences": compared}}
+        reports.append(Report(summary, evaluation.rows(folder), evaluation.clip_counts()))
+    return reports

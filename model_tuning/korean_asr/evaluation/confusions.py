@@ -1,10 +1,10 @@
-"""What a Korean listener hears instead: jamo that are heard as another, apart for onset, nucleus and coda."""
+"""Confusions: jamo that the model heard as another one, for onset, nucleus and coda apart."""
 
 import unicodedata
 from collections import Counter, defaultdict
+from dataclasses import dataclass, field
 from typing import Any
 
-from korean_asr.manifest import Utterance
 from korean_asr.metrics import (
     JAMO_POSITIONS,
     aligned_jamo,
@@ -12,101 +12,125 @@ from korean_asr.metrics import (
     without_punctuation_and_spaces,
 )
 
-N_CLIPS = 3  # named for each confusion
-N_MOST = 30  # confusions kept for each position: the rest were heard once or twice
-# The three ways of Korean stops and affricates, and the two of ㅅ: what learners confuse first.
-LARYNGEAL = {"plain": "ㄱㄷㅂㅈㅅ", "tense": "ㄲㄸㅃㅉㅆ", "aspirated": "ㅋㅌㅍㅊ"}
-_PLACES = ("ㄱㄲㅋ", "ㄷㄸㅌ", "ㅂㅃㅍ", "ㅈㅉㅊ", "ㅅㅆ")
-NOTHING = ""  # a coda that was not heard, or heard where none is
+# Clip ids kept with each confusion.
+N_CLIPS = 3
+# Confusions kept for each position; rarer ones occur once or twice.
+N_MOST = 30
+# Korean stops and affricates have three phonation types, ㅅ has two. Learners confuse them first.
+PHONATION = {"plain": "ㄱㄷㅂㅈㅅ", "tense": "ㄲㄸㅃㅉㅆ", "aspirated": "ㅋㅌㅍㅊ"}
+# Letters that differ in phonation alone.
+FAMILIES = ("ㄱㄲㅋ", "ㄷㄸㅌ", "ㅂㅃㅍ", "ㅈㅉㅊ", "ㅅㅆ")
 
 
 def letter(jamo: str) -> str:
-    """The jamo as it stands alone: ㄱ for onset and coda alike; nothing for nothing."""
+    """Write a conjoining jamo as a letter of its own: ㄱ for onset and coda alike, "" for ""."""
     if not jamo:
-        return NOTHING
+        return ""
     try:
         return unicodedata.lookup("HANGUL LETTER " + unicodedata.name(jamo).rpartition("SEONG ")[2])
-    except (KeyError, ValueError):  # an old jamo: it has no such letter
+    except (KeyError, ValueError):
+        # Some old jamo have no such letter.
         return jamo
 
 
 def kind_of(reference: str, hypothesis: str) -> str | None:
-    """`plain heard as tense` and the like, for two letters of one place of articulation; else None."""
-    if not (
-        reference
-        and hypothesis
-        and any(reference in place and hypothesis in place for place in _PLACES)
-    ):
+    """Name a confusion of phonation types, such as `plain heard as tense`; None for any other."""
+    same_family = any(reference in family and hypothesis in family for family in FAMILIES)
+    if not (reference and hypothesis and same_family):
         return None
-    ways = [
-        next(way for way, letters in LARYNGEAL.items() if one in letters)
-        for one in (reference, hypothesis)
-    ]
-    return f"{ways[0]} heard as {ways[1]}"
+    return f"{_phonation(reference)} heard as {_phonation(hypothesis)}"
+
+
+def _phonation(consonant: str) -> str:
+    return next(name for name, letters in PHONATION.items() if consonant in letters)
 
 
 def clip_confusions(reference: str, hypothesis: str) -> tuple[Counter, Counter]:
-    """How often (position, letter) stands in the reference; how often (position, letter, heard letter) differs.
+    """Count the letters of one reference, and those that the hypothesis has another letter for.
 
-    A coda may be heard as nothing, or where there is none: learners drop and add them. Other deletions and insertions are no
-    confusion, and neither is a jamo that is aligned to one of another position.
+    Keys are (position, letter) and (position, letter, heard letter). A coda may be heard as
+    nothing, or where there is none, since learners drop and add codas. Other deletions and
+    insertions are not confusions, nor are jamo that are aligned across positions.
     """
     said: Counter = Counter()
     heard: Counter = Counter()
     texts = (without_punctuation_and_spaces(text) for text in (reference, hypothesis))
-    for there, here in aligned_jamo(*texts):
-        position = jamo_position(there or here)
+    for reference_jamo, hypothesis_jamo in aligned_jamo(*texts):
+        position = jamo_position(reference_jamo or hypothesis_jamo)
         if position is None:
             continue
-        if there:
-            said[position, letter(there)] += 1
-        if there == here or (not (there and here) and position != "coda"):
-            continue
-        if there and here and jamo_position(here) != position:
-            continue
-        heard[position, letter(there), letter(here)] += 1
+        if reference_jamo:
+            said[position, letter(reference_jamo)] += 1
+        if _is_confusion(reference_jamo, hypothesis_jamo, position):
+            heard[position, letter(reference_jamo), letter(hypothesis_jamo)] += 1
     return said, heard
 
 
-def confusions(
-    utterances: list[Utterance], pairs: list[tuple[str, str]]
-) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """`all` and each first language -> position -> confusions, the most frequent first, each with three clips.
+def _is_confusion(reference_jamo: str, hypothesis_jamo: str, position: str) -> bool:
+    if reference_jamo == hypothesis_jamo:
+        return False
+    if reference_jamo and hypothesis_jamo:
+        return jamo_position(hypothesis_jamo) == position
+    return position == "coda"
 
-    pairs: reference and hypothesis of each clip. A row: reference, hypothesis (letters, "" for a coda that is not there), n, of
-    (how often the reference's letter was to be heard), kind, clips (ids, those with the most of it first).
-    """
-    said: dict[str, Counter] = defaultdict(Counter)
-    heard: dict[str, Counter] = defaultdict(Counter)
-    clips: dict[str, dict[tuple, Counter]] = defaultdict(lambda: defaultdict(Counter))
-    for utterance, pair in zip(utterances, pairs, strict=True):
-        its_said, its_heard = clip_confusions(*pair)
-        for group in ("all", *filter(None, [utterance.first_language])):
-            said[group] += its_said
-            heard[group] += its_heard
-            for confusion, n in its_heard.items():
-                clips[group][confusion][utterance.id] += n
-    groups = ["all", *sorted(heard.keys() - {"all"})] if utterances else []
-    return {
-        group: {
-            position: [
-                {
-                    "reference": confusion[1],
-                    "hypothesis": confusion[2],
-                    "n": n,
-                    "of": said[group][confusion[:2]],
-                    "kind": kind_of(*confusion[1:]),
-                    "clips": [clip for clip, _ in _most(clips[group][confusion])[:N_CLIPS]],
-                }
-                for confusion, n in _most(heard[group])
-                if confusion[0] == position
-            ][:N_MOST]
-            for position in JAMO_POSITIONS
+
+@dataclass(slots=True)
+class Tally:
+    """Confusions of a group of clips; (position, letter) and (position, letter, heard) are keys."""
+
+    said: Counter = field(default_factory=Counter)
+    heard: Counter = field(default_factory=Counter)
+    # How often each clip holds a confusion, by confusion, then by clip id.
+    clips: dict[tuple, Counter] = field(default_factory=lambda: defaultdict(Counter))
+
+    def add(self, clip_id: str, said: Counter, heard: Counter) -> None:
+        """Add the counts of one clip."""
+        self.said += said
+        self.heard += heard
+        for confusion, n in heard.items():
+            self.clips[confusion][clip_id] += n
+
+    def rows(self, position: str) -> list[dict[str, Any]]:
+        """The N_MOST most frequent confusions of a position, most frequent first."""
+        found = [(key, n) for key, n in most_frequent(self.heard) if key[0] == position]
+        return [self._row(*key, n) for key, n in found[:N_MOST]]
+
+    def _row(self, position: str, reference: str, hypothesis: str, n: int) -> dict[str, Any]:
+        clips = most_frequent(self.clips[position, reference, hypothesis])
+        return {
+            "reference": reference,
+            "hypothesis": hypothesis,
+            "n": n,
+            "of": self.said[position, reference],
+            "kind": kind_of(reference, hypothesis),
+            "clips": [clip_id for clip_id, _ in clips[:N_CLIPS]],
         }
-        for group in groups
+
+
+def confusions(
+    ids: list[str], languages: list[str | None], pairs: list[tuple[str, str]]
+) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Confusions of all clips ("all") and of each first language, by position.
+
+    ids, languages, pairs: id, first language, and (reference, hypothesis) of each clip.
+    A row holds: reference and hypothesis (letters; "" for a missing coda), n (times confused), of
+    (times the letter stands in the references), kind, clips (ids of those with most of it).
+    """
+    if not ids:
+        return {}
+    everybody, groups = Tally(), defaultdict(Tally)
+    for clip_id, language, pair in zip(ids, languages, pairs, strict=True):
+        said, heard = clip_confusions(*pair)
+        everybody.add(clip_id, said, heard)
+        if language:
+            groups[language].add(clip_id, said, heard)
+    tallies = {"all": everybody, **dict(sorted(groups.items()))}
+    return {
+        name: {position: tally.rows(position) for position in JAMO_POSITIONS}
+        for name, tally in tallies.items()
     }
 
 
-def _most(counts: Counter) -> list[tuple[Any, int]]:
-    """Most frequent first, equals in the order of their names."""
+def most_frequent(counts: Counter) -> list[tuple[Any, int]]:
+    """Keys and counts, most frequent first; equal counts in the order of their keys."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -1,24 +1,31 @@
-"""How sure a rate is: bootstrap intervals over speakers or clips, and two models compared on the same draws."""
+"""Bootstrap intervals of rates; speakers or clips are resampled."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 N_DRAWS, SEED, LEVEL = 1_000, 20_240_601, 0.95
-MIN_SPEAKERS = 20  # with fewer, a draw of speakers says little, and clips are drawn
+# With fewer speakers the draws differ too little from each other, so clips are resampled.
+MIN_SPEAKERS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What is drawn with replacement: all clips of a speaker together, or single clips. of_clip: (n_clips,) unit numbers."""
+    """What a draw takes with replacement: all clips of a speaker together, or single clips.
 
-    resampled: str  # "speakers" or "clips"
+    resampled: "speakers" or "clips". of_clip: (n_clips,) unit number of each clip. n: units.
+    """
+
+    resampled: str
     of_clip: np.ndarray
     n: int
 
 
 def units_of(speakers: list[str | None]) -> Units:
-    """Speakers where at least MIN_SPEAKERS are known (a clip without one then stands alone), else clips."""
+    """Speakers if at least MIN_SPEAKERS are known, else clips.
+
+    A clip without a speaker is a unit of its own.
+    """
     known = {
         speaker: number for number, speaker in enumerate(dict.fromkeys(filter(None, speakers)))
     }
@@ -33,19 +40,19 @@ def units_of(speakers: list[str | None]) -> Units:
 
 
 def drawn_rates(ratios: np.ndarray, units: Units) -> np.ndarray:
-    """(N_DRAWS, n_scores) float64: each score in each draw; NaN where a draw has nothing to divide by.
+    """Each score in each draw, (N_DRAWS, n_scores) float64; NaN where the denominator is 0.
 
-    ratios: (n_clips, n_scores, 2), numerators and denominators, summed over a draw before they are divided (Bisani and Ney
-    2004). The draws depend on the units alone, so that two models on the same clips meet the same ones.
+    ratios: (n_clips, n_scores, 2) numerators and denominators. They are summed over a draw, then
+    divided (Bisani and Ney 2004). The draws depend on the units alone, so two models that are
+    scored on the same clips get the same draws.
     """
     n_clips, n_scores, _ = ratios.shape
     sums = np.zeros((units.n, 2 * n_scores))
     np.add.at(sums, units.of_clip, ratios.reshape(n_clips, -1))
     rng = np.random.default_rng(SEED)
     drawn = np.empty((N_DRAWS, 2 * n_scores))
-    for number in range(
-        N_DRAWS
-    ):  # one at a time: a table of all draws would take a gigabyte for 100,000 clips
+    # One draw at a time: all draws at once would take a gigabyte for 100,000 clips.
+    for number in range(N_DRAWS):
         drawn[number] = np.bincount(rng.integers(0, units.n, units.n), minlength=units.n) @ sums
     numerators, denominators = drawn[:, 0::2], drawn[:, 1::2]
     return np.divide(
@@ -54,7 +61,7 @@ def drawn_rates(ratios: np.ndarray, units: Units) -> np.ndarray:
 
 
 def interval(drawn: np.ndarray) -> list[float] | None:
-    """The middle LEVEL of (N_DRAWS,) rates, as percentiles; None where no draw has a rate."""
+    """Lower and upper bound of the middle LEVEL of (N_DRAWS,) rates; None if all are NaN."""
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return None

@@ -1,25 +1,61 @@
-"""Files of results, ours or another system's, made an evaluation again: all numbers without a model or a GPU."""
+"""Read files of results, of this or another system, so that they can be scored again."""
 
 import json
 import math
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from korean_asr.decoding import Hypothesis
 from korean_asr.errors import DataError
-from korean_asr.evaluation.scores import Evaluation
 from korean_asr.manifest import Utterance, content_checksum
-from korean_asr.metrics import RULE, normalised
-from korean_asr.overlap import KINDS, Seen
+from korean_asr.metrics import RULE, Hypothesis, normalised
+
+# What a row of results may know of its clip.
+CLIP_FACTS = (
+    "speaker",
+    "theme",
+    "gender",
+    "age",
+    "residence",
+    "quality",
+    "first_language",
+    "topik_level",
+    "country",
+    "task",
+)
+# Values of a summary that the rows do not give.
+SUMMARY_FACTS = (
+    "model",
+    "manifest",
+    "recipe",
+    "decoding",
+    "lowest_reachable_cer",
+    "warning",
+    "seen_in_training",
+    "without_seen",
+    "gap_to_korean",
+    "notes",
+)
 
 
-def rescored(path: Path, corpus: str) -> Evaluation:
-    """The evaluation that a file of results holds, ours or another system's: JSON lines with `text` and `pred_text`.
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The content of a file of results.
 
-    What only the model can tell is taken from the .json of the same name beside it, if that is of the same clips. Raises
-    DataError that names the file and line.
+    trained_on: indices of the clips that the model was trained on.
+    facts: SUMMARY_FACTS and weights_sha256 from the .json of the same clips beside it, else empty.
     """
+
+    path: Path
+    utterances: list[Utterance]
+    hypotheses: list[Hypothesis]
+    trained_on: list[int]
+    facts: dict[str, Any]
+
+
+def read_results(path: Path) -> Results:
+    """Read JSON lines with `text` and `pred_text`. Raises DataError that names file and line."""
     try:
         lines = [line for line in path.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except FileNotFoundError:
@@ -28,81 +64,86 @@ def rescored(path: Path, corpus: str) -> Evaluation:
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is no file of results: its bytes are not UTF-8 (byte {error.start})."
+            f"{path} is not a file of results: its bytes are not UTF-8 (byte {error.start})."
         ) from None
-    results = [
-        _result(line, path.resolve().parent, f"{path}, line {number}", number)
-        for number, line in enumerate(lines, 1)
-    ]
-    if not results:
+    if not lines:
         raise DataError(f"{path} holds no result.")
-    utterances, hypotheses, trained_on = (list(part) for part in zip(*results, strict=True))
-    seen = Seen(dict.fromkeys(KINDS), len(utterances))
-    if any(trained_on):
-        places = [place for place, mark in enumerate(trained_on) if mark]
-        seen = Seen({**seen.indices, "id": places}, len(utterances))
-    facts = _facts_beside(path, utterances)
-    return Evaluation(
-        corpus=corpus,
-        model=facts.get("model") or path.stem,
-        manifest=facts.get("manifest") or str(path),
-        utterances=utterances,
-        hypotheses=hypotheses,
-        seen=seen,
-        facts=facts,
-        notes=(*facts.get("notes", ()), f"scored again from {path.name}"),
-        warning=facts.get("warning") or seen.warning(facts.get("model") or path.stem),
+    utterances, hypotheses, trained_on = [], [], []
+    for index, line in enumerate(lines):
+        try:
+            row = json.loads(line)
+            utterances.append(_utterance(row, path.resolve().parent, index + 1))
+            hypotheses.append(_hypothesis(row))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise DataError(
+                f"{path}, line {index + 1}: no result. "
+                "Each line is a JSON object with `text` and `pred_text`."
+            ) from None
+        if row.get("seen_in_training") is True:
+            trained_on.append(index)
+    return Results(path, utterances, hypotheses, trained_on, _facts_beside(path, utterances))
+
+
+def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
+    """The clip of a row. Other systems write `text` alone; such a clip is named by its number."""
+    name = str(row.get("audio_filepath") or "")
+    audio = os.path.normpath(folder / name) if name else ""
+    # Raises UnicodeEncodeError, a ValueError, for a path that no file can have.
+    os.fsencode(audio)
+    duration = float(row.get("duration") or 0)
+    if not 0 <= duration < math.inf:
+        raise ValueError
+    return Utterance(
+        id=str(row.get("id") or Path(name).stem or number),
+        audio_filepath=audio,
+        duration=duration,
+        text=normalised(row["text"]),
+        **{key: None if row.get(key) is None else str(row[key]) for key in CLIP_FACTS},
     )
 
 
-def _result(line: str, folder: Path, place: str, number: int) -> tuple[Utterance, Hypothesis, bool]:
-    """One line: the clip, what was written for it, and whether the model was trained on it."""
-    try:
-        row = json.loads(line)
-        text, hypothesis = row["text"], row["pred_text"] or ""
-        if not isinstance(text, str) or not isinstance(hypothesis, str):
-            raise TypeError
-        known = {key: None if row.get(key) is None else str(row[key])
-                 for key in ("speaker", "theme", "gender", "age", "residence", "quality", "first_language", "topik_level",
-                             "country", "task")}  # fmt: skip
-        name = str(row.get("audio_filepath") or "")
-        audio = os.path.normpath(folder / name) if name else ""
-        os.fsencode(audio)
-        duration = float(row.get("duration") or 0)
-        if not 0 <= duration < math.inf:
-            raise ValueError
-        utterance = Utterance(
-            id=str(row.get("id") or Path(name).stem or number),
-            audio_filepath=audio,
-            duration=duration,
-            text=normalised(text),
-            **known,
-        )
-        sure = row.get("confidence")
-        confidence = float(sure) if isinstance(sure, int | float) and 0 <= sure <= 1 else None
-        problem = str(row["problem"]) if row.get("problem") else None
-        made = Hypothesis(normalised(hypothesis), problem, confidence, row.get("is_silent") is True)
-        return utterance, made, row.get("seen_in_training") is True
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-        raise DataError(
-            f"{place}: no result. Each line is a JSON object with `text` and `pred_text`."
-        ) from None
-
-
-CARRIED = (
-    "model", "manifest", "recipe", "decoding", "lowest_reachable_cer", "warning", "seen_in_training", "without_seen",
-    "gap_to_korean", "notes",
-)  # fmt: skip
+def _hypothesis(row: dict[str, Any]) -> Hypothesis:
+    confidence = row.get("confidence")
+    is_known = isinstance(confidence, int | float) and 0 <= confidence <= 1
+    return Hypothesis(
+        normalised(row["pred_text"] or ""),
+        problem=str(row["problem"]) if row.get("problem") else None,
+        confidence=float(confidence) if is_known else None,
+        is_silent=row.get("is_silent") is True,
+    )
 
 
 def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
-    """What results/korean.json tells of the run that wrote results/korean.jsonl, if both are of the same clips; else nothing."""
+    """Facts from results/korean.json beside results/korean.jsonl; empty if it is of other clips."""
     try:
         summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if summary["checksums"]["clips"] != content_checksum(utterances) or summary["rule"] != RULE:
             return {}
-        return {name: summary[name] for name in CARRIED} | {
-            "weights_sha256": summary["checksums"]["weights"]
+        return {
+            **{name: summary[name] for name in SUMMARY_FACTS},
+            "weights_sha256": summary["checksums"]["weights"],
         }
     except (OSError, ValueError, KeyError, TypeError):
         return {}
+
+
+def clean_korean_results(folders: list[Path], weights_sha256: str | None) -> Results | None:
+    """Results of script 3 in one of the folders, of these weights and the current rule.
+
+    Results with clips of the training data are skipped. None where there are no such results.
+    """
+    for folder in folders:
+        for path in sorted(folder.glob("korean*.json")):
+            try:
+                summary = json.loads(path.read_text(encoding="utf-8"))
+                weights = summary["checksums"]["weights"]
+                same = weights == weights_sha256 is not None and summary["rule"] == RULE
+                if not same or summary["corpus"] != "korean" or summary["warning"]:
+                    continue
+                results = read_results(path.with_suffix(".jsonl"))
+            except (OSError, ValueError, KeyError, TypeError, DataError):
+                continue
+            # Without facts the .json and the .jsonl are of two runs.
+            if results.facts:
+                return results
+    return None

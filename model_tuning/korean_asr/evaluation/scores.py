@@ -1,69 +1,69 @@
-"""Models x one manifest -> every score of the panel, with intervals, slices and what was heard instead."""
+"""Scores of one model on one manifest, with intervals, slices, confusions and calibration."""
 
-import random
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from korean_asr.decoding import Decoded, Hypothesis, decoded_by_all
-from korean_asr.errors import SharedError
 from korean_asr.evaluation.confusions import confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
-from korean_asr.hardware import (
-    device_here,
-    from_first,
-    is_first,
-    join_processes,
-    n_processes,
-    refuse_unavailable,
-)
 from korean_asr.manifest import Utterance, content_checksum, manifest_rows
+from korean_asr.messages import DURATION_NAMES, SCORES, duration_bin
 from korean_asr.metrics import (
     RULE,
     Counts,
+    EditCounts,
     HitCounts,
+    Hypothesis,
     corpus_counts,
     panel_counts,
     utterance_counts,
 )
-from korean_asr.model import load_recogniser, versions
-from korean_asr.model_folder import model_folder, recipe_of
-from korean_asr.overlap import Seen, refuse_seen, seen_in_training
 from korean_asr.transcripts import without_tags
-from korean_asr.vocabulary import outside_vocabulary, writable_characters
 
-SAMPLE_SEED = 42
-SMALL_SLICE = 30  # clips; the rate of a smaller slice says little, and the report marks it
-DURATION_BINS_S = (0, 2, 4, 6, 10, 15, 20)
+# The rate of a slice of fewer clips says little, so the report marks it.
+SMALL_SLICE = 30
 N_CALIBRATION_BINS = 10
 SLICED_BY = {
     "korean": ("duration", "gender", "age", "residence", "quality", "theme"),
     "foreign": ("first_language", "topik_level", "task", "country", "gender", "duration"),
 }
+UNKNOWN_VALUE = "unknown"
+GAP_SCORES = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "jamo")
+GAP_SEED = 42
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model's text for one manifest, and all scores of it. Made from a model, or from a file of results."""
+    """The hypotheses of one model for one manifest, and all their scores.
+
+    seen: indices of clips that were seen in training, by id, audio, sentence and speaker; None
+    where that is unknown. overlap: indices of clips that the model was trained on.
+    facts: values that texts alone do not give: recipe, versions, weights_sha256, decoding,
+    lowest_reachable_cer, gap_to_korean; seen_in_training and without_seen of an earlier evaluation.
+    """
 
     corpus: str
     model: str
     manifest: str
     utterances: list[Utterance]
     hypotheses: list[Hypothesis]
-    seen: Seen
-    facts: dict[str, Any]  # of the model: recipe, weights' checksum, decoding, lowest_reachable_cer
+    seen: dict[str, list[int] | None]
+    overlap: frozenset[int] = frozenset()
+    facts: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     warning: str | None = None
 
     @cached_property
     def fair_pairs(self) -> list[tuple[str, str]]:
-        """Reference and hypothesis of each clip; of learners' without tags (un/, 음/), which their labels hold as they come."""
+        """(reference, hypothesis) of each clip as all scores but cer and wer compare them.
+
+        Learners' labels are not cleaned, so tags (un/, 음/) are removed from both sides.
+        """
         pairs = [(u.text, h.text) for u, h in zip(self.utterances, self.hypotheses, strict=True)]
         if self.corpus != "foreign":
             return pairs
@@ -71,80 +71,95 @@ class Evaluation:
 
     @cached_property
     def per_utterance(self) -> list[dict[str, Counts]]:
-        """Counts of each clip: cer and wer of the texts as they are, all other scores of fair_pairs."""
+        """Counts of each clip: cer and wer of the texts as they are, the others of fair_pairs."""
         counts = [panel_counts(*pair) for pair in self.fair_pairs]
-        for place, pair in enumerate(self.fair_pairs):
-            texts = self.utterances[place].text, self.hypotheses[place].text
+        for index, pair in enumerate(self.fair_pairs):
+            texts = self.utterances[index].text, self.hypotheses[index].text
             if texts != pair:
                 raw = utterance_counts(*texts)
-                counts[place] |= {name: raw[name] for name in ("cer", "wer")}
+                counts[index] |= {name: raw[name] for name in ("cer", "wer")}
         return counts
 
     @cached_property
     def totals(self) -> dict[str, Counts]:
+        """Counts of the whole corpus, by score."""
         return corpus_counts(self.per_utterance)
 
     @cached_property
     def ratios(self) -> np.ndarray:
-        """(n_clips, n_scores, 2): what each score of each clip divides by what, in the order of totals."""
+        """Numerators and denominators, (n_clips, n_scores, 2), scores in the order of totals."""
         return np.array(
             [[count.ratio for count in counts.values()] for counts in self.per_utterance],
             dtype=np.float64,
         )
 
-    @property
-    def n_unreadable(self) -> int:
-        return sum(hypothesis.problem is not None for hypothesis in self.hypotheses)
-
     @cached_property
     def units(self) -> Units:
+        """What the bootstrap resamples."""
         return units_of([utterance.speaker for utterance in self.utterances])
 
     @cached_property
     def drawn(self) -> np.ndarray:
-        """(N_DRAWS, n_scores): each score in each draw of speakers or clips, in the order of totals."""
+        """Each score in each draw, (N_DRAWS, n_scores), scores in the order of totals."""
         return drawn_rates(self.ratios, self.units)
 
-    def part(self, places: list[int]) -> dict[str, Any]:
-        """Scores of a slice."""
-        units = units_of([self.utterances[place].speaker for place in places])
-        totals = corpus_counts(self.per_utterance[place] for place in places)
+    @property
+    def n_unreadable(self) -> int:
+        """Clips that could not be decoded; they count as all deletions."""
+        return sum(hypothesis.problem is not None for hypothesis in self.hypotheses)
+
+    def part(self, indices: list[int]) -> dict[str, Any]:
+        """Scores of some of the clips."""
+        units = units_of([self.utterances[index].speaker for index in indices])
+        totals = corpus_counts(self.per_utterance[index] for index in indices)
         return {
-            "n_clips": len(places),
-            "small": len(places) < SMALL_SLICE,
+            "n_clips": len(indices),
+            "small": len(indices) < SMALL_SLICE,
             "resampled": units.resampled,
-            "scores": score_rows(totals, drawn_rates(self.ratios[places], units)),
+            "scores": score_rows(totals, drawn_rates(self.ratios[indices], units)),
         }
+
+    def seen_counts(self) -> dict[str, int | None]:
+        """How many clips were seen in training, by kind; None where that is unknown."""
+        return {
+            kind: None if indices is None else len(indices) for kind, indices in self.seen.items()
+        }
+
+    def without_seen(self) -> dict[str, dict[str, Any]]:
+        """Scores without the clips whose sentence, or whose speaker, was seen in training."""
+        everything = set(range(len(self.utterances)))
+        parts = {}
+        for kind in ("sentence", "speaker"):
+            others = sorted(everything - set(self.seen.get(kind) or ()))
+            if 0 < len(others) < len(everything):
+                parts[kind] = self.part(others)
+        return parts
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What korean.json and foreign.json hold."""
+        """The content of korean.json or foreign.json."""
+        facts, hypotheses = self.facts, self.hypotheses
         return {
             "warning": self.warning,
             "rule": RULE,
             "corpus": self.corpus,
             "model": self.model,
-            "recipe": self.facts.get("recipe"),
+            "recipe": facts.get("recipe"),
             "manifest": self.manifest,
             "checksums": {
                 "clips": content_checksum(self.utterances),
-                "weights": self.facts.get("weights_sha256"),
+                "weights": facts.get("weights_sha256"),
             },
-            "versions": versions(),
+            "versions": facts.get("versions"),
             "n_clips": len(self.utterances),
             "n_unreadable": self.n_unreadable,
-            "n_silent": sum(hypothesis.is_silent for hypothesis in self.hypotheses),
-            "problems": dict(Counter(h.problem for h in self.hypotheses if h.problem)),
+            "n_silent": sum(hypothesis.is_silent for hypothesis in hypotheses),
+            "problems": dict(Counter(h.problem for h in hypotheses if h.problem)),
             "duration": round(sum(utterance.duration for utterance in self.utterances), 3),
-            "seen_in_training": self.facts.get("seen_in_training") or self.seen.counts,
-            "without_seen": self.facts.get("without_seen")
-            or {
-                kind: self.part(sorted(set(range(len(self.utterances))) - set(places)))
-                for kind, places in self.seen.indices.items()
-                if kind in ("sentence", "speaker") and places and len(places) < len(self.utterances)
-            },
-            "decoding": self.facts.get("decoding"),
-            "lowest_reachable_cer": self.facts.get("lowest_reachable_cer"),
+            "seen_in_training": facts.get("seen_in_training") or self.seen_counts(),
+            "without_seen": facts.get("without_seen") or self.without_seen(),
+            "decoding": facts.get("decoding"),
+            "lowest_reachable_cer": facts.get("lowest_reachable_cer"),
             "intervals": {
                 "resampled": self.units.resampled,
                 "n_units": self.units.n,
@@ -153,25 +168,40 @@ class Evaluation:
             },
             "scores": score_rows(self.totals, self.drawn),
             "groups": {
-                key: {name: self.part(places) for name, places in parts.items()}
+                key: {name: self.part(indices) for name, indices in parts.items()}
                 for key, parts in slices(self.utterances, self.corpus).items()
             },
-            "confusions": confusions(self.utterances, self.fair_pairs),
-            "calibration": calibration(self),
-            "gap_to_korean": self.facts.get("gap_to_korean"),
+            "confusions": confusions(
+                [utterance.id for utterance in self.utterances],
+                [utterance.first_language for utterance in self.utterances],
+                self.fair_pairs,
+            ),
+            "calibration": calibration(
+                [hypothesis.confidence for hypothesis in hypotheses],
+                [counts["cer_no_punctuation"] for counts in self.per_utterance],
+            ),
+            "gap_to_korean": facts.get("gap_to_korean"),
             "notes": list(self.notes),
         }
 
+    def clip_counts(self) -> list[dict[str, int]]:
+        """Errors and reference length of each clip for every error rate, under flat keys."""
+        return [_flat(counts, tuple(SCORES)) for counts in self.per_utterance]
+
     def rows(self, folder: Path) -> list[dict[str, Any]]:
-        """What korean.jsonl and foreign.jsonl hold: each clip's manifest line, with pred_text and its own rates."""
+        """The rows of korean.jsonl or foreign.jsonl in `folder`.
+
+        Each is the clip's manifest line, with pred_text, rates, and counts of cer and wer.
+        """
         rows = manifest_rows(self.utterances, folder)
-        for place, (row, hypothesis, counts) in enumerate(
-            zip(rows, self.hypotheses, self.per_utterance, strict=True)
-        ):
-            if place in self.seen.overlap:  # so that the file alone, moved elsewhere, still says so
+        for index, (row, hypothesis) in enumerate(zip(rows, self.hypotheses, strict=True)):
+            # In the row too, so that a file that is moved alone still says so.
+            if index in self.overlap:
                 row["seen_in_training"] = True
             row["pred_text"] = hypothesis.text
+            counts = self.per_utterance[index]
             row |= {name: round(counts[name].rate, 6) for name in ("cer", "wer", "cer_no_space")}
+            row |= _flat(counts, ("cer", "wer"))
             if hypothesis.confidence is not None:
                 row["confidence"] = round(hypothesis.confidence, 6)
             if hypothesis.problem:
@@ -181,11 +211,24 @@ class Evaluation:
         return rows
 
 
+def _flat(counts: dict[str, Counts], scores: tuple[str, ...]) -> dict[str, int]:
+    """Counts of one clip as `cer_errors`, `cer_reference_length`, and so on."""
+    flat = {}
+    for name in scores:
+        flat[f"{name}_errors"] = counts[name].errors
+        flat[f"{name}_reference_length"] = counts[name].reference_length
+    return flat
+
+
 def score_rows(totals: dict[str, Counts], drawn: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Counts and rates as JSON holds them; `punctuation .` becomes scores["punctuation"]["."], `jamo onset` likewise."""
+    """Counts, rates and intervals as JSON holds them.
+
+    `punctuation .` becomes scores["punctuation"]["."], and `jamo onset` becomes
+    scores["jamo"]["onset"].
+    """
     rows: dict[str, dict[str, Any]] = {}
-    for number, (name, counts) in enumerate(totals.items()):
-        row = {**_score_row(counts), "interval": interval(drawn[:, number])}
+    for column, (name, counts) in enumerate(totals.items()):
+        row = {**_score_row(counts), "interval": interval(drawn[:, column])}
         score, _, part = name.partition(" ")
         if part:
             rows.setdefault(score, {})[part] = row
@@ -213,155 +256,127 @@ def _score_row(counts: Counts) -> dict[str, Any]:
 
 
 def slices(utterances: list[Utterance], corpus: str) -> dict[str, dict[str, list[int]]]:
-    """Places of the clips of each slice, {"first_language": {"베트남어": [0, 5, ...]}}; a key that no clip knows is left out."""
-    found: dict[str, dict[str, list[int]]] = {}
+    """Indices of the clips of each slice, such as {"first_language": {"베트남어": [0, 5]}}.
+
+    Clips without a value are the slice "unknown". A key that is unknown for all clips is left out.
+    """
+    found = {}
     for key in SLICED_BY[corpus]:
-        name_of: Callable[[Utterance], str | None] = (
-            duration_bin
-            if key == "duration"
-            else lambda utterance, key=key: getattr(utterance, key)
-        )
-        parts = defaultdict(list)
-        for place, utterance in enumerate(utterances):
-            parts[name_of(utterance) or "unknown"].append(place)
-        if set(parts) - {"unknown"}:
-            first = [
-                f"{low}-{high} s"
-                for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)
-            ]
-            order = {name: number for number, name in enumerate(first)}
-            found[key] = {
-                name: parts[name]
-                for name in sorted(parts, key=lambda name: (order.get(name, 99), name))
-            }
+        if key == "duration":
+            values = [duration_bin(utterance.duration) for utterance in utterances]
+            parts = _grouped(values, DURATION_NAMES)
+        else:
+            values = [getattr(utterance, key) or None for utterance in utterances]
+            parts = dict(sorted(_grouped(values, sorted({*values} - {None})).items()))
+        if parts.keys() - {UNKNOWN_VALUE}:
+            found[key] = parts
     return found
 
 
-def duration_bin(utterance: Utterance) -> str | None:
-    """`2-4 s`, or None where the manifest says 0."""
-    if not utterance.duration:
-        return None
-    for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False):
-        if utterance.duration < high:
-            return f"{low}-{high} s"
-    return f"over {DURATION_BINS_S[-1]} s"
+def _grouped(values: list[str | None], names: Sequence[str]) -> dict[str, list[int]]:
+    """Indices of the clips of each value, in the order of `names`; clips without one come last."""
+    # Imported here because it takes 0.3 s, which --help need not wait for.
+    import pandas
+
+    known = [name for name in names if name != UNKNOWN_VALUE]
+    numbers = {name: number for number, name in enumerate(known)}
+    # An object index, since pandas' own string type cannot hold the lone surrogates of
+    # undecodable bytes. -1 is a missing value.
+    categories = pandas.Index(known, dtype=object)
+    codes = [numbers.get(value, -1) for value in values]
+    keys = pandas.Categorical.from_codes(codes, categories=categories)
+    groups = pandas.Series(range(len(values))).groupby(keys, dropna=False, observed=True)
+    return {
+        UNKNOWN_VALUE if pandas.isna(name) else name: indices.tolist() for name, indices in groups
+    }
 
 
-def calibration(evaluation: Evaluation) -> dict[str, Any] | None:
-    """How often a written character is right, for clips in tenths by confidence; None where no clip has one.
+def calibration(confidences: list[float | None], edits: list[EditCounts]) -> dict[str, Any] | None:
+    """Compare confidence with accuracy, for clips in tenths by confidence.
 
-    accuracy: hits of cer_no_punctuation over characters written. error: the expected calibration error (Naeini et al. 2015),
-    weighted by characters.
+    confidences, edits: of each clip. Accuracy is the share of written characters that are hits.
+    error: the expected calibration error (Naeini et al. 2015), weighted by characters.
+    None where no clip has a confidence.
     """
     clips = []
-    for hypothesis, counts in zip(evaluation.hypotheses, evaluation.per_utterance, strict=True):
-        edits = counts["cer_no_punctuation"]
-        hits = edits.reference_length - edits.substitutions - edits.deletions
-        written = hits + edits.substitutions + edits.insertions
-        if hypothesis.confidence is not None and written:
-            clips.append((hypothesis.confidence, hits, written))
+    for confidence, counts in zip(confidences, edits, strict=True):
+        hits = counts.reference_length - counts.substitutions - counts.deletions
+        n_written = hits + counts.substitutions + counts.insertions
+        if confidence is not None and n_written:
+            clips.append((confidence, hits, n_written))
     if not clips:
         return None
-    clips.sort()
-    bins = []
-    for part in np.array_split(np.array(clips), min(N_CALIBRATION_BINS, len(clips))):
-        n_characters = part[:, 2].sum()
-        bins.append(
-            {
-                "confidence": round(float((part[:, 0] * part[:, 2]).sum() / n_characters), 6),
-                "accuracy": round(float(part[:, 1].sum() / n_characters), 6),
-                "n_clips": len(part),
-                "n_characters": int(n_characters),
-            }
-        )
+    tenths = np.array_split(np.array(sorted(clips)), min(N_CALIBRATION_BINS, len(clips)))
+    bins = [_calibration_bin(*tenth.T) for tenth in tenths]
     gaps = [abs(row["confidence"] - row["accuracy"]) * row["n_characters"] for row in bins]
     return {"bins": bins, "error": round(sum(gaps) / sum(row["n_characters"] for row in bins), 6)}
 
 
-def evaluate(sources: list[str], manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...] = (),
-             precision: str = "float32", allow_overlap: bool = False) -> list[Evaluation]:  # fmt: skip
-    """Score every model on the same clips. Raises DataError where a model was trained on one of them and that is not allowed."""
-    refuse_unavailable(
-        precision, device_here()
-    )  # before the long work, and before the processes meet
-    for source in sources:
-        model_folder(source)
-    join_processes()
-    guards = from_first(
-        [seen_in_training(source, utterances) for source in sources] if is_first() else None
-    )
-    if not allow_overlap:
-        for source, seen in zip(sources, guards, strict=True):
-            refuse_seen(source, utterances, seen)
-    return [
-        _evaluated(source, manifest, utterances, corpus, notes, precision, seen)
-        for source, seen in zip(sources, guards, strict=True)
-    ]
-
-
-def _evaluated(source: str, manifest: Path, utterances: list[Utterance], corpus: str, notes: tuple[str, ...],
-               precision: str, seen: Seen) -> Evaluation:  # fmt: skip
-    recogniser = load_recogniser(source)
-    decoded = decoded_by_all(
-        recogniser, utterances, f"decoding with {recogniser.name}", precision=precision
-    )
-    if all(hypothesis.problem for hypothesis in decoded.hypotheses):
-        raise SharedError(
-            f"none of the {len(utterances)} clips of {manifest} can be read (the first: {decoded.hypotheses[0].problem}, "
-            f"{utterances[0].audio_filepath}). Were they moved? Run script 1 again. · 읽을 수 있는 음성이 없습니다."
-        )
-    if seen.n_validation:
-        notes = (
-            *notes,
-            f"{seen.n_validation:,} clips are of the validation split, by which the checkpoint was chosen.",
-        )
-    outside = outside_vocabulary(
-        (clip.text for clip in utterances), writable_characters(recogniser.tokenizer)
-    )
-    return Evaluation(
-        corpus=corpus,
-        model=recogniser.name,
-        manifest=str(manifest),
-        utterances=utterances,
-        # A clip that cannot be read has an empty hypothesis: all deletions, and it stays in the denominator.
-        hypotheses=decoded.hypotheses,
-        seen=seen,
-        facts={
-            "recipe": recipe_of(source),
-            "weights_sha256": recogniser.weights_sha256,
-            "decoding": decoding_row(decoded),
-            "lowest_reachable_cer": round(outside.lowest_cer, 6),
-        },
-        notes=notes,
-        warning=seen.warning(recogniser.name),
-    )
-
-
-def decoding_row(decoded: Decoded) -> dict[str, Any]:
+def _calibration_bin(
+    confidences: np.ndarray, hits: np.ndarray, n_written: np.ndarray
+) -> dict[str, Any]:
+    """Mean confidence and accuracy of some clips, each (n_clips,), weighted by characters."""
+    n_characters = n_written.sum()
     return {
-        "precision": decoded.precision,
-        "rtfx": round(decoded.rtfx, 2),
-        "seconds": round(decoded.seconds, 2),
-        "n_batches": decoded.n_batches,
-        "padding_waste": round(decoded.padding_waste, 4),
-        "n_processes": n_processes(),
+        "confidence": round(float((confidences * n_written).sum() / n_characters), 6),
+        "accuracy": round(float(hits.sum() / n_characters), 6),
+        "n_clips": len(hits),
+        "n_characters": int(n_characters),
     }
 
 
-def spread_sample(utterances: list[Utterance], limit: int) -> list[Utterance]:
-    """At most `limit` clips, spread as evenly as they allow over first languages, then over speakers; one seed, one sample."""
-    shuffled = sorted(utterances, key=lambda utterance: utterance.id)
-    random.Random(SAMPLE_SEED).shuffle(shuffled)
-    speakers: dict[str, dict[str, list[Utterance]]] = defaultdict(lambda: defaultdict(list))
-    for utterance in shuffled:
-        speakers[utterance.first_language or ""][utterance.speaker or ""].append(utterance)
-    languages = [
-        _round_robin(list(by_speaker.values())) for _, by_speaker in sorted(speakers.items())
-    ]
-    return sorted(_round_robin(languages)[:limit], key=lambda utterance: utterance.id)
+def same_clips(first: Evaluation, other: Evaluation) -> bool:
+    """Whether two evaluations are of the same clips, by texts and ids.
+
+    Texts alone do not tell, since read-aloud corpora repeat their sentences. A file of results
+    without ids is numbered from 1, and then texts alone are compared.
+    """
+    if [u.text for u in first.utterances] != [u.text for u in other.utterances]:
+        return False
+    ids = [[u.id for u in evaluation.utterances] for evaluation in (first, other)]
+    numbered = [str(number) for number in range(1, len(ids[0]) + 1)]
+    return ids[0] == ids[1] or numbered in ids
 
 
-def _round_robin(queues: list[list[Utterance]]) -> list[Utterance]:
-    """One of each queue in turn, until all are empty."""
-    depth = max(map(len, queues), default=0)
-    return [queue[i] for i in range(depth) for queue in queues if i < len(queue)]
+def differences(first: Evaluation, other: Evaluation) -> dict[str, dict[str, Any]]:
+    """How much lower each error rate of the other model is, with the interval of the difference.
+
+    A negative value means higher. Paired bootstrap (Bisani and Ney 2004): both models get the same
+    draws, those of the evaluation that knows speakers. Both must be of the same clips.
+    """
+    units = first.units if first.units.resampled == "speakers" else other.units
+    drawn = [drawn_rates(evaluation.ratios, units) for evaluation in (first, other)]
+    found = {}
+    for column, name in enumerate(first.totals):
+        if name not in SCORES:
+            continue
+        bounds = interval(drawn[0][:, column] - drawn[1][:, column])
+        found[name] = {
+            "lower_by": round(first.totals[name].rate - other.totals[name].rate, 6),
+            "interval": bounds,
+            "decided": bool(bounds and (bounds[0] > 0 or bounds[1] < 0)),
+        }
+    return found
+
+
+def gap(foreign: Evaluation, korean: Evaluation) -> dict[str, Any]:
+    """How much higher the same model's error rates are on foreign than on Korean speakers.
+
+    {"korean": what it was measured on, "scores": ...}. The two samples are independent.
+    """
+    # Shuffled, because equal seeds would pair the draws of the two samples.
+    order = np.random.default_rng(GAP_SEED).permutation(len(korean.drawn))
+    gaps = {}
+    for name in GAP_SCORES:
+        column = list(foreign.totals).index(name)
+        foreign_rate, korean_rate = foreign.totals[name].rate, korean.totals[name].rate
+        gaps[name] = {
+            "korean": round(korean_rate, 6),
+            "foreign": round(foreign_rate, 6),
+            "difference": round(foreign_rate - korean_rate, 6),
+            "interval": interval(foreign.drawn[:, column] - korean.drawn[order, column]),
+        }
+    return {
+        "korean": {"manifest": korean.manifest, "n_clips": len(korean.utterances)},
+        "scores": gaps,
+    }

@@ -1,0 +1,98 @@
+"""The Excel file of an evaluation: scores, slices, confusions, and every clip with its counts."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+# Excel's own limits: UTF-16 units in a cell, and rows in a sheet, one of them the header.
+MAX_CELL_UNITS = 32_767
+MAX_ROWS = 1_048_575
+# Text stays text: an id such as `=1+1` must not become a formula, nor a path a link. Rows are written
+# as they come: all cells at once would take a gigabyte for 200,000 clips.
+OPTIONS = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": True}
+
+Row = dict[str, Any]
+
+
+def workbook(summary: Row, clips: list[Row]) -> bytes:
+    """Bytes of an .xlsx file in which the sums of counts give the rates of the report.
+
+    summary: the content of korean.json. clips: a row of korean.jsonl each, and its counts.
+    """
+    # Imported here because --help need not wait for it.
+    import xlsxwriter
+
+    scores = ({**row, **_origin(summary)} for row in _score_rows(summary["scores"]))
+    content = io.BytesIO()
+    with xlsxwriter.Workbook(content, OPTIONS) as book:
+        _add_sheet(book, "scores", list(scores))
+        _add_sheet(book, "slices", list(_slice_rows(summary["groups"])))
+        _add_sheet(book, "confusions", list(_confusion_rows(summary["confusions"])))
+        for number, start in enumerate(range(0, len(clips), MAX_ROWS), 1):
+            name = "clips" if number == 1 else f"clips {number}"
+            _add_sheet(book, name, clips[start : start + MAX_ROWS])
+    return content.getvalue()
+
+
+def _add_sheet(book: Any, name: str, rows: list[Row]) -> None:
+    """Add a sheet with a header; a cell stays empty where its value is None or missing."""
+    sheet = book.add_worksheet(name)
+    sheet.freeze_panes(1, 0)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    sheet.write_row(0, 0, columns, book.add_format({"bold": True}))
+    for index, row in enumerate(rows, 1):
+        sheet.write_row(index, 0, [_cell(row.get(column)) for column in columns])
+
+
+def _origin(summary: Row) -> Row:
+    """What the scores are of, beside each of them, so that rows of several files can be mixed."""
+    return {
+        "warning": summary["warning"],
+        "corpus": summary["corpus"],
+        "model": summary["model"],
+        "manifest": summary["manifest"],
+        "rule": summary["rule"],
+        "clips_sha256": summary["checksums"]["clips"],
+        "weights_sha256": summary["checksums"]["weights"],
+    }
+
+
+def _score_rows(scores: Row) -> Iterator[Row]:
+    """A row for each score; `jamo onset` and `punctuation .` have rows of their own."""
+    for name, score in scores.items():
+        parts = {f"{name} {part}": row for part, row in score.items() if isinstance(row, dict)}
+        if "interval" in score:
+            parts = {name: score, **parts}
+        for title, row in parts.items():
+            low, high = row["interval"] or (None, None)
+            numbers = {key: n for key, n in row.items() if isinstance(n, int | float)}
+            yield {"score": title, **numbers, "interval_low": low, "interval_high": high}
+
+
+def _slice_rows(groups: Row) -> Iterator[Row]:
+    """A row for each score of each slice."""
+    for key, parts in groups.items():
+        for value, part in parts.items():
+            clips = {"n_clips": part["n_clips"], "few_clips": part["small"]}
+            for row in _score_rows(part["scores"]):
+                yield {"slice": key, "value": value, **clips, **row}
+
+
+def _confusion_rows(confusions: Row) -> Iterator[Row]:
+    for group, positions in confusions.items():
+        for position, rows in positions.items():
+            for row in rows:
+                clips = {"clips": " ".join(row["clips"])}
+                yield {"first_language": group, "position": position, **row, **clips}
+
+
+def _cell(value: Any) -> Any:
+    """Make a text fit a cell of Excel: at most MAX_CELL_UNITS, with … where it was cut."""
+    if not isinstance(value, str):
+        return value
+    # A lone surrogate, from undecodable bytes, has no place in XML; it is written as \udcc7.
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    units = text.encode("utf-16-le")
+    if len(units) <= 2 * MAX_CELL_UNITS:
+        return text
+    return units[: 2 * (MAX_CELL_UNITS - 1)].decode("utf-16-le", "ignore") + "…"

@@ -1,0 +1,131 @@
+"""Read Excel files back as what they are: XML in a zip archive."""
+
+import io
+import re
+import zipfile
+from xml.etree import ElementTree
+
+import pytest
+
+from korean_asr.evaluation.command_line import reports_of
+from korean_asr.evaluation.spreadsheet import MAX_CELL_UNITS, workbook
+from korean_asr.messages import SCORES
+
+MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
+
+
+def column_number(reference):
+    """The index of a column: "A1" is 0, "AB7" is 27."""
+    number = 0
+    for letter in re.match("[A-Z]+", reference)[0]:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number - 1
+
+
+class Book:
+    """Sheets of a workbook as lists of dictionaries, and all its XML."""
+
+    def __init__(self, content):
+        archive = zipfile.ZipFile(io.BytesIO(content))
+        self.xml = {name: archive.read(name).decode() for name in archive.namelist()}
+        names = ElementTree.fromstring(self.xml["xl/workbook.xml"]).iter(f"{MAIN}sheet")
+        self.sheets = {
+            sheet.get("name"): self.rows(f"xl/worksheets/sheet{number}.xml")
+            for number, sheet in enumerate(names, 1)
+        }
+
+    def rows(self, name):
+        table = [
+            {column_number(cell.get("r")): self.value(cell) for cell in row}
+            for row in ElementTree.fromstring(self.xml[name]).iter(f"{MAIN}row")
+        ]
+        header = table[0] if table else {}
+        return [{header[i]: value for i, value in row.items()} for row in table[1:]]
+
+    def value(self, cell):
+        if cell.get("t") == "inlineStr":
+            return "".join(text.text or "" for text in cell.iter(f"{MAIN}t"))
+        content = cell.find(f"{MAIN}v")
+        if content is None:
+            return None
+        return bool(int(content.text)) if cell.get("t") == "b" else float(content.text)
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A function that makes the workbook of one evaluation and reads it back."""
+
+    def read_back(evaluation):
+        report = reports_of([evaluation], tmp_path)[0]
+        clips = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]
+        return Book(workbook(report.summary, clips))
+
+    return read_back
+
+
+def test_sums_of_a_spreadsheet_give_the_rates_of_the_report(evaluation, book):
+    sheets = book(evaluation).sheets
+    assert list(sheets) == ["scores", "slices", "confusions", "clips"]
+    rates = {row["score"]: row for row in sheets["scores"]}
+    assert rates.keys() == set(evaluation.totals)
+    for name in SCORES:
+        errors = sum(row[f"{name}_errors"] for row in sheets["clips"])
+        length = sum(row[f"{name}_reference_length"] for row in sheets["clips"])
+        assert errors / length == pytest.approx(rates[name]["rate"], abs=1e-6)
+        assert length == rates[name]["reference_length"]
+    bins = [row for row in sheets["slices"] if row["slice"] == "duration" and row["score"] == "cer"]
+    assert sum(row["n_clips"] for row in bins) == 12
+    assert sum(row["reference_length"] for row in bins) == rates["cer"]["reference_length"]
+    assert {row["model"] for row in sheets["scores"]} == {"tiny_base"}
+
+
+def test_confusions_have_their_letters_and_clips(scored, book):
+    values = {"first_language": ["영어", "영어"]}
+    rows = book(scored([("서울", "소울")] * 2, "foreign", clips=values)).sheets["confusions"]
+    assert [(row["first_language"], row["reference"], row["hypothesis"]) for row in rows] == [
+        ("all", "ㅓ", "ㅗ"),
+        ("영어", "ㅓ", "ㅗ"),
+    ]
+    assert (rows[0]["position"], rows[0]["n"], rows[0]["clips"]) == ("nucleus", 2.0, "c0 c1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "{=1+1}", "http://example.org", "internal:A1", "007", "+82", "@SUM(1)", "<b>&amp;"],
+)
+def test_text_stays_text_whatever_it_looks_like(scored, book, text):
+    made = book(scored([("가", "나")], clips={"id": [text], "gender": [text]}, model=text))
+    clip = made.sheets["clips"][0]
+    assert (clip["id"], clip["gender"]) == (text, text)
+    assert made.sheets["scores"][0]["model"] == text
+    for name, xml in made.xml.items():
+        if name.startswith("xl/worksheets/"):
+            assert "<f>" not in xml and "<hyperlink" not in xml
+
+
+def test_a_text_that_excel_cannot_hold_is_cut_visibly(scored, book):
+    # An emoji is two UTF-16 units.
+    fits, long = "가" * MAX_CELL_UNITS, "👍" * MAX_CELL_UNITS
+    clips = book(scored([("가", "가")] * 2, clips={"id": [fits, long]})).sheets["clips"]
+    assert clips[0]["id"] == fits
+    assert clips[1]["id"] == "👍" * ((MAX_CELL_UNITS - 1) // 2) + "…"
+
+
+def test_names_of_undecodable_bytes_and_control_characters_leave_the_file_readable(scored, book):
+    names = ["a\udcc7", "b\x00\x1b", "c\uffff", "d\n"]
+    clips = book(scored([("가", "가")] * 4, clips={"id": names})).sheets["clips"]
+    assert clips[0]["id"] == "a\\udcc7"
+    assert [clip["id"][0] for clip in clips] == ["a", "b", "c", "d"]
+
+
+def test_what_is_unknown_is_an_empty_cell(scored, book):
+    sheets = book(scored([("", "")], confidences=[None])).sheets
+    rows = {row["score"]: row for row in sheets["scores"]}
+    assert rows["spacing"].get("f1") is None and rows["cer"].get("interval_low") is None
+    assert sheets["clips"][0].get("speaker") is None
+
+
+def test_more_clips_than_rows_of_a_sheet_go_on_in_another(scored, book, monkeypatch):
+    monkeypatch.setattr("korean_asr.evaluation.spreadsheet.MAX_ROWS", 2)
+    sheets = book(scored([("가", "나")] * 5)).sheets
+    assert [len(sheets[name]) for name in ("clips", "clips 2", "clips 3")] == [2, 2, 1]
