@@ -23,8 +23,8 @@ def main() -> None:
 
     source, say = command.base_model, print if is_first() else lambda *_: None
     plan = batch_plan(recipe, hardware.n_processes())
-    first = f"recipe {recipe.name}, {plan.n_processes} process(es)"
-    say("\n".join(filter(None, [first, hardware.on_one_gpu_unless_torchrun()])))
+    note = hardware.on_one_gpu_unless_torchrun() or ""
+    say(f"recipe {recipe.name}, {plan.n_processes} process(es) {note}".rstrip())
     precision, precision_note = loop.precision_here(recipe.precision)
 
     # 1. The split: sorted, shuffled by the seed, selected, cut 8:1:1.
@@ -62,8 +62,7 @@ def main() -> None:
         n_same = inspection.same_text_after_reload(recogniser, this.output, split.validation)
         facts = {"precision": precision_note, "same_text_after_reload": n_same}
         experiment.write_record(this, data, run, {**found.facts, **facts, "versions": versions()})
-        same = f"the same text for {n_same} of {n_same} clips"
-        say(f"saved to {this.output}; loaded again, it gives {same}. · 저장했습니다.")
+        say(f"saved to {this.output}; loaded again, it gives the same text for all {n_same} clips")
 
 
 if __name__ == "__main__":

@@ -8,11 +8,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from korean_asr.cpu_speed import keep_memory_steady, with_row_encoder
-from korean_asr.hardware import from_all, n_processes, rank, refuse_unavailable
+from korean_asr.hardware import (
+    device_here,
+    fast_network,
+    from_all,
+    n_processes,
+    rank,
+    refuse_unavailable,
+)
 from korean_asr.inference import (
     MAX_BATCH_CLIPS,
     Clip,
@@ -20,11 +27,11 @@ from korean_asr.inference import (
     Passes,
     joined,
     length_batches,
+    logits_of,
+    model_inputs,
     read_clip,
 )
-from korean_asr.metrics import Hypothesis
-from korean_asr.model import Recogniser
-from korean_asr.vocabulary import token_texts, written_text
+from korean_asr.metrics import Hypothesis, corpus_counts, normalised, utterance_counts
 
 # Seconds of padded audio. CPU: measured with a model of 94 M parameters on clips of 1 to 12 s, one
 # core decodes 5.3, 4.9 and 4.6 s of audio per second in batches of 8, 16 and 32 s (bf16: 9.1, 8.9,
@@ -43,6 +50,12 @@ class AudioFile(Protocol):
 
     audio_filepath: str
     duration: float
+
+
+class Labelled(AudioFile, Protocol):
+    """A clip with its reference text."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,7 @@ class Decoded:
 
 
 def decoded(
-    recogniser: Recogniser,
+    recogniser,
     utterances: Sequence[AudioFile],
     progress: str | None = None,
     precision: str = "float32",
@@ -86,7 +99,7 @@ def decoded(
     progress: title of the progress bar, None for no bar. max_batch_seconds: of padded audio, None
     for MAX_BATCH_SECONDS of the device. Raises UsageError for a precision that the device lacks.
     """
-    started, model = time.monotonic(), recogniser.model
+    started, model = time.monotonic(), recogniser.model.to(device_here())
     refuse_unavailable(precision, model.device)
     was_training = model.training
     model.eval()
@@ -94,8 +107,8 @@ def decoded(
         # Such a model normalises over all samples, so that padding would change the text.
         max_batch_clips = 1
     max_seconds = max_batch_seconds or MAX_BATCH_SECONDS[model.device.type]
-    passes = Passes(_fast_network(model), precision, max_seconds, max_batch_clips)
-    texts = token_texts(recogniser.tokenizer)
+    passes = Passes(fast_network(model), precision, max_seconds, max_batch_clips)
+    texts = recogniser.token_texts()
 
     def decoded_batch(indices: list[int]) -> list[tuple[Clip, Hypothesis]]:
         paths = [utterances[index].audio_filepath for index in indices]
@@ -123,20 +136,12 @@ def decoded(
     )
 
 
-def _fast_network(model: torch.nn.Module) -> torch.nn.Module:
-    """The model, rearranged for a CPU where it runs on one; the weights are shared."""
-    if model.device.type != "cpu":
-        return model
-    keep_memory_steady()
-    return with_row_encoder(model)
-
-
 def _progress_bar(title: str | None, n_clips: int) -> tqdm:
     return tqdm(total=n_clips, desc=title, unit=" clips", delay=2, disable=title is None)
 
 
 def decoded_by_all(
-    recogniser: Recogniser,
+    recogniser,
     utterances: Sequence[AudioFile],
     progress: str | None = None,
     **settings: Any,
@@ -165,6 +170,22 @@ def decoded_by_all(
     )
 
 
+def error_rates(
+    recogniser, utterances: Sequence[Labelled], progress: str | None = None
+) -> dict[str, float]:
+    """Decode every clip once, by all processes, and score the texts: `cer`, `wer` and so on."""
+    hypotheses = decoded_by_all(recogniser, utterances, progress).hypotheses
+    pairs = zip(utterances, hypotheses, strict=True)
+    counts = corpus_counts([utterance_counts(clip.text, made.text) for clip, made in pairs])
+    return {name: count.rate for name, count in counts.items()}
+
+
+def frame_logits(recogniser, waveform: np.ndarray) -> torch.Tensor:
+    """(n_frames, n_labels) float32 of one clip; waveform: (n_samples,) float32 at 16 kHz."""
+    inputs = model_inputs([waveform], recogniser.feature_extractor)
+    return logits_of(recogniser.model, inputs, "float32")[0]
+
+
 def collapse_ctc(frame_ids: torch.Tensor, blank_id: int) -> list[int]:
     """Merge repeated labels, then drop blanks.
 
@@ -178,8 +199,9 @@ def collapse_ctc(frame_ids: torch.Tensor, blank_id: int) -> list[int]:
 
 
 def greedy_text(frame_ids: torch.Tensor, blank_id: int, texts: dict[int, str]) -> str:
-    """The text of a clip. frame_ids: (n_frames,) int64; texts: vocabulary.token_texts."""
-    return written_text(collapse_ctc(frame_ids.cpu(), blank_id), texts)
+    """The text of a clip. frame_ids: (n_frames,) int64; texts: Recogniser.token_texts()."""
+    ids = collapse_ctc(frame_ids.cpu(), blank_id)
+    return normalised("".join(texts[index] for index in ids))
 
 
 def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | None:
@@ -192,7 +214,7 @@ def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | 
 
 
 def _decoded_files(
-    paths: list[str], recogniser: Recogniser, passes: Passes, texts: dict[int, str]
+    paths: list[str], recogniser, passes: Passes, texts: dict[int, str]
 ) -> list[tuple[Clip, Hypothesis]]:
     """Read and decode some files together."""
     clips = [read_clip(path, recogniser.feature_extractor) for path in paths]

@@ -118,6 +118,11 @@ def _explanation(error: BaseException) -> tuple[int | None, str]:
             "which keeps the batch of an update; or lower --max-duration-s. "
             "· GPU 메모리가 부족합니다."
         )
+    if type(error).__name__ == "BrokenProcessPool":
+        return 1, (
+            "a process that checks clips was stopped from outside, most likely for lack of memory. "
+            "Run again with --jobs 1. · 작업 프로세스가 중단되었습니다. --jobs 1로 다시 실행하세요."
+        )
     if is_disk_full(error):
         return 1, (
             f"the disk is full while writing {path or os.getcwd()}. Finished work is kept: "

@@ -32,7 +32,7 @@ def make_folder(folder: Path) -> None:
         raise PermissionError(errno.EACCES, "no folder can be made here", str(folder)) from None
 
 
-def refuse_unusable_place(folder: Path) -> None:
+def refuse_unusable_folder(folder: Path) -> None:
     """Raise the OSError of writing into a folder now, rather than after hours of work.
 
     The folder need not exist yet; nothing is made.

@@ -164,7 +164,7 @@ class Passes:
 
     def _frames(self, batch: list[Piece]) -> list[Frames]:
         inputs = padded_inputs([piece.waveform for piece in batch])
-        logits = _logits(self.model, inputs, self.precision)
+        logits = logits_of(self.model, inputs, self.precision)
         best, labels = logits.max(-1)  # (B, n_frames) each
         posteriors = (best - logits.logsumexp(-1)).exp()
         posteriors[~logits.isfinite().all(-1)] = torch.nan
@@ -175,20 +175,10 @@ class Passes:
         ]
 
 
-def frame_logits(
-    model: Wav2Vec2ForCTC,
-    feature_extractor: Wav2Vec2FeatureExtractor,
-    waveforms: list[np.ndarray],
-) -> list[torch.Tensor]:
-    """(n_frames, n_labels) float32 of each clip, without the padding, which decodes to text."""
-    logits = _logits(model, model_inputs(waveforms, feature_extractor), "float32")
-    return [
-        clip[: n_frames(len(waveform))] for clip, waveform in zip(logits, waveforms, strict=True)
-    ]
-
-
 @torch.inference_mode()
-def _logits(model: Wav2Vec2ForCTC, inputs: dict[str, torch.Tensor], precision: str) -> torch.Tensor:
+def logits_of(
+    model: Wav2Vec2ForCTC, inputs: dict[str, torch.Tensor], precision: str
+) -> torch.Tensor:
     """(B, n_frames, n_labels) float32."""
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     with in_precision(model.device, precision):

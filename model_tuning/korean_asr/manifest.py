@@ -3,6 +3,7 @@
 import hashlib
 import math
 import os
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.files import LineFormat, read_json_lines, write_json_lines
-from korean_asr.metrics import normalised
+from korean_asr.metrics import normalised, without_punctuation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED_KEYS = ("audio_filepath", "duration", "text")
@@ -133,3 +134,21 @@ def content_checksum(utterances: list[Utterance]) -> str:
         line = f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n"
         digest.update(line.encode(errors="surrogatepass"))
     return digest.hexdigest()
+
+
+def sentence_key(text: str) -> str:
+    """The text without spaces, punctuation and case: equal keys are the same sentence."""
+    return without_punctuation(text).replace(" ", "").casefold()
+
+
+# Clips are grouped by these durations, in the scores of slices and in the check of training clips.
+DURATION_BINS_S = (0, 2, 4, 6, 10, 15, 20)
+DURATION_NAMES = (
+    *(f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)),
+    f"over {DURATION_BINS_S[-1]} s",
+)
+
+
+def duration_bin(seconds: float) -> str | None:
+    """Name the duration bin of a clip, such as `2-4 s`; None for 0, an unknown duration."""
+    return DURATION_NAMES[bisect_right(DURATION_BINS_S, seconds) - 1] if seconds else None

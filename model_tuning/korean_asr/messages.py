@@ -1,7 +1,6 @@
 """Titles and sentences that are shown twice, in both languages; tables that align Hangul."""
 
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 # A title is "English · 한국어". Tables in a terminal show the English half where room is short.
@@ -49,18 +48,6 @@ SEEN_IN_TRAINING = "seen in training · 학습 데이터와 겹치는 항목"
 FEW_CLIPS = "few clips · 표본 적음"
 LOWEST_CER = "lowest reachable CER · 이 어휘로 도달할 수 있는 최저 CER"
 TOO_CLOSE = "too close to call · 뚜렷한 차이 없음"
-
-# Clips are grouped by these durations, in the scores of slices and in the check of training clips.
-DURATION_BINS_S = (0, 2, 4, 6, 10, 15, 20)
-DURATION_NAMES = (
-    *(f"{low}-{high} s" for low, high in zip(DURATION_BINS_S, DURATION_BINS_S[1:], strict=False)),
-    f"over {DURATION_BINS_S[-1]} s",
-)
-
-
-def duration_bin(seconds: float) -> str | None:
-    """Name the duration bin of a clip, such as `2-4 s`; None for 0, an unknown duration."""
-    return DURATION_NAMES[bisect_right(DURATION_BINS_S, seconds) - 1] if seconds else None
 
 
 def english(title: str) -> str:

@@ -10,9 +10,6 @@ import jiwer
 import numpy as np
 
 RULE = "ko-1"
-# U+2047, as SentencePiece writes an unknown token. It equals no character of a label, and its
-# Unicode category is punctuation.
-UNKNOWN = "⁇"
 MARKS = ".,?!"
 
 
@@ -148,6 +145,17 @@ SCORED_UNITS = {
     "wer_no_punctuation": lambda text: without_punctuation(text).split(),
     "cer_no_space": without_punctuation_and_spaces,
 }
+
+
+ERROR_RATES = (
+    "cer",
+    "wer",
+    "cer_no_punctuation",
+    "wer_no_punctuation",
+    "cer_no_space",
+    "swer",
+    "jamo",
+)
 
 
 def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:

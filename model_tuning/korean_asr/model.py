@@ -16,12 +16,13 @@ from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureEx
 
 from korean_asr.audio import SAMPLE_RATE
 from korean_asr.errors import SharedError, writing_into
-from korean_asr.hardware import device_here
 from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
 from korean_asr.vocabulary import (
+    Outside,
     add_tokens,
     label_ids,
     outside_vocabulary,
+    token_texts,
     writable_characters,
 )
 
@@ -121,6 +122,14 @@ class Recogniser:
         delimiter, unknown = tokenizer.word_delimiter_token_id, tokenizer.unk_token_id
         return [label_ids(text, ids, delimiter, unknown) for text in texts]
 
+    def token_texts(self) -> dict[int, str]:
+        """The text that each token id writes; see vocabulary.token_texts."""
+        return token_texts(self.tokenizer)
+
+    def outside(self, texts: Iterable[str]) -> Outside:
+        """Count the characters of the texts that the model cannot write."""
+        return outside_vocabulary(texts, writable_characters(self.tokenizer))
+
     def save(self, folder: Path) -> None:
         """Write SEVEN_FILES, which transformers 4.57 and 5.x load, each whole or not at all."""
         part = folder / ".part"
@@ -155,13 +164,13 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def load_recogniser(source: str) -> Recogniser:
-    """Load a model for evaluation, in float32, onto the GPU if there is one.
+    """Load a model for evaluation, in float32, on the CPU.
 
     source: a folder or a hub name. Raises DataError if it is not a wav2vec2-CTC model.
     """
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
-    model = _checked_load(folder, tokenizer).eval().to(device_here())
+    model = _checked_load(folder, tokenizer).eval()
     return Recogniser(public_name(source), model, tokenizer, extractor, weights_checksum(folder))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, is_disk_full
-from korean_asr.files import file_checksum
+from korean_asr.files import file_checksum, refuse_unusable_folder
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 NEEDED_FILES = ("config.json", "vocab.json", "preprocessor_config.json")
@@ -181,6 +181,16 @@ def results_folder(sources: list[str]) -> Path:
     """
     source = Path(sources[owner(sources)])
     return source / "results" if (source / "split").is_dir() else Path(f"results_{source.name}")
+
+
+def usable_results_folder(sources: list[str], chosen: Path | None) -> Path:
+    """The chosen folder or results_folder(sources).
+
+    Raises OSError where it cannot be written: before the long work, not after it.
+    """
+    folder = chosen or results_folder(sources)
+    refuse_unusable_folder(folder)
+    return folder
 
 
 def recipe_of(source: str) -> str | None:

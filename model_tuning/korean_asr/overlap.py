@@ -8,16 +8,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from korean_asr.audio import sound_checksum
-from korean_asr.errors import SharedError
-from korean_asr.manifest import Utterance, read_manifest
+from korean_asr.manifest import Utterance, read_manifest, sentence_key
 from korean_asr.messages import OVERLAP_KINDS, english, table
-from korean_asr.metrics import without_punctuation
-
-
-def sentence_key(text: str) -> str:
-    """The text without spaces, punctuation and case: equal keys are the same sentence."""
-    return without_punctuation(text).replace(" ", "").casefold()
-
 
 # The values by which two clips are compared; None equals nothing.
 KINDS = {
@@ -124,19 +116,6 @@ def _sounds(utterances: list[Utterance]) -> list[str | None]:
         return list(
             tqdm(found, "comparing audio with training", len(utterances), unit=" clips", delay=2)
         )
-
-
-def refuse_seen(source: str, utterances: list[Utterance], seen: Seen) -> None:
-    """Raise SharedError, which names the first clip, where the model was trained on one."""
-    if not seen.overlap:
-        return
-    first = utterances[min(seen.overlap)]
-    raise SharedError(
-        f"{seen.warning(source)}; the first: {first.id}. Their scores would be meaningless. Take "
-        "them out of the manifest, or pass --allow-overlap, and the report will say so on its "
-        "first line. · 학습에 사용한 발화는 평가할 수 없습니다. 목록에서 빼거나 "
-        "--allow-overlap을 지정하세요."
-    )
 
 
 def found_in(known: list[Utterance], clips: list[Utterance]) -> dict[str, list[int] | None]:

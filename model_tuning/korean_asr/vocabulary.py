@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from korean_asr.messages import table
-from korean_asr.metrics import UNKNOWN, normalised
 
+# U+2047, as SentencePiece writes an unknown token. It equals no character of a label, and its
+# Unicode category is punctuation.
+UNKNOWN = "⁇"
 # wav2vec2's token for a space.
 DELIMITER = "|"
 # Below this lowest reachable CER the vocabulary is not the bottleneck.
@@ -35,11 +37,6 @@ def token_texts(tokenizer) -> dict[int, str]:
         texts[index] = ""
     texts[tokenizer.unk_token_id] = UNKNOWN
     return texts
-
-
-def written_text(ids: Iterable[int], texts: dict[int, str]) -> str:
-    """The normalised text of token ids. texts: token_texts of the tokenizer."""
-    return normalised("".join(texts[index] for index in ids))
 
 
 def label_ids(text: str, ids: dict[str, int], delimiter_id: int, unknown_id: int) -> list[int]:

@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from measuring import DEMO, demo_split
 
-from korean_asr.decoding import decoded
+from korean_asr.decoding import decoded, error_rates
 from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
 from korean_asr.training import clip_checks, model_checks
 from korean_asr.training.batches import Job, updates_with_clips
-from korean_asr.training.loop import Updater, new_optimizer, validation_rates
+from korean_asr.training.loop import Updater, new_optimizer
 from korean_asr.training.progress import Progress, TrainingBar
 from recipes import RECIPES
 
@@ -105,7 +105,7 @@ def compare_start(name: str, start: Callable, split, recipe) -> None:
         losses = [updater.make(update)["loss"] for update in updates]
         texts = [hypothesis.text for hypothesis in decoded(recogniser, split.validation).hypotheses]
         marks = sum(text.count(mark) for text in texts for mark in MARKS)
-        cer = validation_rates(recogniser, split.validation)["cer"]
+        cer = error_rates(recogniser, split.validation)["cer"]
         cells.append(f"{losses[0]:>8.2f}{sum(losses[-10:]) / 10:>7.2f}{cer:>8.4f}{marks:>7}")
     print(f"| {name:<26}{''.join(cells)}", flush=True)
 

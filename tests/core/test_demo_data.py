@@ -8,8 +8,8 @@ import soundfile
 import torch
 
 from korean_asr.audio import AUDIO_SUFFIXES
+from korean_asr.manifest import OPTIONAL_KEYS, sentence_key
 from korean_asr.model import load_recogniser
-from korean_asr.overlap import sentence_key
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
@@ -17,12 +17,20 @@ DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 
 @pytest.fixture(scope="module")
 def korean():
-    return list(raw_utterances(listed_corpus(DEMO / "korean", DEMO / "processed", AUDIO_SUFFIXES)))
+    return list(
+        raw_utterances(
+            listed_corpus(DEMO / "korean", DEMO / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS)
+        )
+    )
 
 
 @pytest.fixture(scope="module")
 def foreign():
-    return list(raw_utterances(listed_corpus(DEMO / "foreign", DEMO / "processed", AUDIO_SUFFIXES)))
+    return list(
+        raw_utterances(
+            listed_corpus(DEMO / "foreign", DEMO / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS)
+        )
+    )
 
 
 def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign):

@@ -13,7 +13,7 @@ from korean_asr.files import (
     SortedLines,
     file_checksum,
     read_json_lines,
-    refuse_unusable_place,
+    refuse_unusable_folder,
     whole_file,
     write_json,
     write_json_lines,
@@ -202,9 +202,9 @@ def test_sorting_holds_few_files_open_however_many_lines_there_are(tmp_path, mon
 
 def test_a_folder_that_cannot_be_written_raises_before_the_work_and_nothing_is_made(tmp_path):
     (tmp_path / "file").write_text("x")
-    refuse_unusable_place(tmp_path / "a" / "b")
+    refuse_unusable_folder(tmp_path / "a" / "b")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/x")):
         with pytest.raises(OSError) as failure:
-            refuse_unusable_place(folder)
+            refuse_unusable_folder(folder)
         assert failure.value.filename in (str(tmp_path / "file"), "/proc")

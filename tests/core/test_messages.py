@@ -1,6 +1,7 @@
 import pytest
 
-from korean_asr.messages import duration_bin, english, n_columns, table
+from korean_asr.manifest import duration_bin
+from korean_asr.messages import english, n_columns, table
 
 
 def test_a_hangul_syllable_takes_two_columns():

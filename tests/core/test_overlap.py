@@ -6,12 +6,12 @@ import soundfile
 
 from korean_asr.audio import sound_checksum
 from korean_asr.errors import DataError
+from korean_asr.evaluation.command_line import refuse_seen
 from korean_asr.manifest import write_manifest
 from korean_asr.overlap import (
     overlaps,
     printed_earlier,
     printed_overlap,
-    refuse_seen,
     seen_in_training,
     trained_on,
 )

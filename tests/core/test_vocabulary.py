@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
 from korean_asr.errors import DataError
-from korean_asr.metrics import UNKNOWN, edit_counts
+from korean_asr.metrics import edit_counts
 from korean_asr.model_folder import model_folder, vocabulary_tokens
 from korean_asr.vocabulary import (
+    UNKNOWN,
     Outside,
     add_tokens,
     characters_of,
@@ -21,7 +22,6 @@ from korean_asr.vocabulary import (
     printed_outside_of_parts,
     token_texts,
     writable_characters,
-    written_text,
 )
 
 KNOWN = frozenset("가나다라.")
@@ -83,13 +83,6 @@ def test_a_space_an_unknown_and_specials_are_written_as_such(tokenizer):
         == texts[tokenizer.eos_token_id]
         == ""
     )
-
-
-def test_token_ids_are_written_as_normalised_text(tokenizer):
-    texts = token_texts(tokenizer)
-    ids = tokenizer.convert_tokens_to_ids(["|", "가", "|", "|", "[UNK]", "</s>", "나", "|"])
-    assert written_text(ids, texts) == f"가 {UNKNOWN}나"
-    assert written_text([], texts) == ""
 
 
 def test_longer_tokens_the_delimiter_and_the_unknown_are_no_characters():

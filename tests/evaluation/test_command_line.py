@@ -127,7 +127,6 @@ def test_models_and_results_may_be_repeated(monkeypatch):
         (["--rescore", "b", "--with-base"], "--with-base goes with --model"),
         (["--rescore", "b", "--precision", "bf16"], "--precision goes with --model"),
         (["--rescore", "b", "--allow-overlap"], "--allow-overlap goes with --model"),
-        (["--model", "a", "--precision", "int8"], "invalid choice"),
         (["--model", "a", "--embed"], "unrecognized arguments: --embed"),
     ],
 )

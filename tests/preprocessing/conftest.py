@@ -3,6 +3,7 @@
 import pytest
 
 from korean_asr.audio import AUDIO_SUFFIXES
+from korean_asr.manifest import OPTIONAL_KEYS
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 
 
@@ -23,7 +24,9 @@ def written():
 @pytest.fixture(scope="session")
 def listing_of():
     """A function that lists the corpus of a folder."""
-    return lambda root: listed_corpus(root, root.parent / "processed", AUDIO_SUFFIXES)
+    return lambda root: listed_corpus(
+        root, root.parent / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS
+    )
 
 
 @pytest.fixture(scope="session")

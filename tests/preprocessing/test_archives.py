@@ -736,12 +736,13 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 from korean_asr.audio import AUDIO_SUFFIXES
+from korean_asr.manifest import OPTIONAL_KEYS
 from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
 for root in map(Path, sys.argv[1:]):
     print(root, file=sys.stderr, flush=True)
-    utterances = raw_utterances(listed_corpus(root, root / "processed", AUDIO_SUFFIXES))
+    utterances = raw_utterances(listed_corpus(root, root / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS))
     print(json.dumps([(u.id, u.raw[:100], u.reason) for u in utterances]), flush=True)
 """
 

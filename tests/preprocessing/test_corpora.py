@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
+from korean_asr.manifest import OPTIONAL_KEYS
 from korean_asr.preprocessing.corpora import RawUtterance, listed_corpus, raw_utterances
 from korean_asr.preprocessing.counts import REASONS
 
@@ -935,9 +936,9 @@ def test_what_an_earlier_run_wrote_into_the_corpus_is_no_part_of_it(tmp_path, wr
         tmp_path,
         {LABELS: line(1), clip(1): b"", "out/korean.jsonl": earlier, "out/rejected.jsonl": "{}"},
     )
-    assert reasons(raw_utterances(listed_corpus(tmp_path, tmp_path / "out", AUDIO_SUFFIXES))) == {
-        "dialog_00000001": None
-    }
+    assert reasons(
+        raw_utterances(listed_corpus(tmp_path, tmp_path / "out", AUDIO_SUFFIXES, OPTIONAL_KEYS))
+    ) == {"dialog_00000001": None}
 
 
 def test_what_macos_puts_beside_each_file_is_passed_over(tmp_path, written, utterances_of):
@@ -1046,7 +1047,7 @@ def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path, written):
     }.items():
         (tmp_path / "processed").mkdir(exist_ok=True)
         with pytest.raises(DataError, match=message) as error:
-            listed_corpus(tmp_path / name, tmp_path / "processed", AUDIO_SUFFIXES)
+            listed_corpus(tmp_path / name, tmp_path / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS)
         assert "\n" not in str(error.value)
 
 

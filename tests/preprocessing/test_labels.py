@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from korean_asr.manifest import OPTIONAL_KEYS
 from korean_asr.preprocessing import labels
 from korean_asr.preprocessing.labels import (
     Label,
@@ -117,7 +118,9 @@ def test_a_json_label_that_cannot_be_read_says_so_and_shows_its_first_characters
 )
 def test_a_line_of_a_manifest_keeps_the_facts_that_manifests_have(row, label):
     line = json.dumps(row, ensure_ascii=False).encode()
-    assert manifest_label(line) == (label or Label("", line.decode(), "utf-8", {}, False))
+    assert manifest_label(line, OPTIONAL_KEYS) == (
+        label or Label("", line.decode(), "utf-8", {}, False)
+    )
 
 
 def test_a_manifest_is_known_by_the_key_of_its_audio():

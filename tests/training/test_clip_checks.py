@@ -315,7 +315,7 @@ def test_durations_fall_into_their_bins():
 def test_the_longest_bar_is_of_the_bin_with_most_clips_and_every_bin_has_one():
     checks = InputChecks({"train": 52}, (), {16_000: 52}, (1.0,) * 50 + (3.0, 30.0), (), {})
     assert printed_checks(checks, 3)[1:4] == [
-        "      0-2 s  50  " + "#" * 40, "      2-4 s   1  #", "  over 20 s   1  #",
+        "      0-2 s       50  " + "#" * 40, "      2-4 s        1  #", "  over 20 s        1  #",
     ]  # fmt: skip
 
 

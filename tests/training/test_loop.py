@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from korean_asr.decoding import error_rates
 from korean_asr.errors import SharedError
 from korean_asr.metrics import SCORED_UNITS
 from korean_asr.model import expanded_base_model
@@ -19,7 +20,6 @@ from korean_asr.training.loop import (
     prepared_job,
     train,
     try_longest_batch,
-    validation_rates,
 )
 from recipes import RECIPES
 
@@ -264,11 +264,11 @@ def test_the_final_model_is_the_checkpoint_with_the_lowest_validation_cer(
     assert len(set(scores.values())) > 1
     best = min(scores, key=lambda update: (scores[update], update))
     assert result.final_update == result.progress.best_update == best
-    assert result.validation == validation_rates(recogniser, utterances[:2])
+    assert result.validation == error_rates(recogniser, utterances[:2])
     assert (tmp_path / f"checkpoint-{best}" / COMPLETE_FILE).is_file()
     last, result = run(tiny_base, utterances, tmp_path / "last", **values, final_model="last")
     assert result.final_update == 12
-    assert result.validation == validation_rates(last, utterances[:2])
+    assert result.validation == error_rates(last, utterances[:2])
 
 
 def test_of_equal_checkpoints_the_first_is_the_best(tiny_base, utterances, tmp_path):
@@ -297,7 +297,7 @@ def test_the_log_is_kept_after_each_evaluation(tiny_base, utterances, tmp_path):
 
 def test_evaluation_in_training_gives_the_rates_of_decoding(tiny_base, utterances, tmp_path):
     recogniser, result = run(tiny_base, utterances, tmp_path)
-    assert result.validation == validation_rates(recogniser, utterances[:2])
+    assert result.validation == error_rates(recogniser, utterances[:2])
     assert result.validation.keys() == SCORED_UNITS.keys()
 
 

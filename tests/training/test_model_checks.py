@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from korean_asr.audio import read_waveform
+from korean_asr.decoding import frame_logits
 from korean_asr.errors import DataError
-from korean_asr.inference import frame_logits
 from korean_asr.model import expanded_base_model
 from korean_asr.training.model_checks import (
     NEW_TOKENS_SHARE,
@@ -115,9 +115,7 @@ def test_new_tokens_start_with_a_hundredth_of_the_winner_where_they_come_nearest
     assert not moved.any()
     shares = []
     for waveform in waveforms:
-        probabilities = frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[
-            0
-        ].softmax(-1)
+        probabilities = frame_logits(recogniser, waveform).softmax(-1)
         shares.append((probabilities[:, ids].sum(-1) / probabilities.amax(-1)).max().item())
     # Biases are rounded to a tenth.
     assert max(shares) == pytest.approx(NEW_TOKENS_SHARE, rel=0.06)

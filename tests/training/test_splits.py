@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korean_asr.errors import DataError
-from korean_asr.manifest import REPOSITORY, Utterance
-from korean_asr.overlap import overlaps, printed_overlap, sentence_key
+from korean_asr.manifest import REPOSITORY, Utterance, sentence_key
+from korean_asr.overlap import overlaps, printed_overlap
 from korean_asr.training.splits import (
     MIN_CLIPS,
     SPLIT_NAMES,

@@ -11,7 +11,6 @@ from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
-from korean_asr.files import refuse_unusable_place
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.model_folder import (
     base_of,
@@ -20,10 +19,9 @@ from korean_asr.model_folder import (
     owner,
     recipe_of,
     results_folder,
+    usable_results_folder,
 )
-from korean_asr.overlap import KINDS, Seen, refuse_seen, seen_in_training
-from korean_asr.recipe import PRECISIONS
-from korean_asr.vocabulary import outside_vocabulary, writable_characters
+from korean_asr.overlap import KINDS, Seen, seen_in_training
 
 # Modules that import torch (hardware, model, decoding) are imported where they are called, so that
 # --help answers at once.
@@ -50,9 +48,8 @@ def evaluation_options(
     )
     add(
         "--precision",
-        choices=PRECISIONS,
         default="float32",
-        help="number format of the network; float32 if not given",
+        help="number format of the network: float32 (if not given), bf16 or fp16",
     )
     add(
         "--embed-audio",
@@ -112,9 +109,8 @@ def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
     if arguments.with_base:
         models.append(base_of(models[0]))
     manifest = arguments.manifest or default_manifest(models)
-    results = arguments.output or results_folder(models)
+    results = usable_results_folder(models, arguments.output)
     utterances = read_manifest(manifest)
-    refuse_unusable_place(results)
     return Plan(
         corpus,
         models,
@@ -195,6 +191,19 @@ def evaluate(plan: Plan) -> list[Evaluation]:
     return [_evaluated(plan, source, seen) for source, seen in zip(plan.models, found, strict=True)]
 
 
+def refuse_seen(source: str, utterances: list[Utterance], seen: Seen) -> None:
+    """Raise SharedError, which names the first clip, where the model was trained on one."""
+    if not seen.overlap:
+        return
+    first = utterances[min(seen.overlap)]
+    raise SharedError(
+        f"{seen.warning(source)}; the first: {first.id}. Their scores would be meaningless. Take "
+        "them out of the manifest, or pass --allow-overlap, and the report will say so on its "
+        "first line. · 학습에 사용한 발화는 평가할 수 없습니다. 목록에서 빼거나 "
+        "--allow-overlap을 지정하세요."
+    )
+
+
 def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
     """Decode the clips with one model."""
     from korean_asr.decoding import decoded_by_all
@@ -239,8 +248,7 @@ def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -
     from korean_asr.hardware import n_processes
     from korean_asr.model import versions
 
-    writable = writable_characters(recogniser.tokenizer)
-    outside = outside_vocabulary((clip.text for clip in clips), writable)
+    outside = recogniser.outside(clip.text for clip in clips)
     return {
         "recipe": recipe_of(source),
         "versions": versions(),

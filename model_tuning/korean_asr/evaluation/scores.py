@@ -11,9 +11,15 @@ import numpy as np
 
 from korean_asr.evaluation.confusions import confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
-from korean_asr.manifest import Utterance, content_checksum, manifest_rows
-from korean_asr.messages import DURATION_NAMES, SCORES, duration_bin
+from korean_asr.manifest import (
+    DURATION_NAMES,
+    Utterance,
+    content_checksum,
+    duration_bin,
+    manifest_rows,
+)
 from korean_asr.metrics import (
+    ERROR_RATES,
     RULE,
     Counts,
     EditCounts,
@@ -186,7 +192,7 @@ class Evaluation:
 
     def clip_counts(self) -> list[dict[str, int]]:
         """Errors and reference length of each clip for every error rate, under flat keys."""
-        return [_flat(counts, tuple(SCORES)) for counts in self.per_utterance]
+        return [_flat(counts, ERROR_RATES) for counts in self.per_utterance]
 
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """The rows of korean.jsonl or foreign.jsonl in `folder`.
@@ -348,7 +354,7 @@ def differences(first: Evaluation, other: Evaluation) -> dict[str, dict[str, Any
     drawn = [drawn_rates(evaluation.ratios, units) for evaluation in (first, other)]
     found = {}
     for column, name in enumerate(first.totals):
-        if name not in SCORES:
+        if name not in ERROR_RATES:
             continue
         bounds = interval(drawn[0][:, column] - drawn[1][:, column])
         found[name] = {

@@ -7,8 +7,8 @@ from typing import Any
 # Excel's own limits: UTF-16 units in a cell, and rows in a sheet, one of them the header.
 MAX_CELL_UNITS = 32_767
 MAX_ROWS = 1_048_575
-# Text stays text: an id such as `=1+1` must not become a formula, nor a path a link. Rows are written
-# as they come: all cells at once would take a gigabyte for 200,000 clips.
+# Text stays text: an id such as `=1+1` must not become a formula, nor a path a link. Rows are
+# written as they come: all cells at once would take a gigabyte for 200,000 clips.
 OPTIONS = {"strings_to_formulas": False, "strings_to_urls": False, "constant_memory": True}
 
 Row = dict[str, Any]

@@ -9,8 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from rapidfuzz.distance import Levenshtein
 
-from korean_asr.messages import JAMO_POSITIONS, SLICES
-from korean_asr.metrics import normalised
+from korean_asr import messages
 from korean_asr.pages.html import can_be_seen, page, percent
 
 N_CONFUSIONS = 10  # of one position, in the list beside its map
@@ -51,7 +50,6 @@ def aligned(reference: str, hypothesis: str) -> list[str | list[str]]:
     A piece is a string where the texts are equal, else [reference, hypothesis]: equally long where
     characters are substituted; ["가", ""] is a deletion, ["", "가"] an insertion.
     """
-    reference, hypothesis = normalised(reference), normalised(hypothesis)
     return [
         reference[i:j] if kind == "equal" else [reference[i:j], hypothesis[k:m]]
         for kind, i, j, k, m in Levenshtein.opcodes(reference, hypothesis)
@@ -78,7 +76,7 @@ def _columns(rows: list[dict[str, Any]], audio: list[str | None]) -> dict[str, l
 def _slices(rows: list[dict[str, Any]]) -> dict[str, Counter[str]]:
     """Return field -> value -> number of clips, for the fields that clips are filtered by."""
     counts = {}
-    for key in SLICES:
+    for key in messages.SLICES:
         values = sorted(value for row in rows if (value := _known(row, key)) is not None)
         if values and key != "duration":
             counts[key] = Counter(values)
@@ -132,7 +130,7 @@ def _confusions(
     return {
         name: [
             {"position": position, **_heat_map(confusions[name][position], indices)}
-            for position in JAMO_POSITIONS
+            for position in messages.JAMO_POSITIONS
             if confusions[name].get(position)
         ]
         for name in sorted(confusions, key=lambda name: name != "all")

@@ -11,7 +11,6 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain, islice
@@ -23,7 +22,7 @@ from tqdm import tqdm
 
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.errors import DataError, printable
-from korean_asr.manifest import Utterance, manifest_rows
+from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
 from korean_asr.preprocessing.corpora import (
     RawUtterance,
     listed_corpus,
@@ -89,7 +88,7 @@ def preprocessed(
     alphabet: what the labels are compared with, if they are.
     Raises DataError if no clip is usable.
     """
-    listing = listed_corpus(root, output, AUDIO_SUFFIXES)
+    listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
     corpus = empty_corpus(name, root, asdict(settings), output, alphabet)
     choices = asdict(settings) | {"repair": name != "foreign"}
     check = partial(_checked, choices=choices, output=output, corpus=name, alphabet=alphabet)
@@ -160,12 +159,6 @@ def _in_order(
                     yield under_way.popleft().result()
             while under_way:
                 yield under_way.popleft().result()
-        except BrokenProcessPool:
-            raise DataError(
-                "a process that checks clips was stopped from outside, most likely for lack of "
-                "memory. Run again with --jobs 1. · 작업 프로세스가 중단되었습니다. "
-                "--jobs 1로 다시 실행하세요."
-            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 

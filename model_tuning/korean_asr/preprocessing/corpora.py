@@ -76,6 +76,7 @@ class Listing:
 
     root: Path
     audio: AudioIndex
+    fact_keys: tuple[str, ...]
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
     label_archives: list[str] = field(default_factory=list)
@@ -92,11 +93,13 @@ class Listing:
 # --- Listing ---
 
 
-def listed_corpus(root: Path, output: Path, audio_suffixes: Collection[str]) -> Listing:
+def listed_corpus(
+    root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
+) -> Listing:
     """Find the labels and the audio of a corpus: a folder, or a manifest.
 
-    output: a folder that is left out, because script 1 writes into it.
-    audio_suffixes: the endings of audio files, in lower case.
+    output: left out, since script 1 writes there. audio_suffixes: of audio files, in lower case.
+    fact_keys: those kept of a manifest's line.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
     if root.is_file():
@@ -105,9 +108,9 @@ def listed_corpus(root: Path, output: Path, audio_suffixes: Collection[str]) -> 
                 f"{root} is a file, but not a manifest (*.json, *.jsonl). Pass its folder. "
                 "· 폴더를 지정하세요."
             )
-        return Listing(root, AudioIndex(str(root.parent)), labels=[str(root)])
+        return Listing(root, AudioIndex(str(root.parent)), fact_keys, labels=[str(root)])
     _refuse_unusable_folder(root, output)
-    listing = Listing(root, AudioIndex(str(root)))
+    listing = Listing(root, AudioIndex(str(root)), fact_keys)
     suffixes = tuple(audio_suffixes)
     archives = []
     for folder, names in _folders(listing, output):
@@ -351,10 +354,7 @@ def _json_label(label: Label, member: Member, listing: Listing) -> RawUtterance:
 
 
 def _unreadable(audio: str, name: str, label: Label, listing: Listing) -> RawUtterance:
-    """Reject a label that cannot be read.
-
-    It accounts for the audio that it seems to mean; where there is none it goes by its own name.
-    """
+    """Reject a label that cannot be read, under the id of the audio that it seems to mean."""
     if stem_of(audio) in listing.audio:
         name = listing.audio.claim(audio).id
     return RawUtterance(name, label.raw, None, UNREADABLE, label.encoding)
@@ -368,7 +368,7 @@ def _manifest_lines(
         if line is None:
             yield RawUtterance(line_name, "", None, TOO_LARGE)
         elif line.strip():
-            label = manifest_label(line)
+            label = manifest_label(line, listing.fact_keys)
             if label.is_readable:
                 yield _manifest_clip(label, member, listing)
             else:

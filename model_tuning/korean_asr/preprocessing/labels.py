@@ -16,8 +16,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import IO, Any
 
-from korean_asr.manifest import OPTIONAL_KEYS
-
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
 MAX_LINE_BYTES = 1 << 20
 # 한국인 대화 음성: metadata fields whose meaning is established, and their codes. The meaning of
@@ -192,8 +190,8 @@ def is_manifest_line(line: bytes) -> bool:
     return "audio_filepath" in (_json_object(line) or ())
 
 
-def manifest_label(line: bytes) -> Label:
-    """Read a line of a manifest."""
+def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
+    """Read a line of a manifest. fact_keys: the optional keys that are kept."""
     text, encoding = _decoded(line)
     row = _json_object(line) or {}
     try:
@@ -202,7 +200,7 @@ def manifest_label(line: bytes) -> Label:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         return Label("", text[:N_SHOWN].strip(), encoding, is_readable=False)
-    facts = _plain_facts({key: row.get(key) for key in ("id", *OPTIONAL_KEYS)})
+    facts = _plain_facts({key: row.get(key) for key in ("id", *fact_keys)})
     given_id = facts.pop("id", "")
     return Label(name, raw, encoding, facts, id=given_id, is_part=bool(row.get("offset")))
 

@@ -12,7 +12,6 @@ from korean_asr.audio import UnreadableAudio, read_waveform
 from korean_asr.errors import DataError
 from korean_asr.inference import model_inputs
 from korean_asr.manifest import Utterance, content_checksum
-from korean_asr.recipe import BatchPlan, Recipe
 
 IGNORED_LABEL = -100  # what the CTC loss of transformers masks out of padded labels
 # Clips are sorted by duration in groups of so many updates, and an epoch has at least so many
@@ -66,14 +65,15 @@ class Collator:
 class Job:
     """What one run trains, on which clips, and how. It is the same on every process.
 
-    recogniser: a model.Recogniser, whose model lies on this process's device.
+    recogniser: a model.Recogniser, whose model lies on this process's device. recipe, plan: a
+    recipe.Recipe and its BatchPlan.
     """
 
     recogniser: Any
     clips: list[Utterance]  # of the training split, those that training can use
     validation: list[Utterance]
-    recipe: Recipe
-    plan: BatchPlan
+    recipe: Any
+    plan: Any
     precision: str
 
     @property
@@ -117,17 +117,17 @@ class Job:
         return lines
 
 
-def n_updates_an_epoch(n_clips: int, recipe: Recipe) -> int:
+def n_updates_an_epoch(n_clips: int, recipe: Any) -> int:
     """Updates that take every clip once; the last one holds the clips that are left."""
     return -(-n_clips // recipe.global_batch)
 
 
-def n_updates(n_clips: int, recipe: Recipe) -> int:
+def n_updates(n_clips: int, recipe: Any) -> int:
     """Updates of a run, at least one. The last epoch may be a part of one."""
     return max(1, round(n_updates_an_epoch(n_clips, recipe) * recipe.epochs))
 
 
-def epoch_updates(durations: list[float], recipe: Recipe, epoch: int) -> list[list[int]]:
+def epoch_updates(durations: list[float], recipe: Any, epoch: int) -> list[list[int]]:
     """Draw the updates of an epoch, each a list of indices of clips, longest first.
 
     durations: seconds of each clip. Every clip comes exactly once. The order depends on the
@@ -153,7 +153,7 @@ def epoch_updates(durations: list[float], recipe: Recipe, epoch: int) -> list[li
     return [updates[i] for i in (first, *rest)]
 
 
-def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
+def run_updates(durations: list[float], recipe: Any) -> Iterator[list[int]]:
     """The updates of the whole run, epoch after epoch, as epoch_updates draws them."""
     left, epoch = n_updates(len(durations), recipe), 0
     while left:
@@ -164,7 +164,7 @@ def run_updates(durations: list[float], recipe: Recipe) -> Iterator[list[int]]:
 
 
 def dealt(
-    update: list[int], rank: int, durations: list[float], recipe: Recipe, plan: BatchPlan
+    update: list[int], rank: int, durations: list[float], recipe: Any, plan: Any
 ) -> list[list[int]]:
     """Cut one process's share of an update into micro-batches, none if no clip is left for it.
 
@@ -176,7 +176,7 @@ def dealt(
     return _cut_by_seconds(share, durations, recipe.max_batch_seconds)
 
 
-def _dealt_by_clips(update: list[int], rank: int, plan: BatchPlan) -> list[list[int]]:
+def _dealt_by_clips(update: list[int], rank: int, plan: Any) -> list[list[int]]:
     """Cut the update into micro-batches and deal them to and fro: to processes 0 1 1 0 0 1."""
     n = plan.n_processes
     # The last update of an epoch may need fewer rounds. Its micro-batches differ by one clip.

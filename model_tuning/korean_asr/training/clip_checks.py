@@ -13,8 +13,7 @@ from tqdm import tqdm
 
 from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, audio_info, n_frames, read_samples
 from korean_asr.errors import DataError, SharedError, printable
-from korean_asr.manifest import Utterance
-from korean_asr.messages import duration_bin, table
+from korean_asr.manifest import Utterance, duration_bin
 
 # wav2vec2 cannot mask 10 frames of a clip that has fewer, and stops the run.
 MIN_TRAINING_S = 0.25
@@ -339,12 +338,15 @@ def printed_checks(checks: InputChecks, limit: int | None) -> list[str]:
     histogram = duration_histogram(checks)
     most = max(histogram.values(), default=1)
     # Rounded up, so that every bin has a bar.
-    bars = [(name, f"{n:,}", "#" * -(-n * BAR_CHARACTERS // most)) for name, n in histogram.items()]
+    bars = [
+        f"  {name:>9}  {n:>7,}  {'#' * -(-n * BAR_CHARACTERS // most)}"
+        for name, n in histogram.items()
+    ]
     low, early, median, late, high = _speaking_rate_quantiles(checks)
     lines = [
         f"checked {sum(checks.n_clips.values()):,} clips · 입력 점검: "
         f"{rates or 'none readable'}{resampled}",
-        *table(bars, ">><", indent="  "),
+        *bars,
         f"  syllables a second: median {median}, 5 % to 95 % {early} to {late}, "
         f"least {low}, most {high} · 초당 음절 수",
     ]

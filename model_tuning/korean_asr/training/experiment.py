@@ -10,6 +10,7 @@ from typing import Any
 from korean_asr.errors import DataError, UsageError
 from korean_asr.files import file_checksum, whole_file, write_json, write_json_lines
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
+from korean_asr.metrics import RULE
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
@@ -278,7 +279,7 @@ def experiment_record(
         "base_model_source": public_command([command.base_model])[0],
         "command": shlex.join([SCRIPT, *public_command(command.words)]),
         "manifest_sha256": data.manifest_sha256,
-        "rule": run.rule,
+        "rule": RULE,
         "clips": sizes,
         "notes": list(data.split.notes),
         "updates": progress.update,

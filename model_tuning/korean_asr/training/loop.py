@@ -19,11 +19,11 @@ import transformers
 from torch.nn.parallel import DistributedDataParallel
 from transformers import Wav2Vec2ForCTC
 
-from korean_asr.cpu_speed import keep_memory_steady, with_row_encoder
-from korean_asr.decoding import decoded_by_all
+from korean_asr.decoding import error_rates
 from korean_asr.errors import SharedError
 from korean_asr.hardware import (
     device_here,
+    fast_network,
     from_all,
     has_bf16,
     in_precision,
@@ -32,7 +32,6 @@ from korean_asr.hardware import (
     rank,
     refuse_unavailable,
 )
-from korean_asr.metrics import RULE, corpus_counts, utterance_counts
 from korean_asr.training.batches import (
     IGNORED_LABEL,
     Collator,
@@ -83,7 +82,6 @@ def prepared_job(
     """Put the model on this process's device, in training mode; returns the batches.Job."""
     model = recogniser.model.to(device_here()).train()
     if model.device.type == "cpu":
-        keep_memory_steady()
         # With dropout, torch's own attention multiplies in float32 on a CPU, whatever autocast
         # says. In bf16 transformers' is 1.09 times as fast and takes a fifth less memory (25 M
         # parameters). In float32 both are alike.
@@ -216,7 +214,6 @@ class Run:
     validation: dict[str, float]  # rates of the final model
     resumed_from: int
     seconds: float  # since this process started training, with evaluations and checkpoints
-    rule: str = RULE  # that the rates are computed by
 
 
 def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | None = None) -> Run:
@@ -241,7 +238,7 @@ def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | Non
         at_end = progress.update == job.n_updates
         saves = at_end or progress.update % recipe.save_steps == 0
         if at_end or progress.update % recipe.eval_steps == 0:
-            rates = validation_rates(job.recogniser, job.validation)
+            rates = error_rates(job.recogniser, job.validation, "validation")
             bar.evaluated(rates)
             if saves:
                 progress.note_checkpoint(rates["cer"])
@@ -284,10 +281,9 @@ def _progress(
 def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
     """The network that updates run, with the model's weights.
 
-    On a CPU its encoder is the faster one of cpu_speed; on several processes gradients are
-    averaged over them.
+    On several processes gradients are averaged over them.
     """
-    network = with_row_encoder(model) if model.device.type == "cpu" else model
+    network = fast_network(model)
     if n_processes() == 1:
         return network
     # Layerdrop leaves a layer without gradients, on some processes or on all.
@@ -385,14 +381,6 @@ class Updater:
                 "--learning-rate, or pass --precision bf16 (RTX 30 and newer) or float32, with "
                 "--fresh. The checkpoints are still there. · 학습이 발산하여 중단했습니다."
             )
-
-
-def validation_rates(recogniser, validation: list[Any]) -> dict[str, float]:
-    """Error rates of the model as it is, each validation clip decoded once, by all processes."""
-    hypotheses = decoded_by_all(recogniser, validation, "validation").hypotheses
-    pairs = zip(validation, hypotheses, strict=True)
-    counts = corpus_counts([utterance_counts(clip.text, made.text) for clip, made in pairs])
-    return {name: count.rate for name, count in counts.items()}
 
 
 def _on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from korean_asr.decoding import collapse_ctc
+from korean_asr.decoding import collapse_ctc, frame_logits
 from korean_asr.errors import DataError
-from korean_asr.inference import frame_logits
 from korean_asr.model import Recogniser, Wav2Vec2ForCTC, load_recogniser
 
 # The probability of all new tokens together beside that of the winner, in the frame where they come
@@ -40,7 +39,7 @@ def start_new_tokens(
     leads = []
     for waveform in waveforms:
         # (n_frames, n_tokens)
-        logits = frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[0]
+        logits = frame_logits(recogniser, waveform)
         leads.append((logits.amax(1) - logits[:, ids].amax(1)).min().item())
     raised = round(min(leads) - math.log(len(added) / NEW_TOKENS_SHARE), 1)
     with torch.no_grad():
@@ -148,10 +147,8 @@ def saved_model(recogniser: Recogniser, folder: Path, waveforms: list[np.ndarray
     recogniser.model.eval()
     saved = load_recogniser(str(folder))
     n_differing = sum(
-        _text(
-            recogniser, frame_logits(recogniser.model, recogniser.feature_extractor, [waveform])[0]
-        )
-        != _text(saved, frame_logits(saved.model, saved.feature_extractor, [waveform])[0])
+        _text(recogniser, frame_logits(recogniser, waveform))
+        != _text(saved, frame_logits(saved, waveform))
         for waveform in waveforms
     )
     if n_differing:
@@ -196,8 +193,8 @@ class _ComparedClip:
 
 
 def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _ComparedClip:
-    old = frame_logits(base.model, base.feature_extractor, [waveform])[0]
-    new = frame_logits(expanded.model, expanded.feature_extractor, [waveform])[0]
+    old = frame_logits(base, waveform)
+    new = frame_logits(expanded, waveform)
     # (n_frames, n_old), (n_frames, n_added)
     new_old, added = new.tensor_split([old.shape[1]], dim=1)
     return _ComparedClip(

@@ -5,10 +5,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 
 from korean_asr.errors import DataError
-from korean_asr.manifest import Utterance
+from korean_asr.manifest import Utterance, sentence_key
 from korean_asr.messages import table
-from korean_asr.overlap import sentence_key
-from korean_asr.recipe import Recipe
 
 SPLIT_NAMES = ("train", "validation", "test")
 # With fewer clips, 8:1:1 would leave validation or test empty.
@@ -48,7 +46,7 @@ class Split:
         return replace(self, **parts)
 
 
-def split_utterances(utterances: list[Utterance], recipe: Recipe) -> Split:
+def split_utterances(utterances: list[Utterance], recipe) -> Split:
     """Select clips and split them by the recipe; raises DataError for too few clips."""
     pool, notes = training_pool(utterances)
     if recipe.group_by == "speaker":
@@ -100,7 +98,7 @@ def split_sizes(n_clips: int) -> tuple[int, int, int]:
     return n_clips - 2 * tenth, tenth, tenth
 
 
-def _size_notes(parts: Parts, recipe: Recipe) -> list[str]:
+def _size_notes(parts: Parts, recipe) -> list[str]:
     """Say where sizes differ from what the recipe asks for; parts are not capped yet."""
     sizes = tuple(len(part) for part in parts)
     n_clips, wanted = sum(sizes), recipe.clips_before_split
