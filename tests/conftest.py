@@ -71,7 +71,7 @@ def tiny_base(tmp_path_factory) -> Path:
 
 
 def noise(n_samples: int, seed: int) -> np.ndarray:
-    """Return a wandering tone in noise, (n_samples,) float32: a random model writes text from it."""
+    """Return a wandering tone in noise, (n_samples,) float32; a random model writes text of it."""
     rng = np.random.default_rng(seed)
     pitch = np.cumsum(rng.uniform(100, 3000, n_samples // 800 + 1)).repeat(800)[:n_samples]
     tone = 0.1 * np.sin(pitch * np.arange(n_samples) / 5e6)

@@ -141,8 +141,8 @@ DUAL_WITH_MISTYPED_SLASH = re.compile(
 )
 DUAL_WITHOUT_SLASH = re.compile(rf"{_OPENED}{_A}\)\)?\(\(?{_B}{_CLOSED}")
 
-# One bracket, `(두 달/2달)`. A tag `(b/ …)` is none, nor is a filler `(어/ 그래)`: there must be a digit,
-# a Latin letter, a space before a slash or none behind it.
+# One bracket, `(두 달/2달)`. A tag `(b/ …)` is none, nor a filler `(어/ 그래)`: there must be a
+# digit, a Latin letter, a space before a slash or none behind it.
 _NO_TAG_NEXT = f"(?!(?:{_TAG_NAME})/)"
 _NO_FILLER_ALONE = f"(?=[^()]*(?:[0-9{LATIN}]| /|/(?! )))"
 _SIDE_WITHOUT_SLASH = f"(?=[^()/]*?[{WORD}])"

@@ -201,7 +201,7 @@ def _without_colons(marks: re.Pattern[str], text: str, _: Choices) -> str:
 RULES: tuple[Rule, ...] = (
     # Before the dual, whose second side may end in a Latin letter.
     Rule("tag behind a bracket", patterns.TAG_BEHIND_BRACKET, r"\1 ",
-         "A tag behind a closing bracket or quote is removed. · 닫는 괄호나 따옴표 뒤의 태그를 지웁니다.",
+         "A tag behind a bracket or quote is removed. · 닫는 괄호나 따옴표 뒤의 태그를 지웁니다.",
          "(SBS)/(에스비에스)n/ 틀어", "SBS 틀어", needs=("/",)),
     # Decomposed Hangul would be six unknown tokens for two syllables.
     Rule("character forms", patterns.UNUSUAL_CHARACTER, _character_forms,
@@ -296,7 +296,7 @@ RULES: tuple[Rule, ...] = (
          " · 빗금 자리에 다른 기호를 적은 이중 전사를 바로잡아 한쪽만 남깁니다.",
          "(2월)?(이 월)에 (3월)/+(삼 월)에", "2월에 3월에", needs=("(",)),
     Rule("dual without a slash", patterns.DUAL_WITHOUT_SLASH, _repaired_sides,
-         "One side of `(spelling)(pronunciation)` is kept. · 빗금이 빠진 이중 전사에서 한쪽만 남깁니다.",
+         "A dual without a slash keeps one side. · 빗금이 빠진 이중 전사에서 한쪽만 남깁니다.",
          "(2월)(이 월)부터", "2월부터", needs=("(",)),
     # A slash between two digits is a sign (`3/4`), in `(어/ 그래)` it marks a filler.
     Rule("dual in one bracket", patterns.DUAL_IN_ONE_BRACKET, _repaired_sides,
@@ -333,7 +333,7 @@ RULES: tuple[Rule, ...] = (
          "안 갈래 l/ .", "안 갈래.", needs=(" .", " ,", " ?", " !")),
     # Their number cannot be heard.
     Rule("repeated marks", patterns.REPEATED_MARKS, r"\1",
-         "Only the first of several marks in a row is kept. · 이어진 문장 부호는 첫 번째만 남깁니다.",
+         "Of several marks in a row the first stays. · 이어진 문장 부호는 첫 번째만 남깁니다.",
          "뭐라고?!! 응", "뭐라고? 응"),
     Rule("marks at the start", patterns.MARKS_AT_START, "",
          "Marks before the first word are removed. · 첫 단어 앞의 문장 부호를 지웁니다.",

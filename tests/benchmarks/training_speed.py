@@ -221,8 +221,9 @@ def their_model(base: str, recipe: Recipe) -> tuple:
         ctc_loss_reduction="mean",
         ctc_zero_infinity=True,
     )  # fmt: skip
-    # forward() takes **kwargs, from which the Trainer concludes that the loss is divided by the clips
-    # of the whole update. It is not: loss and gradients would be multiplied by accumulation x GPUs.
+    # forward() takes **kwargs, from which the Trainer concludes that the loss is divided by the
+    # clips of the whole update. It is not: loss and gradients would be multiplied by
+    # accumulation x GPUs.
     model.accepts_loss_kwargs = False
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()

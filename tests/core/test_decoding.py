@@ -201,7 +201,7 @@ def one_thread():
 
 
 class Short:
-    """Gives a model memory for so many samples of padded audio, and notes the shapes (B, T) that it was asked for."""
+    """Give a model memory for so many samples of padded audio; return the (B, T) it was given."""
 
     def __init__(
         self, model, n_samples: float = float("inf"), error: RuntimeError | None = None
@@ -352,7 +352,7 @@ def test_the_samples_decide_about_windows_and_batches_whatever_the_manifest_clai
 
 
 def test_a_model_that_normalises_over_time_decodes_each_clip_alone(recogniser, utterances):
-    """feat_extract_norm "group", as wav2vec2-base has it: padding would change its means and variances."""
+    """Return a model with feat_extract_norm "group": padding would change its mean and variance."""
     watched = Short(recogniser.model)
     recogniser.model.config.feat_extract_norm = (
         "group"  # its layers were made for "layer": only the batches are looked at
@@ -404,8 +404,8 @@ def test_a_long_clip_in_windows_writes_its_speech_as_well_as_whole(
 ):
     """75 s of clips with pauses of 0.3 s; the cuts fall into words.
 
-    The model was trained on clips of a few seconds. What it writes of 75 s at once differs from what it writes of the clips
-    one by one by about every tenth character, so the whole is no truth that windows could be held to. The clips are.
+    The model was trained on clips of a few seconds. Its text of 75 s at once differs from its text
+    of the clips one by one in about every tenth character, so the reference is the clips' text.
     """
     pause, clips, parts = np.zeros(4_800, np.float32), [], []
     for clip in speech:

@@ -109,6 +109,16 @@ def test_no_module_imports_itself_through_others():
     assert {*order} == MODULES.keys()
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_a_module_is_read_in_one_sitting(name):
+    source = MODULES[name].read_text(encoding="utf-8")
+    assert source.count("\n") <= 420
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, functions)]
+    lengths = {node.name: node.end_lineno - node.lineno + 1 for node in nodes}
+    assert {name: length for name, length in lengths.items() if length > 50} == {}
+
+
 def run(code, modules):
     command = [sys.executable, "-c", code, *modules]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)

@@ -138,7 +138,8 @@ def test_wrong_usage_ends_with_status_2(monkeypatch, capsys, options, message):
 
 
 def test_the_command_line_is_read_before_torch_or_pandas_is_imported():
-    code = "import sys, korean_asr.evaluation.command_line; print({'torch', 'pandas'} & {*sys.modules})"
+    code = "import sys, korean_asr.evaluation.command_line\n"
+    code += "print({'torch', 'pandas'} & {*sys.modules})"
     folder = Path(__file__).parents[2] / "model_tuning"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60

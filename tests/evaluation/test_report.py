@@ -104,7 +104,8 @@ def test_names_cannot_write_to_the_terminal(scored, capsys):
             0.001,
             [-0.002, 0.004],
             False,
-            "too close to call · 뚜렷한 차이 없음: B is lower by 0.10 points, 95 % interval -0.20 to 0.40",
+            "too close to call · 뚜렷한 차이 없음: "
+            "B is lower by 0.10 points, 95 % interval -0.20 to 0.40",
         ),
     ],
 )

@@ -742,7 +742,8 @@ used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesi
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
 for root in map(Path, sys.argv[1:]):
     print(root, file=sys.stderr, flush=True)
-    utterances = raw_utterances(listed_corpus(root, root / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS))
+    listing = listed_corpus(root, root / "processed", AUDIO_SUFFIXES, OPTIONAL_KEYS)
+    utterances = raw_utterances(listing)
     print(json.dumps([(u.id, u.raw[:100], u.reason) for u in utterances]), flush=True)
 """
 

@@ -126,7 +126,7 @@ def listed_corpus(
     for archive in sorted(archives):
         _file_archive(archive, listing, suffixes)
     if not listing.has_labels:
-        # Only now: 한국인 대화 음성 has a text beside each clip too, and a million names take memory.
+        # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
         listing.clip_texts = sorted(
             f"{folder}/{name}"
             for folder, names in _folders(listing, output)

@@ -1,8 +1,8 @@
 """One reader for each label format: bytes -> the audio's name, the raw transcript, and facts.
 
-    script_label    *scripts.txt *.trn  `path :: text`, a line a clip    한국인 대화 음성, KsponSpeech
+    script_label    *scripts.txt *.trn  `path :: text` a line    한국인 대화 음성, KsponSpeech
     metadata_facts  *metadata.txt       facts, a line a clip             한국인 대화 음성
-    json_label      *.json              one clip                         외국인 한국어 발화, 자유대화,
+    json_label      *.json              one clip                 외국인 한국어 발화, 자유대화,
                                                                          71469, 71479
     manifest_label  *.json *.jsonl      `{"audio_filepath": …, "text": …}`, a line a clip
     clip_text       <clip>.txt          the text of the clip beside it   KsponSpeech
@@ -146,7 +146,7 @@ def json_label(content: bytes) -> Label:
 
 
 def _foreign_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """외국인 한국어 발화 (505): reading aloud fills one key of the transcript, answers the other."""
+    """외국인 한국어 발화 (505): reading aloud fills one key, answering the other."""
     transcription = label["transcription"] or {}
     reading = transcription.get("ReadingLabelText") or ""
     raw = reading if reading.strip() else transcription.get("AnswerLabelText") or ""
