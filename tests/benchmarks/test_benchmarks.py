@@ -46,6 +46,7 @@ def test_clips_are_as_long_as_the_corpus_and_the_same_every_time(benchmarks):
     )
 
 
+@pytest.mark.slow
 def test_operations_are_counted_as_by_hand(benchmarks, tmp_path):
     """The counted parts are 24 layers, attention, head, position convolution and the encoder.
 

@@ -388,15 +388,16 @@ def test_the_text_of_speech_depends_neither_on_batches_nor_on_order(demo, speech
     alone = texts(decoded(demo, speech, max_batch_clips=1).hypotheses)
     assert alone == [plain_text(demo, read_waveform(clip.audio_filepath)) for clip in speech]
     assert sum(map(len, alone)) > 300
-    by_length = sorted(range(len(speech)), key=lambda place: speech[place].duration)
-    for order in (range(len(speech)), by_length, by_length[::-1]):
-        for settings in (
-            {"max_batch_clips": 16, "max_batch_seconds": 1e9},
-            {"max_batch_seconds": 7.0},
-            {},
-        ):
-            result = decoded(demo, [speech[place] for place in order], **settings)
-            assert texts(result.hypotheses) == [alone[place] for place in order]
+    by_length = sorted(range(len(speech)), key=lambda index: speech[index].duration)
+    orders = (range(len(speech)), by_length, by_length[::-1])
+    all_settings = (
+        {"max_batch_clips": 16, "max_batch_seconds": 1e9},
+        {"max_batch_seconds": 7.0},
+        {},
+    )
+    for order, settings in zip(orders, all_settings, strict=True):
+        result = decoded(demo, [speech[index] for index in order], **settings)
+        assert texts(result.hypotheses) == [alone[index] for index in order]
 
 
 def test_a_long_clip_in_windows_writes_its_speech_as_well_as_whole(

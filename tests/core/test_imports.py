@@ -134,6 +134,7 @@ def test_what_needs_no_model_loads_neither_torch_nor_another_heavy_package():
     assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow  # torch, transformers and the rest, in a process of its own
 def test_importing_prints_nothing():
     result = run(IMPORT_ALL, PACKAGE)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
