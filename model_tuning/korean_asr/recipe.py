@@ -194,14 +194,17 @@ def read_options(
     Raises UsageError, which names the nearest option for an unknown one.
     """
     try:
-        arguments, unknown = parser.parse_known_args([_with_hyphens(word) for word in words])
+        arguments, unknown = parser.parse_known_args(_with_values_joined(words))
     except argparse.ArgumentError as error:
-        raise UsageError(f"{error.argument_name} wants a value.") from None
+        takes_none = "explicit argument" in error.message
+        what = "takes no value" if takes_none else "wants a value"
+        raise UsageError(f"{error.argument_name} {what}.") from None
     if unknown:
         option = unknown[0].partition("=")[0]
         if not option.startswith("--"):
             raise UsageError(f"'{option}' belongs to no option.")
-        near = _nearest(option, [_option(key) for key in (*VALUES, *vars(arguments))])
+        # Two dashes alike make short words look near: `--bogus` is not `--gpus`.
+        near = _nearest(option, [_option(key) for key in (*VALUES, *vars(arguments))], cutoff=0.8)
         raise UsageError(f"no option or recipe value '{option}'.{near}")
     return arguments, {key: vars(arguments)[key] for key in VALUES if key in arguments}
 
@@ -221,7 +224,8 @@ def training_command(
         exit_on_error=False,
     )
     add = parser.add_argument
-    add("--data", type=Path, default=Path("data/processed"), help="folder that script 1 wrote")
+    data = Path("data/processed")
+    add("--data", type=Path, default=data, help=f"folder that script 1 wrote (default {data})")
     add("--recipe", default="v3", help=f"one of {', '.join(recipes)} (default v3)")
     add("--base-model", default=base_model, help=f"hub name or folder (default {base_model})")
     add("--output", type=Path, help="model folder (default wav2vec2_korean_<recipe>)")
@@ -328,13 +332,25 @@ def _option(key: str) -> str:
     return "--" + key.replace("_", "-")
 
 
-def _with_hyphens(word: str) -> str:
-    option, equals, text = word.partition("=")
-    return option.replace("_", "-") + equals + text if option.startswith("--") else word
+def _with_values_joined(words: Sequence[str]) -> list[str]:
+    """The words, options with hyphens, and a recipe value joined to its option: `--seed=7`.
+
+    argparse would take a value such as `-1e-4` or `-,.` for an option of its own.
+    """
+    joined: list[str] = []
+    for word in words:
+        option, equals, text = word.partition("=")
+        if option.startswith("--"):
+            joined.append(option.replace("_", "-") + equals + text)
+        elif joined and joined[-1] in map(_option, VALUES):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(names), n=1)
+def _nearest(name: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=cutoff)
     return f" Did you mean '{near[0]}'?" if near else ""
 
 

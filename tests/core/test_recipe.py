@@ -111,6 +111,7 @@ def command(*words):
         (["--epochs", "3", "--epochs=4"], {"epochs": 4.0}),
         (["--added-tokens="], {"added_tokens": ""}),
         (["--added-tokens", ".,?!="], {"added_tokens": ".,?!="}),
+        (["--added-tokens", "-,.?"], {"added_tokens": "-,.?"}),
     ],
 )
 def test_options_are_read_in_either_form(words, changed):
@@ -187,11 +188,13 @@ def test_a_value_far_above_sense_is_told_instead_of_running_out_of_numbers(key, 
             ["--eval-step=1"],
             "no option or recipe value '--eval-step'. Did you mean '--eval-steps'?",
         ),
-        (["--name", "v4"], "no option or recipe value '--name'. Did you mean '--final-model'?"),
+        (["--name", "v4"], "no option or recipe value '--name'."),
         (["--zzz"], "no option or recipe value '--zzz'."),
         (["3"], "'3' belongs to no option."),
         (["--epochs", "3", "4"], "'4' belongs to no option."),
         (["--epochs"], "--epochs wants a value."),
+        (["--learning-rate", "-1e-4"], "--learning-rate -0.0001: it must be above 0."),
+        (["--check=1"], "--check takes no value."),
         (["--precision", "--epochs", "3"], "--precision wants a value."),
         (
             ["--precison=bf16"],
