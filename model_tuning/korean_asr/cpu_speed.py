@@ -30,7 +30,7 @@ def with_row_encoder(model: Wav2Vec2ForCTC) -> Wav2Vec2ForCTC:
 
 
 class RowEncoder(nn.Module):
-    """The convolutional encoder on rows, (B, n_frames, n_channels). Transformers' own has columns.
+    """The encoder on rows, (B, n_frames, n_channels); in transformers, channels come first.
 
     Every layer normalises over the channels. In a row they are adjacent in memory, so no layer has
     to transpose.

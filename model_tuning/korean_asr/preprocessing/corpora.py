@@ -250,7 +250,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
 
 
 def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """Yield label files on disk, then those in archives that do not lie unpacked beside them."""
+    """Yield label files on disk, then those in archives, except files that are on disk as well."""
     for path in listing.labels:
         if wanted(path):
             yield from label_file(path)
@@ -270,7 +270,7 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
         if not n_found and wanted is is_label:
             _note(listing, f"{archive} holds no labels.")
         if n_unpacked and wanted is is_label:
-            what = f"{n_unpacked:,} label files lie unpacked as well, and are read once."
+            what = f"{n_unpacked:,} label files are there unpacked as well, and are read once."
             _note(listing, f"{archive}: {what}")
 
 

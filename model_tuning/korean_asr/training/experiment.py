@@ -235,7 +235,7 @@ def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _set_all_aside(folders: list[Path]) -> list[str]:
-    # A folder that lies in the other one is renamed first.
+    # If one folder is inside the other, rename the inner one first.
     inner_first = sorted(folders, key=lambda folder: len(folder.resolve().parts), reverse=True)
     return [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in inner_first]
 
