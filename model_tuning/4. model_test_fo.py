@@ -29,7 +29,9 @@ MANIFEST = Path("data/processed/foreign.jsonl")
 def main() -> None:
     # 1. The command line. Torch is imported after it, so that --help answers at once.
     parser = evaluation_options(
-        "Score models on foreign speakers of Korean.", MANIFEST, f"clips; {MANIFEST} if not given"
+        "Score models on foreign speakers of Korean.",
+        manifest=MANIFEST,
+        manifest_help=f"clips; {MANIFEST} if not given",
     )
     n_clips = parser.add_mutually_exclusive_group()
     limit_help = "clips to draw, spread over first languages and speakers; 3000 if not given"

@@ -19,10 +19,10 @@ MIN_SAMPLES = 400
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac"}
 # A WAV header takes 44 bytes, and a few hundred with a list of tags.
 HEAD_BYTES = 512
-# FLAC allows no more; beyond this a header is damaged.
+# The highest rate that FLAC allows: a header with a higher one is damaged.
 MAX_SAMPLE_RATE = 655_350
-# Data sizes in headers of streamed files, which the writer could not go back to fill in:
-# 0xFFFFFFFF is ffmpeg's, 0x7FFFF000 is sox's.
+# A program that writes to a stream cannot go back and fill in the size of the data. The header then
+# has one of these: 0xFFFFFFFF is ffmpeg's, 0x7FFFF000 is sox's.
 STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
 PCM_ENCODING = 1
 
@@ -226,7 +226,7 @@ def _opened(path: Path) -> soundfile.SoundFile:
     name = os.fsencode(path)
     if path.suffix.lower() == ".pcm":
         with path.open("rb") as file:
-            # A renamed file, or one that was converted under its old name.
+            # A .pcm has a header if it was renamed, or was converted under its old name.
             has_header = file.read(4) in (b"RIFF", b"fLaC")
         return soundfile.SoundFile(name) if has_header else _opened_raw(name)
     try:
@@ -238,14 +238,14 @@ def _opened(path: Path) -> soundfile.SoundFile:
 
 
 def _opened_raw(name: bytes) -> soundfile.SoundFile:
-    """Open the format of KsponSpeech: no header. libsndfile drops an odd last byte."""
+    """Open a file without a header, as in KsponSpeech; libsndfile drops an odd last byte."""
     return soundfile.SoundFile(
         name, samplerate=SAMPLE_RATE, channels=1, format="RAW", subtype="PCM_16", endian="LITTLE"
     )
 
 
 def _holds_samples_alone(path: Path) -> bool:
-    """Whether a .wav without a RIFF header is 16-bit speech (some corpora have such) or damaged.
+    """Whether a .wav without a RIFF header holds 16-bit speech, as in some corpora.
 
     Neighbouring samples of speech are alike: their correlation was 0.82 to 0.96 in ten real clips
     and at least 0.80 in the demo. It is 0 in compressed, encrypted and random bytes, and up to 0.7
@@ -280,7 +280,7 @@ def _refuse_truncated(path: Path, file: soundfile.SoundFile, n_bytes: int) -> No
 
 
 def _declared_wav_bytes(path: Path) -> int:
-    """The offset at which the data chunk of a RIFF file ends by its header; 0 if unknown."""
+    """The offset at which the data should end, by the header of a RIFF file; 0 if unknown."""
     with path.open("rb") as file:
         # Skip "RIFF", the size and "WAVE".
         file.seek(12)

@@ -1,6 +1,6 @@
-"""Two things that make a CPU faster without changing a text; a GPU uses neither.
+"""Two CPU speed-ups that leave the recognised text unchanged. A GPU uses neither.
 
-The convolutional encoder computes on rows, and freed memory is kept for the next batch.
+The convolutional encoder keeps the channels last, and freed memory is kept for the next batch.
 """
 
 import copy
@@ -13,11 +13,13 @@ from transformers import Wav2Vec2ForCTC
 
 
 def with_row_encoder(model: Wav2Vec2ForCTC) -> Wav2Vec2ForCTC:
-    """A model that shares all weights and has a RowEncoder, or the model itself if it cannot.
+    """Copy a model with a RowEncoder; the copy shares all weights.
 
-    Measured at 94 M parameters on one core, on clips of 1 to 12 s: 8 to 14 % more audio decoded
-    per second in float32, 11 to 16 % in bf16. In training at 25 M parameters: 14 % and 8 % more
-    with a frozen encoder, 41 % and 50 % with a trained one.
+    Returns the model itself if its encoder does not normalise each layer over the channels.
+    Gain in audio per second, measured in float32 and in bf16:
+        decoding (94 M parameters, one core, clips of 1 to 12 s)  8 to 14 %   11 to 16 %
+        training (25 M parameters), encoder frozen                14 %        8 %
+        training (25 M parameters), encoder trained               41 %        50 %
     """
     if model.config.feat_extract_norm != "layer":
         return model
@@ -28,10 +30,10 @@ def with_row_encoder(model: Wav2Vec2ForCTC) -> Wav2Vec2ForCTC:
 
 
 class RowEncoder(nn.Module):
-    """The convolutional encoder on (B, n_frames, n_channels); transformers' has channels first.
+    """The encoder on rows, (B, n_frames, n_channels); in transformers, channels come first.
 
-    Every layer normalises over the channels. In a row they lie side by side, so that no layer
-    transposes.
+    Every layer normalises over the channels. In a row they are adjacent in memory, so no layer has
+    to transpose.
     """
 
     def __init__(self, layers: nn.ModuleList) -> None:
@@ -47,16 +49,16 @@ class RowEncoder(nn.Module):
 
 
 def convolved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
-    """conv, which has no padding, on rows (B, n_rows, n_in) -> (B, n_frames, n_out).
+    """Apply conv, which must have no padding: (B, n_rows, n_in) -> (B, n_frames, n_out).
 
-    The kernel is cut into stride-sized pieces; each is one matrix product. A kernel of 3 at a
-    stride of 2 is a product with pairs of rows, and one with every second row.
+    The kernel is cut into stride-sized pieces; each is one matrix product. Kernel 3 at stride 2
+    needs two products: two taps with pairs of rows, and one tap with every second row.
     """
     (kernel,), (stride,) = conv.kernel_size, conv.stride
     n_frames = (rows.shape[1] - kernel) // stride + 1
     weight = conv.weight.transpose(1, 2)  # (n_out, kernel, n_in)
     if conv.in_channels == 1:
-        # The waveform itself: its rows of one number are too short for a product a piece.
+        # The first layer has one channel: pieces would be too small, so use one product for all.
         windows = rows[:, :, 0].unfold(1, kernel, stride)
         return nn.functional.linear(windows, weight.flatten(1), conv.bias)
     frames, bias = None, conv.bias
@@ -64,8 +66,9 @@ def convolved(rows: torch.Tensor, conv: nn.Conv1d) -> torch.Tensor:
         n_taps = min(stride, kernel - first)
         pieces = _pieces(rows, first, n_taps, stride, n_frames)
         product = nn.functional.linear(pieces, weight[:, first : first + n_taps].flatten(1), bias)
-        # The bias is added once.
-        frames, bias = product if frames is None else frames.add_(product), None
+        frames = product if frames is None else frames.add_(product)
+        # Add the bias only once.
+        bias = None
     return frames
 
 
@@ -74,9 +77,10 @@ def _pieces(
 ) -> torch.Tensor:
     """(B, n_frames, n_taps * n_in): for each frame, n_taps rows of its window from `first` on."""
     if n_taps == stride:
-        # No two frames share a row, so that this is a view.
+        # No two frames share a row, so this needs no copy.
         used = rows[:, first : first + n_frames * stride]
         return used.unflatten(1, (n_frames, stride)).flatten(2)
+    # (B, n_frames, n_in, n_taps)
     windows = rows[:, first:].unfold(1, n_taps, stride)[:, :n_frames]
     return windows.transpose(2, 3).flatten(2)
 
@@ -89,14 +93,15 @@ def _shallow(module: nn.Module) -> nn.Module:
 
 
 def keep_memory_steady() -> None:
-    """On a CPU, make glibc keep freed tensors, and oneDNN few compiled kernels.
+    """On a CPU, make glibc keep freed tensors and limit the kernels that oneDNN caches.
 
-    glibc returns blocks over 32 MB to the system at once, and fetches them page by page again:
-    10 to 20 % of decoding (94 M parameters) and 4 to 17 % of training (25 M), all of it system
-    time. oneDNN caches up to 1,024 kernels, one a shape, and clips of all lengths fill the cache:
-    a run of 300 updates grew from 0.8 to 1.3 GB. Cached kernels fragment the heap; 16 entries are
-    as fast and memory grows less. Call it before the first product. A capacity that the user has
-    set is kept.
+    Call it before the first matrix multiplication.
+    glibc returns blocks over 32 MB to the system and gets them back page by page. That took 10 to
+    20 % of the time of decoding (94 M parameters) and 4 to 17 % of training (25 M), all of it
+    system time.
+    oneDNN caches up to 1,024 kernels, one for each shape. Clips of all lengths fill the cache, and
+    cached kernels fragment the heap: a run of 300 updates grew from 0.8 to 1.3 GB. A cache of 16 is
+    as fast and memory grows less. A capacity that the user has set is kept.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16")
     try:

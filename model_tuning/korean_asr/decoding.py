@@ -60,17 +60,13 @@ class Labelled(AudioFile, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """The hypotheses of a list of clips, in its order, and the work that they took.
-
-    audio_seconds: of the readable clips, by their samples. padded_seconds: what the model computed.
-    seconds: wall clock of the slowest process.
-    """
+    """The hypotheses of a list of clips, in its order, and the work that they took."""
 
     hypotheses: list[Hypothesis]
     n_batches: int
-    audio_seconds: float
-    padded_seconds: float
-    seconds: float
+    audio_seconds: float  # of the readable clips, by their samples
+    padded_seconds: float  # of audio that the model computed, padding included
+    seconds: float  # wall clock of the slowest process
     precision: str
 
     @property
@@ -96,8 +92,9 @@ def decoded(
 ) -> Decoded:
     """Decode every clip exactly once; the hypotheses are in the order of the clips.
 
-    progress: title of the progress bar, None for no bar. max_batch_seconds: of padded audio, None
-    for MAX_BATCH_SECONDS of the device. Raises UsageError for a precision that the device lacks.
+    progress: title of the progress bar; None for no bar.
+    max_batch_seconds: limit of a batch, padding included; None for the device's MAX_BATCH_SECONDS.
+    Raises UsageError for a precision that the device lacks.
     """
     started, model = time.monotonic(), recogniser.model.to(device_here())
     refuse_unavailable(precision, model.device)

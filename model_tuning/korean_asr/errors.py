@@ -84,7 +84,7 @@ def exit_status(main: Callable[[], None]) -> int:
 
 
 def _is_printed_by_another_process(error: BaseException) -> bool:
-    """Whether the first process prints this error, or the reason why it has ended."""
+    """Whether the first process prints this error, or one that this error follows from."""
     if not _rank():
         return False
     if isinstance(error, SharedError):
@@ -99,7 +99,7 @@ def _explanation(error: BaseException) -> tuple[int | None, str]:
     if isinstance(error, UsageError):
         return 2, f"wrong usage: {error}"
     if isinstance(error, DataError):
-        # The message from a data loader's worker is a whole traceback, with ours as its last line.
+        # A data loader's worker sends a whole traceback, with our message as its last line.
         return 1, str(error).rpartition("DataError: ")[2].strip()
     if isinstance(error, KeyboardInterrupt):
         return 130, (
@@ -144,7 +144,7 @@ def writing_into(folder: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an exception, or one behind it, means a full disk, a used-up quota or a limit."""
+    """Whether an exception, or the one before it, means a full disk, a used-up quota or a limit."""
     if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS:
         return True
     if any(message in str(error) for message in DISK_FULL_MESSAGES):
@@ -154,8 +154,8 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _failed(status: int, message: str) -> int:
     """Print the message and return the status."""
-    # Before the processes of torchrun have joined, all meet the same fault and one prints it.
-    # After that each works on clips of its own, and prints its own fault.
+    # Until torchrun's processes have joined, all of them meet the same fault, and the first prints
+    # it. Then each works on its own clips and prints its own faults.
     if not _rank() or _joined_processes():
         print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
     return status
@@ -166,7 +166,7 @@ def _rank() -> int:
 
 
 def _joined_processes() -> ModuleType | None:
-    """torch.distributed where the processes of torchrun have joined; never imports torch."""
+    """torch.distributed if torchrun's processes have joined, else None; never imports torch."""
     distributed = sys.modules.get("torch.distributed")
     if distributed and distributed.is_available() and distributed.is_initialized():
         return distributed

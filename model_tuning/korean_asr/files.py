@@ -33,9 +33,9 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_unusable_folder(folder: Path) -> None:
-    """Raise the OSError of writing into a folder now, rather than after hours of work.
+    """Raise OSError now, not after hours of work, if a folder cannot be written into.
 
-    The folder need not exist yet; nothing is made.
+    The folder need not exist yet, and is not made.
     """
     existing = next(
         path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
@@ -79,13 +79,13 @@ def write_json(path: Path, content: Any) -> None:
         file.write("\n")
 
 
-# One encoder for all lines: json.dumps() would make one a line. A lone surrogate (undecodable bytes
-# in a file name, a broken label) is written as \udcc7, which JSON reads back.
+# One encoder for all lines: json.dumps() would make a new one for each. A lone surrogate (from
+# undecodable bytes in a file name, or a broken label) is written as \udcc7, which JSON reads back.
 json_line = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write one JSON object a line, the whole file or nothing."""
+    """Write one JSON object on each line, the whole file or nothing."""
     with whole_file(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
 
@@ -94,8 +94,9 @@ def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
 class LineFormat:
     """A kind of JSON lines file, as its error messages describe it.
 
-    file and line: "manifest" and "clip", as in "m.jsonl, line 3: not a clip".
-    keys: the keys that every line needs. if_missing, if_empty: what the user should do.
+    file, line: what they are called, such as "manifest" and "clip".
+    keys: the keys that every line needs.
+    if_missing, if_empty: what the user should do.
     """
 
     file: str

@@ -21,8 +21,11 @@ REQUIRED_KEYS = ("audio_filepath", "duration", "text")
 class Utterance:
     """One clip and its reference text.
 
-    audio_filepath: absolute. duration: seconds. text: NFC, single spaces. audio_sha256:
-    audio.Samples.checksum, which script 2 writes into the split. None: unknown to the corpus.
+    audio_filepath: an absolute path.
+    duration: seconds.
+    text: NFC, with single spaces.
+    audio_sha256: audio.Samples.checksum; script 2 writes it into the split.
+    A field is None if the corpus does not give it.
     """
 
     id: str
@@ -73,7 +76,7 @@ def _manifest_format(path: Path) -> LineFormat:
 
 
 def _utterance(row: dict[str, Any], folder: Path) -> Utterance:
-    """The clip of a manifest's row. Raises ValueError, KeyError or TypeError for any other row."""
+    """Read a row of a manifest. Raises ValueError, KeyError or TypeError for a malformed one."""
     audio = os.path.normpath(folder / row["audio_filepath"])
     duration = float(row["duration"])
     if not row["audio_filepath"] or not 0 <= duration < math.inf:
@@ -90,16 +93,16 @@ def _utterance(row: dict[str, Any], folder: Path) -> Utterance:
 
 
 def _with_path_as_id(clip: Utterance) -> Utterance:
-    """The clip named by its path, where its id is the stem of its audio file."""
+    """Make the path the id, if the id is the stem of the audio file."""
     audio = Path(clip.audio_filepath)
     return replace(clip, id=audio.with_suffix("").as_posix()) if clip.id == audio.stem else clip
 
 
 def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, Any]]:
-    """The rows of a manifest in `folder`.
+    """Return the rows of a manifest in `folder`.
 
-    Audio paths are relative to the folder where both lie in this repository, so that a clone may
-    move, and absolute otherwise.
+    Audio paths are relative to the folder if both are in this repository, so that a clone may be
+    moved. Otherwise they are absolute.
     """
     folder = folder.resolve()
     is_inside = folder.is_relative_to(REPOSITORY)
@@ -107,6 +110,7 @@ def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, A
     for utterance in utterances:
         # dataclasses.asdict() copies every value, and takes ten times as long.
         values = ((key, getattr(utterance, key)) for key in _KEYS)
+        # The format has `speaker` in every row, null if unknown. It leaves out other unknown facts.
         row = {key: value for key, value in values if value is not None or key == "speaker"}
         if is_inside and utterance.audio_filepath.startswith(f"{REPOSITORY}/"):
             audio_folder, _, name = utterance.audio_filepath.rpartition("/")
@@ -118,7 +122,7 @@ def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, A
 # Clips share few folders, and relpath() takes longer than the rest of a row.
 @lru_cache(maxsize=4096)
 def _relative_folder(audio_folder: str, folder: str) -> str:
-    """The path from `folder` to `audio_folder`, ready to stand before a file name."""
+    """The path from `folder` to `audio_folder`, with a slash for the file name to follow."""
     return "" if audio_folder == folder else os.path.relpath(audio_folder, folder) + "/"
 
 
@@ -137,7 +141,7 @@ def content_checksum(utterances: list[Utterance]) -> str:
 
 
 def sentence_key(text: str) -> str:
-    """The text without spaces, punctuation and case: equal keys are the same sentence."""
+    """The text without spaces, punctuation and case; texts with equal keys are one sentence."""
     return without_punctuation(text).replace(" ", "").casefold()
 
 

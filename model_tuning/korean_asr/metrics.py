@@ -15,10 +15,12 @@ MARKS = ".,?!"
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """The model's text for one clip; problem: why a clip could not be decoded.
+    """The model's text for one clip.
 
-    confidence: 0 to 1. Each written token has the highest posterior of its frames; this is their
-    mean, or None for an empty text. is_silent: every sample is equal, so that any text is invented.
+    problem: why the clip could not be decoded.
+    confidence: 0 to 1, the mean over the written tokens of each one's highest posterior; None for
+        an empty text.
+    is_silent: all samples are equal, so any text is invented.
     """
 
     text: str
@@ -66,9 +68,10 @@ class EditCounts:
 
 @dataclass(frozen=True, slots=True)
 class HitCounts:
-    """Marks of reference and hypothesis, and hits: marks that both have at aligned characters.
+    """Count a punctuation mark, or word boundaries, in reference and hypothesis.
 
-    A rate is None where it would divide by 0.
+    hits: those that both texts have at aligned characters.
+    A rate is None if it would divide by 0.
     """
 
     hits: int = 0
@@ -107,8 +110,8 @@ Counts = EditCounts | HitCounts
 
 def edit_counts(reference: str | list[str], hypothesis: str | list[str]) -> EditCounts:
     """Count the edits between two sequences: the characters of strings, or the words of lists."""
-    # The units are handed over as they are. jiwer's default transforms would strip and split the
-    # texts again, and ours are normalised already.
+    # Pass the units unchanged: they are normalised, and jiwer's default transforms would strip and
+    # split them again.
     found = jiwer.process_words([list(reference)], [list(hypothesis)], _unchanged, _unchanged)
     return EditCounts(found.substitutions, found.deletions, found.insertions, len(reference))
 
@@ -136,8 +139,8 @@ def _words(text: str) -> list[str]:
     return normalised(text).split()
 
 
-# What each score compares. Spaces are characters of `cer`; `cer_no_space` is the rate that Korean
-# leaderboards print.
+# The units that each score compares. `cer` counts spaces as characters; `cer_no_space` is the rate
+# that Korean leaderboards print.
 SCORED_UNITS = {
     "cer": normalised,
     "wer": _words,
@@ -169,8 +172,8 @@ def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
 def panel_counts(reference: str, hypothesis: str) -> dict[str, Counts]:
     """All counts of one clip, by score.
 
-    Beside utterance_counts: swer, spacing, a `punctuation .` for each mark, jamo, and a
-    `jamo onset` for each position in the syllable.
+    Adds to utterance_counts: swer, spacing, jamo, a `punctuation <mark>` for each of MARKS, and a
+    `jamo <position>` for each of JAMO_POSITIONS.
     """
     marks = punctuation_counts(normalised(reference), normalised(hypothesis))
     jamo = jamo_counts(
@@ -203,8 +206,9 @@ Pair = tuple[int | None, int | None]
 def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
     """The Levenshtein distance between every two prefixes, (R + 1, H + 1) int32.
 
-    Computed row by row (Wagner and Fischer 1974). An insertion costs one more than the cell to the
-    left. So a row is the running minimum of (best of diagonal and above) - column, plus column.
+    Computed row by row (Wagner and Fischer 1974). First take the best of diagonal and above. Then
+    an insertion costs 1 for each column further right: subtract the column's index, take the
+    running minimum, and add the index back.
     """
     letters = np.array([ord(character) for character in hypothesis], dtype=np.int32)
     columns = np.arange(len(hypothesis) + 1, dtype=np.int32)
@@ -212,8 +216,9 @@ def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
     distances[0] = columns
     for row, character in enumerate(reference, 1):
         above = distances[row - 1]
+        differs = letters != ord(character)
         best = above + 1
-        np.minimum(best[1:], above[:-1] + (letters != ord(character)), out=best[1:])
+        best[1:] = np.minimum(best[1:], above[:-1] + differs)
         distances[row] = np.minimum.accumulate(best - columns) + columns
     return distances
 
@@ -221,10 +226,10 @@ def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
 # Cached because swer and spacing read the alignment of the same two texts.
 @lru_cache(maxsize=4)
 def aligned(reference: str, hypothesis: str) -> tuple[Pair, ...]:
-    """Align two texts at the least edit distance; index pairs from start to end.
+    """Align two texts at the least edit distance; returns index pairs from start to end.
 
-    Ties are broken as rule ko-1 says: traced back from the end, a diagonal step (equal or
-    substituted) comes first, then a deletion, then an insertion.
+    Ties are broken as in rule ko-1: going back from the end, a diagonal step (equal or substituted)
+    comes first, then a deletion, then an insertion.
     """
     if reference == hypothesis:
         return tuple((index, index) for index in range(len(reference)))
@@ -268,8 +273,8 @@ def respaced(reference: str, hypothesis: str) -> str:
     for i, j in aligned(*letters):
         if i is not None and j is not None and letters[0][i] == letters[1][j]:
             spaces[j] = wanted[i]
-    spaced = (" " * space + letter for letter, space in zip(letters[1], spaces, strict=True))
-    return "".join(spaced).strip()
+    spaced = zip(spaces, letters[1], strict=True)
+    return "".join(f" {letter}" if space else letter for space, letter in spaced).strip()
 
 
 def spacing_counts(reference: str, hypothesis: str) -> HitCounts:

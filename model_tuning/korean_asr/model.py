@@ -36,12 +36,12 @@ SEVEN_FILES = (
     "preprocessor_config.json",
 )
 
-# oneDNN 3.12 (torch 2.13) computes grouped convolutions of 4 to 14 channels a group wrongly in bf16
-# on CPUs with AMX: the result is off by its own size. From 16 channels on it is right. The real
-# model has 64, the demo's 12.
+# On CPUs with AMX, oneDNN 3.12 (torch 2.13) computes grouped convolutions wrongly in bf16 if a
+# group has 4 to 14 channels: the error is as large as the result. From 16 channels on it is right.
+# The real model has 64, the demo's 12.
 NARROW_GROUP = 16
 
-# A user can act on none of these: load reports of heads that are resized on purpose, and advice to
+# Silence what no user can act on: reports about heads that are resized on purpose, and advice to
 # developers.
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -52,7 +52,8 @@ warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub)\
 class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
     """wav2vec2 with a CTC head that can grow.
 
-    The class has its parent's name, since config.json carries the name to other programs.
+    It has its parent's name, because save_pretrained writes the name into config.json, by which
+    other programs load the model.
     """
 
     def __init__(self, config: Wav2Vec2Config) -> None:
@@ -112,7 +113,7 @@ class Recogniser:
     weights_sha256: str  # of the file that the weights were loaded from
 
     def n_parameters(self) -> tuple[int, int]:
-        """Count the parameters, and those of them that are trained."""
+        """Return the number of parameters, and how many of them are trained."""
         sizes = [(values.numel(), values.requires_grad) for values in self.model.parameters()]
         return sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained)
 
@@ -175,7 +176,7 @@ def load_recogniser(source: str) -> Recogniser:
 
 
 def base_identity(source: str) -> dict[str, str]:
-    """Name and checksum of a base model, without loading it. Raises DataError if it is none."""
+    """Name and checksum of a base model, without loading it. Raises DataError if it is not one."""
     return {"name": public_name(source), "sha256": weights_checksum(model_folder(source))}
 
 
@@ -184,15 +185,15 @@ def expanded_base_model(
 ) -> tuple[Recogniser, list[str]]:
     """Load a base model on the CPU in float32, and make it ready for training by a recipe.Recipe.
 
-    texts: those of the training split, in which the recipe's extra_tokens counts characters.
-    Validation and test must not decide what the model can write.
+    texts: the labels of the training split, whose frequent characters become tokens if the recipe
+        has extra_tokens. Validation and test must not decide what the model can write.
     Returns the model and the tokens that were added. Raises DataError as load_recogniser does.
     """
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
     added = add_tokens(tokenizer, recipe.added_tokens)
     added += add_tokens(tokenizer, _frequent_characters(tokenizer, recipe.extra_tokens, texts))
-    # Whatever the base model lacks starts at random: a new head, the embedding of masked frames.
+    # What the base model lacks starts at random, such as a new head: the seed makes it the same.
     transformers.set_seed(recipe.seed)
     model = _checked_load(folder, tokenizer, **_settings(recipe, tokenizer))
     if recipe.head == "resize":
@@ -206,7 +207,7 @@ def expanded_base_model(
 def _frequent_characters(
     tokenizer: Wav2Vec2CTCTokenizer, least: int | None, texts: Iterable[str]
 ) -> list[str]:
-    """List the characters that the texts hold at least so often and the tokenizer lacks."""
+    """List the characters without a token that occur at least `least` times; none for None."""
     if least is None:
         return []
     outside = outside_vocabulary(texts, writable_characters(tokenizer))

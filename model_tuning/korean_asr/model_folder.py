@@ -26,7 +26,7 @@ def model_folder(source: str) -> Path:
 
 
 def vocabulary_folder(source: str) -> Path:
-    """The folder of a model's VOCABULARY_FILES, which alone are downloaded: a few kilobytes.
+    """The folder of a model's VOCABULARY_FILES. Of a hub model only these kilobytes are downloaded.
 
     Raises the same as model_folder.
     """
@@ -56,7 +56,7 @@ def vocabulary_tokens(source: str) -> set[str]:
 
 
 def public_name(source: str) -> str:
-    """The name of a model in reports: a hub name in full, of a folder the last part alone."""
+    """The name of a model in reports: its hub name, or the last part of its folder's path."""
     return source if _is_hub_name(source) else Path(source).resolve().name
 
 
@@ -66,7 +66,7 @@ def one_line(error: Exception) -> str:
 
 
 def _is_hub_name(source: str) -> bool:
-    """Whether it reads `owner/name`, and neither such a folder nor a folder `owner` exists here."""
+    """Whether a source looks like `owner/name`, and neither it nor `owner` is a folder here."""
     # The hub allows neither two dots nor two dashes, nor an end in `.git`, `.` or `-`.
     if re.search(r"\.\.|--|\.git$|[.-]$", source):
         return False
@@ -123,7 +123,7 @@ def _downloaded(name: str, with_weights: bool) -> Path:
     try:
         urllib.request.urlopen(constants.ENDPOINT, timeout=HUB_TIMEOUT_S).close()
     except urllib.error.HTTPError:
-        # An answer, if only to refuse this page: the hub can be reached.
+        # The hub can be reached: it answered, although it refused this page.
         pass
     except (OSError, ValueError):
         raise DataError(
@@ -177,7 +177,7 @@ def owner(sources: list[str]) -> int:
 def results_folder(sources: list[str]) -> Path:
     """results/ in the first model with a split, else results_<model>/ in the working folder.
 
-    No folder that script 2 did not make is written into.
+    A model folder that script 2 did not make is never written into.
     """
     source = Path(sources[owner(sources)])
     return source / "results" if (source / "split").is_dir() else Path(f"results_{source.name}")
@@ -186,7 +186,7 @@ def results_folder(sources: list[str]) -> Path:
 def usable_results_folder(sources: list[str], chosen: Path | None) -> Path:
     """The chosen folder or results_folder(sources).
 
-    Raises OSError where it cannot be written: before the long work, not after it.
+    Raises OSError now, before the long work, if it cannot be written.
     """
     folder = chosen or results_folder(sources)
     refuse_unusable_folder(folder)

@@ -1,4 +1,4 @@
-"""The guard against scoring clips that a model was trained on, by id, sound, sentence, speaker."""
+"""Find clips that a model was trained on, by id, audio, sentence and speaker."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,14 +11,15 @@ from korean_asr.audio import sound_checksum
 from korean_asr.manifest import Utterance, read_manifest, sentence_key
 from korean_asr.messages import OVERLAP_KINDS, english, table
 
-# The values by which two clips are compared; None equals nothing.
+# The values by which two clips are compared; None never matches.
 KINDS = {
     "id": lambda utterance: utterance.id,
     "audio": lambda utterance: utterance.audio_sha256,
     "sentence": lambda utterance: sentence_key(utterance.text),
     "speaker": lambda utterance: utterance.speaker or None,
 }
-# A clip of training by one of these is refused; a shared sentence or speaker is only counted.
+# A clip that has one of these in common with a training clip is refused. A shared sentence or
+# speaker is only counted.
 REFUSED_KINDS = ("id", "audio")
 # In split/: the training clips of the base model, where they are known.
 EARLIER_FILE = "earlier.jsonl"
@@ -110,7 +111,7 @@ def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) 
 
 
 def _sounds(utterances: list[Utterance]) -> list[str | None]:
-    """The checksum of each clip's sound, by threads."""
+    """The checksum of each clip's sound; files are read in several threads."""
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(sound_checksum, (clip.audio_filepath for clip in utterances))
         return list(
@@ -131,10 +132,11 @@ def found_in(known: list[Utterance], clips: list[Utterance]) -> dict[str, list[i
 
 
 def overlaps(parts: dict[str, list[Utterance]]) -> dict[str, dict[str, int | None]]:
-    """How many clips of the second of each two splits are in the first, by each of KINDS.
+    """Count, for each pair of splits, the clips of the second that are also in the first.
 
-    The keys are "train/test" and so on. Audio is compared by audio_sha256, under whatever name.
-    None where no clip of one of the two splits has a checksum, or a speaker.
+    Returns counts by each of KINDS, under "train/test" and so on. Audio is compared by
+    audio_sha256, whatever the file's name. None if no clip of one split has a checksum, or a
+    speaker.
     """
     return {
         f"{first}/{second}": {
@@ -145,7 +147,7 @@ def overlaps(parts: dict[str, list[Utterance]]) -> dict[str, dict[str, int | Non
 
 
 def printed_overlap(overlap: dict[str, dict[str, int | None]]) -> str:
-    """A table of what two splits share, and a warning where they must not."""
+    """Format a table of what two splits share, and a warning if they share ids or audio."""
     rows = [["", *(english(OVERLAP_KINDS[kind]) for kind in KINDS)]]
     for pair, counts in overlap.items():
         rows.append([pair, *(_shown(counts[kind]) for kind in KINDS)])

@@ -98,7 +98,7 @@ _OPENING_QUOTE = f"(?:‘|(?<![{WORD}])')"
 _CLOSING_QUOTE = "(?:(?<![A-Za-z])'|'(?![A-Za-z]))"
 _APOSTROPHE = "(?<=[A-Za-z])'(?=[A-Za-z])"
 QUOTED = re.compile(f"{_OPENING_QUOTE}([^'‘]*(?:{_APOSTROPHE}[^'‘]*)*){_CLOSING_QUOTE}")
-# Group 1 is there at the end of the text alone.
+# Group 1 matches only at the end of the text.
 ELLIPSIS = re.compile(r"\.\.+( *\Z)?")
 EVENT = re.compile(r"\((?:NO|SN):[^()]*\)")
 FILLER_EVENT = re.compile(r"\(FP:([^()]*)\)")
@@ -114,9 +114,8 @@ NOT_UNDERSTOOD = re.compile(r"\(\( *\)\)")
 
 # A side holds a letter or a digit.
 _A, _B = (rf"(?P<{side}>(?=[^()]*?[{WORD}])[^()]+)" for side in "ab")
-# A typist types a bracket twice or the other way round. An opening one typed as `)` must stand
-# where a word starts, a closing one typed as `(` where one ends; anywhere else they are what they
-# look like.
+# Typing slips: a bracket typed twice, or the wrong way round. `)` counts as an opening bracket only
+# where a word starts, and `(` as a closing bracket only where a word ends.
 _TWICE_OPENED = r"(?<=\()\(?"
 _OPENED_BY_CLOSING = r"(?<=\))(?<![^ ].)(?! )"
 _OPENED = rf"[()](?:{_TWICE_OPENED}|{_OPENED_BY_CLOSING})"
@@ -141,8 +140,9 @@ DUAL_WITH_MISTYPED_SLASH = re.compile(
 )
 DUAL_WITHOUT_SLASH = re.compile(rf"{_OPENED}{_A}\)\)?\(\(?{_B}{_CLOSED}")
 
-# One bracket, `(두 달/2달)`. A tag `(b/ …)` is none, nor a filler `(어/ 그래)`: there must be a
-# digit, a Latin letter, a space before a slash or none behind it.
+# A dual in one bracket, such as `(두 달/2달)`. It does not start with a tag, as `(b/ …)` does. It
+# has a digit, a Latin letter, a space before a slash or none behind it; a filler such as
+# `(어/ 그래)` has none of these.
 _NO_TAG_NEXT = f"(?!(?:{_TAG_NAME})/)"
 _NO_FILLER_ALONE = f"(?=[^()]*(?:[0-9{LATIN}]| /|/(?! )))"
 _SIDE_WITHOUT_SLASH = f"(?=[^()/]*?[{WORD}])"
@@ -156,7 +156,7 @@ DUAL_IN_ONE_BRACKET = re.compile(
 )
 
 # `/(noise)`, but not the `/(B)` of `(A)/(에이)/(B)/(비)`, whose slash is a filler marker, nor the
-# Latin side of a dual. A dual is group 1, so that it can be stepped over.
+# Latin side of a dual. A dual matches as group 1, which is put back unchanged.
 _NOISE = rf"/\([{LATIN}][{LATIN} _-]*\)(?!/\((?![{LATIN} _-]+\)))"
 _ANY_SLASH = rf"(?:{_AT_SLASH}(?:[ /?:!+]*{_AT_SLASH}|/)|/{_AT_SLASH})"
 DUAL_OR_NOISE = re.compile(rf"({_OPENED}[^()]+{_ANY_SLASH}[^()]+{_CLOSED})|{_NOISE}")

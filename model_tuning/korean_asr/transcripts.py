@@ -150,7 +150,7 @@ def _own_turns(mark: re.Pattern[str], text: str, choices: Choices) -> str:
 
 def _without_speaker_marks(mark: re.Pattern[str], text: str, choices: Choices) -> str:
     turns = _turns(mark, text)
-    # Without a mark there is one speaker, whoever was asked for.
+    # A line without marks is kept, whichever speaker was chosen.
     if len(turns) == 1:
         return text
     speakers = {speaker for speaker, _, words in turns if words.strip()}
@@ -251,7 +251,7 @@ RULES: tuple[Rule, ...] = (
          "The line is rejected: `&name1&` hides a name that can be heard in the audio."
          " · 음성에서는 들리는 이름을 `&name1&`처럼 가린 줄이므로 제외합니다.",
          "&name1& 언니 왔어", "<REJECT:masked>", needs=("&",)),
-    # Where nothing else was said, the reason is that the clip has no text.
+    # If nothing else was said, the reason is `empty` instead.
     Rule("not understood", patterns.NOT_UNDERSTOOD, _reject_not_understood,
          "The line is rejected: `(())` stands for words that could not be understood."
          " · 알아듣지 못한 말(`(())`)이 있는 줄이므로 제외합니다.",
@@ -265,8 +265,8 @@ RULES: tuple[Rule, ...] = (
          "Speaker marks such as `화자 1:` are removed; a line of other speakers alone is rejected."
          " · 화자 표시(`화자 1:` 등)를 지우고, 다른 화자의 말뿐인 줄은 제외합니다.",
          "화자 1: 몇 시야?", "몇 시야?", needs=(":",)),
-    # Duals: (spelling)/(pronunciation) of one stretch of speech; what touches one stays attached.
-    # Before the proper dual, which would leave the second bracket over.
+    # Duals: (spelling)/(pronunciation) of the same words. Text that touches a dual stays attached.
+    # This one comes before the proper dual, which would leave one bracket over.
     Rule("dual in double brackets", patterns.DUAL_IN_DOUBLE_BRACKETS, _repaired_sides,
          "One side of `((spelling)/(pronunciation))` is kept."
          " · `((철자)/(발음))`처럼 괄호가 겹친 이중 전사에서 한쪽만 남깁니다.",
@@ -338,12 +338,12 @@ RULES: tuple[Rule, ...] = (
     Rule("marks at the start", patterns.MARKS_AT_START, "",
          "Marks before the first word are removed. · 첫 단어 앞의 문장 부호를 지웁니다.",
          ", 그래서", "그래서"),
-    # The next two see what the removals above laid bare: a second cleaning must change nothing.
+    # The removals above may uncover matches for the next two, which a second cleaning would find.
     Rule("masked name laid bare", patterns.MASKED_NAME, _reject_if_found("masked"),
          "The line is rejected: it hides a name with a bracket inside, such as `&[name1]&`."
          " · `&[name1]&`처럼 괄호를 섞어 이름을 가린 줄이므로 제외합니다.",
          "A&[b2]&C", "<REJECT:masked>", needs=("&",)),
-    # In the raw line it was not a mark, so no turn ends here; its colon would make it one.
+    # In the raw line this was no speaker mark. With its colon it would look like one now.
     Rule("speaker mark laid bare", patterns.SPEAKER_MARKS_LEFT, _without_colons,
          "A colon that looks like a speaker's, but is not, becomes a space."
          " · 화자 표시처럼 보이지만 아닌 쌍점을 공백으로 바꿉니다.",
@@ -372,8 +372,8 @@ def clean_transcript(
         a Latin letter.
     order: which of the two a dual of this corpus names first.
     speaker: whose turns are kept where the line has speaker marks.
-    mixed_turns: "select" keeps that speaker's turns of a line that has another's too, "reject"
-        rejects the line.
+    mixed_turns: what to do if another speaker's turn is in the line too: "select" keeps the chosen
+        speaker's turns, "reject" rejects the line.
     repair: whether duals with wrong brackets or slashes are repaired.
     changes: gets (rule, text before, text after) for each rule that changed the line; the text
         after is `<REJECT:reason>` where the rule rejected it.

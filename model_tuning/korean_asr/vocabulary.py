@@ -1,4 +1,4 @@
-"""Tokens: new ones in a tokenizer, text as token ids and back, and what a model cannot write."""
+"""Add tokens, turn text into token ids and back, count characters that a model cannot write."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,8 +20,8 @@ N_MOST_FREQUENT = 10
 def add_tokens(tokenizer, characters: Iterable[str]) -> list[str]:
     """Add one token for each character that a CTC tokenizer lacks; return the new ones in order.
 
-    New ids start at `len(tokenizer)`, behind `<s>` and `</s>`, which lie outside the base model's
-    head.
+    New ids start at `len(tokenizer)`, behind those of `<s>` and `</s>`. The base model's head has
+    no rows for any of them.
     """
     known = tokenizer.get_vocab()
     new = [character for character in dict.fromkeys(characters) if character not in known]
@@ -65,12 +65,14 @@ def characters_of(tokens: Iterable[str]) -> frozenset[str]:
 class Outside:
     """Counts of the characters in labels that a model cannot write.
 
-    Labels are normalised text, as in a manifest, and spaces and punctuation count as characters,
-    as in `cer`. Counts of parts, from worker processes for example, add up by `update`.
+    Labels are normalised text, as in a manifest. Spaces and punctuation count as characters, as in
+    `cer`. `update` adds up counts, for example those of worker processes.
 
     writable: single characters; a space is always writable.
-    n_labels, n_characters: of all labels. n_touched: labels with an unwritable character.
-    characters: how often each unwritable character occurs. touched: in how many labels.
+    n_labels, n_characters: how many there are in all.
+    n_touched: how many labels have an unwritable character.
+    characters: how often each unwritable character occurs.
+    touched: in how many labels each of them occurs.
     """
 
     writable: frozenset[str]
@@ -87,7 +89,7 @@ class Outside:
         """Count one label."""
         self.n_labels += 1
         self.n_characters += len(text)
-        # True for nearly every label, and it builds no set.
+        # The usual case, and fast: issuperset() builds no set.
         if self.writable.issuperset(text):
             return
         found = [character for character in text if character not in self.writable]
@@ -110,7 +112,7 @@ class Outside:
 
     @property
     def lowest_cer(self) -> float:
-        """The lowest reachable CER: that of a perfect listener who has only the model's characters.
+        """The lowest reachable CER: that of a perfect model with the same characters.
 
         Each unwritable character costs one edit: nothing equals it, and one substitution is enough.
         0 without labels.
@@ -141,7 +143,7 @@ ADVICE = (
 
 
 def printed_outside(outside: Outside) -> list[str]:
-    """The lines about one corpus, with advice where the vocabulary alone costs over 1 % CER."""
+    """Format the counts of one corpus, with advice if the vocabulary alone costs over 1 % CER."""
     if not outside.n_touched:
         return [_none_outside(outside.n_labels)]
     lines = [
@@ -153,7 +155,7 @@ def printed_outside(outside: Outside) -> list[str]:
 
 
 def printed_outside_of_parts(parts: dict[str, Outside]) -> list[str]:
-    """A table with a line for each of train, validation and test, and the advice once."""
+    """Format a table of train, validation and test, with the advice once."""
     if not any(outside.n_touched for outside in parts.values()):
         return [_none_outside(sum(outside.n_labels for outside in parts.values()))]
     rows = []

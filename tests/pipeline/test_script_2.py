@@ -146,7 +146,7 @@ def test_script_2_does_not_write_over_a_model_that_it_did_not_make(
         1,
         tmp_path,
     )
-    assert "mine holds a model that is not of script 2" in printed
+    assert "mine holds a model that script 2 did not make" in printed
     assert (copy / "model.safetensors").read_bytes() == (BASE / "model.safetensors").read_bytes()
 
 

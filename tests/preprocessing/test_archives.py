@@ -296,7 +296,7 @@ def test_labels_that_lie_packed_and_unpacked_are_read_once_and_it_is_said(
         ("밥", None, "F")
     ]
     assert listing.notes == [
-        f"{tmp_path}/{archive}: 1 label files lie unpacked as well, and are read once."
+        f"{tmp_path}/{archive}: 1 label files are there unpacked as well, and are read once."
     ]
 
 

@@ -312,7 +312,7 @@ def test_what_an_earlier_run_wrote_of_another_corpus_stays(root, tmp_path, capsy
     )
     assert summary["foreign"] == earlier["foreign"]
     assert summary["korean"]["n_rejected"] == 0 and earlier["korean"]["n_rejected"] == 1
-    assert "foreign.jsonl is of an earlier run and stays as it is" in capsys.readouterr().out
+    assert "foreign.jsonl is from an earlier run and was not changed" in capsys.readouterr().out
 
 
 def test_a_summary_of_a_corpus_whose_manifest_is_gone_is_not_kept(root, tmp_path):

@@ -188,7 +188,7 @@ def test_a_model_that_script_2_did_not_make_is_not_written_over(identity, split_
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").touch()
     this = experiment(tmp_path / "model", tmp_path / "checkpoints", identity, fresh=True)
-    with pytest.raises(DataError, match="not of script 2"):
+    with pytest.raises(DataError, match="script 2 did not make"):
         this.opened(split_files)
     assert not (tmp_path / "checkpoints").exists()
 

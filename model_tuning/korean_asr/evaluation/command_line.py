@@ -85,7 +85,8 @@ def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
 class Plan:
     """Models, and the clips that all of them are scored on.
 
-    results: the folder for the files. owner: index of the model that it belongs to.
+    results: the folder for the files.
+    owner: index of the model that this folder belongs to.
     notes: sentences for the report.
     """
 
@@ -103,7 +104,7 @@ class Plan:
 def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
     """Read the manifest, by default the test split of the first model that has one.
 
-    Raises OSError for a results folder that cannot be written: before the work, not after it.
+    Raises OSError now, before the long work, if the results folder cannot be written.
     """
     models = list(arguments.model)
     if arguments.with_base:
@@ -161,8 +162,8 @@ def _round_robin(queues: list[list[Utterance]]) -> list[Utterance]:
 def evaluate(plan: Plan) -> list[Evaluation]:
     """Decode and score the clips with every model; under torchrun all processes share the clips.
 
-    Raises SharedError where a model was trained on a clip, unless the plan allows it, and
-    UsageError for a number format that the device does not have.
+    Raises SharedError if a model was trained on one of the clips and the plan does not allow it,
+    and UsageError for a number format that the device does not have.
     """
     from korean_asr.hardware import (
         device_here,
@@ -192,7 +193,7 @@ def evaluate(plan: Plan) -> list[Evaluation]:
 
 
 def refuse_seen(source: str, utterances: list[Utterance], seen: Seen) -> None:
-    """Raise SharedError, which names the first clip, where the model was trained on one."""
+    """Raise SharedError if the model was trained on some of the clips; it names the first one."""
     if not seen.overlap:
         return
     first = utterances[min(seen.overlap)]
@@ -223,7 +224,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
     notes = list(plan.notes)
     if seen.n_validation:
         notes.append(
-            f"{seen.n_validation:,} clips are of the validation split, "
+            f"{seen.n_validation:,} clips are in the validation split, "
             "by which the checkpoint was chosen."
         )
     return Evaluation(
@@ -321,7 +322,7 @@ def show_rescored(arguments: argparse.Namespace, corpus: str) -> None:
 def show(
     evaluations: list[Evaluation], folder: Path | None, owner: int = 0, embed_audio: bool = False
 ) -> None:
-    """Write the files if a folder is given, then print the reports; the first process alone does.
+    """Write the files if a folder is given, then print the reports; only in the first process.
 
     owner: index of the model that the plain file names belong to.
     Raises DataError where the evaluations are not of the same clips.
@@ -356,9 +357,9 @@ def refuse_different_clips(evaluations: list[Evaluation]) -> None:
 
 
 def reports_of(evaluations: list[Evaluation], folder: Path, owner: int = 0) -> list[Report]:
-    """Summaries and rows of all evaluations; those of other models are compared with the owner's.
+    """Make a report of each evaluation; those of other models are compared with the owner's.
 
-    folder: where the files will lie, from which audio is named.
+    folder: where the files will be; paths of audio may be relative to it.
     """
     reports = []
     for index, evaluation in enumerate(evaluations):

@@ -1,4 +1,4 @@
-"""Confusions: jamo that the model heard as another one, for onset, nucleus and coda apart."""
+"""Count which jamo the model heard as another one, separately for onset, nucleus and coda."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -46,11 +46,11 @@ def _phonation(consonant: str) -> str:
 
 
 def clip_confusions(reference: str, hypothesis: str) -> tuple[Counter, Counter]:
-    """Count the letters of one reference, and those that the hypothesis has another letter for.
+    """Count the letters of one reference, and those that the model heard as another letter.
 
-    Keys are (position, letter) and (position, letter, heard letter). A coda may be heard as
-    nothing, or where there is none, since learners drop and add codas. Other deletions and
-    insertions are not confusions, nor are jamo that are aligned across positions.
+    Returns counts by (position, letter), and counts by (position, letter, heard letter).
+    A dropped or added coda is a confusion too, since learners drop and add codas; "" is its missing
+    letter. Other deletions and insertions are not, nor are two jamo of different positions.
     """
     said: Counter = Counter()
     heard: Counter = Counter()
@@ -76,7 +76,7 @@ def _is_confusion(reference_jamo: str, hypothesis_jamo: str, position: str) -> b
 
 @dataclass(slots=True)
 class Tally:
-    """Confusions of a group of clips; (position, letter) and (position, letter, heard) are keys."""
+    """Confusions of a group of clips, counted as by clip_confusions."""
 
     said: Counter = field(default_factory=Counter)
     heard: Counter = field(default_factory=Counter)
@@ -113,8 +113,11 @@ def confusions(
     """Confusions of all clips ("all") and of each first language, by position.
 
     ids, languages, pairs: id, first language, and (reference, hypothesis) of each clip.
-    A row holds: reference and hypothesis (letters; "" for a missing coda), n (times confused), of
-    (times the letter stands in the references), kind, clips (ids of those with most of it).
+    The keys of a row:
+        reference, hypothesis: letters; "" for a missing coda.
+        n, of: how often the letter was confused so, and how often the references have it.
+        kind: see kind_of.
+        clips: ids of the clips with the most such confusions.
     """
     if not ids:
         return {}

@@ -11,14 +11,11 @@ MIN_SPEAKERS = 20
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What a draw takes with replacement: all clips of a speaker together, or single clips.
+    """What a draw takes with replacement: all clips of a speaker together, or single clips."""
 
-    resampled: "speakers" or "clips". of_clip: (n_clips,) unit number of each clip. n: units.
-    """
-
-    resampled: str
-    of_clip: np.ndarray
-    n: int
+    resampled: str  # "speakers" or "clips"
+    of_clip: np.ndarray  # (n_clips,) the number of each clip's unit, from 0
+    n: int  # how many units there are
 
 
 def units_of(speakers: list[str | None]) -> Units:
@@ -31,12 +28,15 @@ def units_of(speakers: list[str | None]) -> Units:
     }
     if len(known) < MIN_SPEAKERS:
         return Units("clips", np.arange(len(speakers)), len(speakers))
-    n_known, alone = len(known), 0
+    n_units = len(known)
     numbers = []
     for speaker in speakers:
-        numbers.append(known[speaker] if speaker else n_known + alone)
-        alone += not speaker
-    return Units("speakers", np.array(numbers), n_known + alone)
+        if speaker:
+            numbers.append(known[speaker])
+        else:
+            numbers.append(n_units)
+            n_units += 1
+    return Units("speakers", np.array(numbers), n_units)
 
 
 def drawn_rates(ratios: np.ndarray, units: Units) -> np.ndarray:

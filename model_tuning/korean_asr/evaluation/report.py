@@ -1,4 +1,4 @@
-"""Lines of printed reports; JSON, JSON lines, HTML and Excel files of evaluations."""
+"""Format the printed report of an evaluation; write its JSON, JSON lines, HTML and Excel files."""
 
 import base64
 import io
@@ -37,15 +37,11 @@ EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is shown of one evaluation.
+    """What is shown of one evaluation."""
 
-    summary: the content of the .json; rows: those of the .jsonl, a clip each; counts: errors and
-    reference length of each clip for every error rate.
-    """
-
-    summary: dict[str, Any]
-    rows: list[dict[str, Any]]
-    counts: list[dict[str, int]]
+    summary: dict[str, Any]  # the content of the .json
+    rows: list[dict[str, Any]]  # of the .jsonl, a clip each
+    counts: list[dict[str, int]]  # of each clip: errors and reference length for every error rate
 
 
 def report_lines(report: Report) -> list[str]:
@@ -136,7 +132,7 @@ def _condition_lines(summary: dict[str, Any]) -> list[str]:
         f"intervals: {drawn['draws']:,} draws of {drawn['n_units']:,} {drawn['resampled']}{few}"
     ]
     if summary["lowest_reachable_cer"] is not None:
-        # Not "CER: " again, by which users grep the headline rate.
+        # Not `CER: ` again: users find the headline rate by it with grep.
         lowest = f"{english(LOWEST_CER)} with this model's characters"
         lines.append(f"{lowest}: {summary['lowest_reachable_cer']:.4f}")
     if decoding:
@@ -301,8 +297,7 @@ def write_reports(
 ) -> list[Path]:
     """Write korean.{json,jsonl,html,xlsx}, or foreign.*, and return the paths.
 
-    owner: index of the model that the plain names belong to; the names of other models' files hold
-    their model's name.
+    owner: index of the model whose files get the plain names. Other files carry their model's name.
     """
     written: list[Path] = []
     for index, report in enumerate(reports):

@@ -11,7 +11,7 @@ from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, content_checksum
 from korean_asr.metrics import RULE, Hypothesis, normalised
 
-# What a row of results may know of its clip.
+# Facts about its clip that a row of results may hold.
 CLIP_FACTS = (
     "speaker",
     "theme",
@@ -85,7 +85,7 @@ def read_results(path: Path) -> Results:
 
 
 def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
-    """The clip of a row. Other systems write `text` alone; such a clip is named by its number."""
+    """Read the clip of a row. If the row has neither id nor audio, its number is the id."""
     name = str(row.get("audio_filepath") or "")
     audio = os.path.normpath(folder / name) if name else ""
     # Raises UnicodeEncodeError, a ValueError, for a path that no file can have.
@@ -114,7 +114,7 @@ def _hypothesis(row: dict[str, Any]) -> Hypothesis:
 
 
 def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
-    """Facts from results/korean.json beside results/korean.jsonl; empty if it is of other clips."""
+    """Facts from the .json beside a .jsonl of results; empty if it is about other clips."""
     try:
         summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if summary["checksums"]["clips"] != content_checksum(utterances) or summary["rule"] != RULE:
@@ -128,22 +128,23 @@ def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
 
 
 def clean_korean_results(folders: list[Path], weights_sha256: str | None) -> Results | None:
-    """Results of script 3 in one of the folders, of these weights and the current rule.
+    """Find script 3's results for these weights under the current rule, in one of the folders.
 
-    Results with clips of the training data are skipped. None where there are no such results.
+    Results that include training clips are skipped. Returns None if no results are left.
     """
     for folder in folders:
         for path in sorted(folder.glob("korean*.json")):
             try:
                 summary = json.loads(path.read_text(encoding="utf-8"))
-                weights = summary["checksums"]["weights"]
-                same = weights == weights_sha256 is not None and summary["rule"] == RULE
-                if not same or summary["corpus"] != "korean" or summary["warning"]:
+                weights, rule = summary["checksums"]["weights"], summary["rule"]
+                if weights is None or weights != weights_sha256 or rule != RULE:
+                    continue
+                if summary["corpus"] != "korean" or summary["warning"]:
                     continue
                 results = read_results(path.with_suffix(".jsonl"))
             except (OSError, ValueError, KeyError, TypeError, DataError):
                 continue
-            # Without facts the .json and the .jsonl are of two runs.
+            # Without facts, the .json and the .jsonl come from two different runs.
             if results.facts:
                 return results
     return None

@@ -47,10 +47,12 @@ GAP_SEED = 42
 class Evaluation:
     """The hypotheses of one model for one manifest, and all their scores.
 
-    seen: indices of clips that were seen in training, by id, audio, sentence and speaker; None
-    where that is unknown. overlap: indices of clips that the model was trained on.
-    facts: values that texts alone do not give: recipe, versions, weights_sha256, decoding,
-    lowest_reachable_cer, gap_to_korean; seen_in_training and without_seen of an earlier evaluation.
+    seen: indices of the clips that were seen in training, by id, audio, sentence and speaker; None
+        if that is unknown.
+    overlap: indices of the clips that the model was trained on.
+    facts: what the texts do not give: recipe, versions, weights_sha256, decoding,
+        lowest_reachable_cer, gap_to_korean. For clips that are scored again also the earlier
+        seen_in_training and without_seen.
     """
 
     corpus: str
@@ -66,7 +68,7 @@ class Evaluation:
 
     @cached_property
     def fair_pairs(self) -> list[tuple[str, str]]:
-        """(reference, hypothesis) of each clip as all scores but cer and wer compare them.
+        """The (reference, hypothesis) of each clip for all scores except cer and wer.
 
         Learners' labels are not cleaned, so tags (un/, 음/) are removed from both sides.
         """
@@ -77,7 +79,7 @@ class Evaluation:
 
     @cached_property
     def per_utterance(self) -> list[dict[str, Counts]]:
-        """Counts of each clip: cer and wer of the texts as they are, the others of fair_pairs."""
+        """Counts of each clip: cer and wer on the texts as they are, the others on fair_pairs."""
         counts = [panel_counts(*pair) for pair in self.fair_pairs]
         for index, pair in enumerate(self.fair_pairs):
             texts = self.utterances[index].text, self.hypotheses[index].text
@@ -201,7 +203,7 @@ class Evaluation:
         """
         rows = manifest_rows(self.utterances, folder)
         for index, (row, hypothesis) in enumerate(zip(rows, self.hypotheses, strict=True)):
-            # In the row too, so that a file that is moved alone still says so.
+            # Mark the row too: the file may be moved without the .json that has the warning.
             if index in self.overlap:
                 row["seen_in_training"] = True
             row["pred_text"] = hypothesis.text
@@ -298,11 +300,11 @@ def _grouped(values: list[str | None], names: Sequence[str]) -> dict[str, list[i
 
 
 def calibration(confidences: list[float | None], edits: list[EditCounts]) -> dict[str, Any] | None:
-    """Compare confidence with accuracy, for clips in tenths by confidence.
+    """Compare confidence with accuracy: clips are sorted by confidence and cut into tenths.
 
-    confidences, edits: of each clip. Accuracy is the share of written characters that are hits.
-    error: the expected calibration error (Naeini et al. 2015), weighted by characters.
-    None where no clip has a confidence.
+    confidences, edits: one of each clip. Accuracy is the share of written characters that are hits.
+    Returns the tenths as `bins`, and as `error` the expected calibration error (Naeini et al.
+    2015), weighted by characters; None if no clip has a confidence.
     """
     clips = []
     for confidence, counts in zip(confidences, edits, strict=True):
@@ -334,8 +336,8 @@ def _calibration_bin(
 def same_clips(first: Evaluation, other: Evaluation) -> bool:
     """Whether two evaluations are of the same clips, by texts and ids.
 
-    Texts alone do not tell, since read-aloud corpora repeat their sentences. A file of results
-    without ids is numbered from 1, and then texts alone are compared.
+    Texts alone are not enough, since corpora of read speech repeat sentences. But clips of a file
+    without ids are numbered from 1, and then only the texts are compared.
     """
     if [u.text for u in first.utterances] != [u.text for u in other.utterances]:
         return False
@@ -347,8 +349,9 @@ def same_clips(first: Evaluation, other: Evaluation) -> bool:
 def differences(first: Evaluation, other: Evaluation) -> dict[str, dict[str, Any]]:
     """How much lower each error rate of the other model is, with the interval of the difference.
 
-    A negative value means higher. Paired bootstrap (Bisani and Ney 2004): both models get the same
-    draws, those of the evaluation that knows speakers. Both must be of the same clips.
+    A negative value means higher. Both evaluations must be of the same clips.
+    Paired bootstrap (Bisani and Ney 2004): both models get the same draws, of speakers if either
+    evaluation resamples speakers.
     """
     units = first.units if first.units.resampled == "speakers" else other.units
     drawn = [drawn_rates(evaluation.ratios, units) for evaluation in (first, other)]
@@ -368,7 +371,8 @@ def differences(first: Evaluation, other: Evaluation) -> dict[str, dict[str, Any
 def gap(foreign: Evaluation, korean: Evaluation) -> dict[str, Any]:
     """How much higher the same model's error rates are on foreign than on Korean speakers.
 
-    {"korean": what it was measured on, "scores": ...}. The two samples are independent.
+    Returns {"korean": manifest and number of clips, "scores": the gap in each of GAP_SCORES}. The
+    two samples are independent.
     """
     # Shuffled, because equal seeds would pair the draws of the two samples.
     order = np.random.default_rng(GAP_SEED).permutation(len(korean.drawn))

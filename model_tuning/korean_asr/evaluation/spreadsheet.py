@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-# Excel's own limits: UTF-16 units in a cell, and rows in a sheet, one of them the header.
+# Excel's limits: UTF-16 units in a cell, and rows in a sheet besides its header.
 MAX_CELL_UNITS = 32_767
 MAX_ROWS = 1_048_575
 # Text stays text: an id such as `=1+1` must not become a formula, nor a path a link. Rows are
@@ -15,9 +15,10 @@ Row = dict[str, Any]
 
 
 def workbook(summary: Row, clips: list[Row]) -> bytes:
-    """Bytes of an .xlsx file in which the sums of counts give the rates of the report.
+    """Return the bytes of an .xlsx file, whose counts add up to the rates of the report.
 
-    summary: the content of korean.json. clips: a row of korean.jsonl each, and its counts.
+    summary: the content of korean.json.
+    clips: the rows of korean.jsonl, each with its counts.
     """
     # Imported here because --help need not wait for it.
     import xlsxwriter
@@ -45,7 +46,7 @@ def _add_sheet(book: Any, name: str, rows: list[Row]) -> None:
 
 
 def _origin(summary: Row) -> Row:
-    """What the scores are of, beside each of them, so that rows of several files can be mixed."""
+    """Columns that say which run a score comes from, so that rows of several files can be mixed."""
     return {
         "warning": summary["warning"],
         "corpus": summary["corpus"],
@@ -60,6 +61,7 @@ def _origin(summary: Row) -> Row:
 def _score_rows(scores: Row) -> Iterator[Row]:
     """A row for each score; `jamo onset` and `punctuation .` have rows of their own."""
     for name, score in scores.items():
+        # A score has rates of its own, parts such as `jamo onset`, or both.
         parts = {f"{name} {part}": row for part, row in score.items() if isinstance(row, dict)}
         if "interval" in score:
             parts = {name: score, **parts}

@@ -28,7 +28,7 @@ N_CHARACTERS_TOP, N_CHARACTERS_BOTTOM = 214, 246  # the bars below the curve
 
 @dataclass(frozen=True)
 class Shape:
-    """One SVG element; its text is the tool tip of an element that is no text."""
+    """One SVG element. Its text is what a <text> shows, or the tool tip of any other element."""
 
     tag: str
     style: str
@@ -38,7 +38,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing of WIDTH x height units; its words are read to people who cannot see it."""
+    """A drawing of WIDTH x height units; a screen reader reads its words aloud."""
 
     height: float
     words: str
@@ -47,7 +47,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Scale:
-    """An axis on which the values from low to high lie between start and end."""
+    """An axis that maps values from low to high to units from start to end."""
 
     low: float
     high: float
@@ -55,7 +55,7 @@ class Scale:
     end: float
 
     def at(self, value: float) -> float:
-        """Return where a value lies."""
+        """Return the unit of a value."""
         share = (value - self.low) / (self.high - self.low)
         return self.start + share * (self.end - self.start)
 
@@ -118,7 +118,7 @@ def _scored(slices: dict[str, Any]) -> dict[str, Any]:
 def _rates(slices: dict[str, Any], score: str) -> Chart:
     """Draw a row for each slice, with both rates and their intervals.
 
-    score: the one whose lowest and highest rate the words name.
+    score: the one of SCORES whose lowest and highest rate the chart's words name.
     """
     labels = [_label(name) for name in slices]
     left = 10 + COUNT_WIDTH + CHARACTER * max(map(_n_columns, labels))
@@ -161,7 +161,8 @@ def _rate(score: dict[str, Any], scale: Scale, y: float, style: str) -> list[Sha
     """Draw the rate as a circle or a square, and its interval as a line behind it."""
     mark = _square if style.startswith("cer_no_space") else _circle
     ends = [(scale.at(bound), y) for bound in score.get("interval") or ()]
-    return [_line(style, *ends)] * bool(ends) + [mark(style, scale.at(score["rate"]), y)]
+    interval = [_line(style, *ends)] if ends else []
+    return [*interval, mark(style, scale.at(score["rate"]), y)]
 
 
 def _in_words(labels: list[str], slices: dict[str, Any], score: str) -> str:
@@ -249,7 +250,7 @@ def histogram(bins: dict[str, Any], unit: str) -> Chart | None:
     names = [f"{low} to {high} {unit}" for low, high in zip(edges, edges[1:], strict=False)]
     name_above = f"{edges[-1]} {unit} or more"
     heights, shapes = _clip_axis(tallest)
-    # A slot stays free before the bar of what lies above, which is no equal bin.
+    # Leave a slot free before the bar of all that is above: its bin is not as wide as the others.
     n_slots = len(counts) + (2 if above else 0)
     slots = Scale(0, n_slots, HISTOGRAM_LEFT, WIDTH - RIGHT)
     bars = {slot: n for slot, n in enumerate(counts) if n} | ({n_slots - 1: above} if above else {})

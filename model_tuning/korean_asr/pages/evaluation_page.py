@@ -23,7 +23,7 @@ def evaluation_page(
 ) -> str:
     """Render one self-contained page about a korean.json or foreign.json, to be written as UTF-8.
 
-    summary: what that file holds; what it lacks is left out.
+    summary: the content of that file; the page leaves out what it lacks.
     rows: the clips of the .jsonl beside it.
     audio: the address for each clip's player, or None.
     embedded: the addresses are data: URLs, so the page says that the corpus' licence applies.
@@ -59,7 +59,7 @@ def aligned(reference: str, hypothesis: str) -> list[str | list[str]]:
 def _columns(rows: list[dict[str, Any]], audio: list[str | None]) -> dict[str, list[Any]]:
     """Return the clips as columns for the page's script.
 
-    A name stands once, not once a clip: with 3,000 clips the names would be a quarter of the page.
+    Rows would repeat each name for each clip: with 3,000 clips that is a quarter of the page.
     """
     return {
         "id": [str(row.get("id", "")) for row in rows],
@@ -107,7 +107,7 @@ def _number(value: Any, n_digits: int) -> float | None:
 
 
 def _json(value: Any) -> Markup:
-    """Write JSON for a <script>: "<" and what cannot be seen or encoded are escape sequences."""
+    """Write JSON for a <script>, with escape sequences for "<" and for invisible characters."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return Markup(re.sub("[^ -~가-힣]|[<\x7f]", lambda match: _escape_sequence(match[0]), text))
 
@@ -125,7 +125,7 @@ def _confusions(
     confusions: dict[str, Any], rows: list[dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return first language -> a heat map for each position; all speakers come first."""
-    # Of equal ids the first clip is meant.
+    # If ids repeat, take the first clip.
     indices = {str(row.get("id", "")): i for i, row in reversed(list(enumerate(rows)))}
     return {
         name: [

@@ -118,7 +118,7 @@ def percent(n: int, whole: int) -> float:
 
 
 def rate(value: Any) -> str:
-    """Write a rate to four digits; a dash for what is no number."""
+    """Write a rate to four digits, or a dash for anything but a number."""
     return f"{value:.4f}" if isinstance(value, int | float) else "—"
 
 
@@ -128,5 +128,5 @@ def between(interval: list[float] | None) -> Markup:
 
 
 def sha256(script: str) -> str:
-    """Hash a script for the Content-Security-Policy: a browser runs no other."""
+    """Hash a script for the Content-Security-Policy, so that a browser runs no other script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -31,14 +31,15 @@ UNPACK_COMMANDS = {
 ARCHIVE_SUFFIXES = tuple(UNPACK_COMMANDS)
 # The labels of all 2.5 million clips of 한국인 대화 음성 in one file would take 0.4 GB.
 MAX_LABEL_FILE_BYTES = 2 << 30
-# Scripts shrink to a tenth, JSON labels to a twentieth, bare metadata to a thirtieth; a bomb to a
-# thousandth, which is as far as the format allows.
+# How many times smaller real files become: *scripts.txt 10, JSON labels 20, *metadata.txt 30. A zip
+# bomb reaches 1,000, the most that the format allows.
 MAX_RATIO = 100
+# Up to this size the ratio is not checked.
 UNSUSPICIOUS_BYTES = 16 << 20
 TAR_BLOCK_BYTES = 512
 # All headers of a tar member together; a path has 4,096 bytes at most.
 MAX_HEADER_BYTES = 16 << 10
-# Names that are read of a .tar: enough to tell labels from audio.
+# Names to read from a .tar: enough to tell labels from audio.
 N_NAMES = 1000
 UNSAFE, TOO_LARGE, UNREADABLE = "unsafe path", "label too large", "label unreadable"
 
@@ -62,10 +63,11 @@ def problem_of(error: Exception) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A label file: its bytes while it is the current one, or the reason why it is refused.
+    """A label file: open until the next one is asked for, or refused for a reason.
 
     path: the file, or its archive.
     inside: its name in the archive; "" for a file on disk.
+    file: None if it is refused; problem: the reason.
     """
 
     path: str
@@ -84,7 +86,7 @@ class Member:
 
     @property
     def part(self) -> str | None:
-        """`training` or `validation`, by the folder 1.Training or KsponSpeech's file names."""
+        """`training` or `validation`, by a folder such as 1.Training or the name of a .trn file."""
         base = self.base.lower()
         if base.endswith(".trn"):
             return "training" if base.startswith("train") else "validation"
@@ -104,14 +106,15 @@ def unpack_command(archive: str) -> str:
 
 
 def label_file(path: str) -> Iterator[Member]:
-    """Yield one label file on disk, open, or why it is refused."""
+    """Yield one label file on disk, open or refused."""
     try:
         with opened_file(path) as file:
             n_bytes = os.fstat(file.fileno()).st_size
             if n_bytes > MAX_LABEL_FILE_BYTES:
                 yield Member(path, problem=TOO_LARGE)
             else:
-                # The endless files that a link into /proc may lead to have no bytes either.
+                # A file of /proc, which a link may lead to, has 0 bytes and may never end: it is
+                # read as empty.
                 yield Member(path, file=file if n_bytes else io.BytesIO(), n_bytes=n_bytes)
     except ARCHIVE_ERRORS as error:
         yield Member(path, problem=problem_of(error))
@@ -120,8 +123,8 @@ def label_file(path: str) -> Iterator[Member]:
 def label_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     """Yield the wanted files of an archive, and everything that is refused.
 
-    Each must be read before the next is asked for. Refused are members whose path would leave the
-    folder, links, devices, and what is too large.
+    Read each before asking for the next. Links, devices, files that are too large, and paths that
+    would leave the folder are refused.
     """
     members = _zip_members if archive.lower().endswith(".zip") else _tar_members
     try:
@@ -133,11 +136,12 @@ def label_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Membe
 def archive_names(archive: str) -> tuple[list[str], bool]:
     """Return the names of an archive's files, and whether these are all.
 
-    Of a .tar only the first N_NAMES are read; of a damaged archive those before the damage.
+    Reads only the first N_NAMES of a .tar. A damaged archive gives the names before the damage.
     """
     names: list[str] = []
+    is_zip = archive.lower().endswith(".zip")
     try:
-        if archive.lower().endswith(".zip"):
+        if is_zip:
             with opened_file(archive) as packed, zipfile.ZipFile(packed) as opened:
                 names += map(_zip_name, opened.infolist())
         else:
@@ -145,7 +149,8 @@ def archive_names(archive: str) -> tuple[list[str], bool]:
                 names.append(member.inside)
     except ARCHIVE_ERRORS:
         return names, False
-    return names, len(names) < N_NAMES or archive.lower().endswith(".zip")
+    # A .zip lists all its names. A .tar may have more if N_NAMES were read.
+    return names, is_zip or len(names) < N_NAMES
 
 
 @contextmanager
@@ -160,32 +165,32 @@ def opened_file(path: str) -> Iterator[IO[bytes]]:
 def leaves_its_folder(name: str) -> bool:
     """Return whether a name leads out of the folder that it is looked up in."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts or name[1:2] == ":" or "\0" in name
+    # Such as C:
+    has_drive = name[1:2] == ":"
+    return path.is_absolute() or ".." in path.parts or has_drive or "\0" in name
 
 
 def _zip_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
     with opened_file(archive) as packed, zipfile.ZipFile(packed) as opened:
-        # A limit for all members together: entries may overlap, so that a few kilobytes stand for
-        # any number of labels.
+        # Limit the total too: entries may overlap, so a few kilobytes can unpack to any size.
         bytes_left = max(UNSUSPICIOUS_BYTES, MAX_RATIO * os.fstat(packed.fileno()).st_size)
         for info in opened.infolist():
             name = _zip_name(info)
-            # 0 where a program of Windows packed it.
+            # The kind is 0 in archives that were packed on Windows.
             kind = stat.S_IFMT(info.external_attr >> 16)
+            limit = max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size)
             if leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 yield Member(archive, name, problem=UNSAFE)
             elif info.is_dir():
                 continue
-            elif info.file_size > min(
-                MAX_LABEL_FILE_BYTES, max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size)
-            ):
+            elif info.file_size > min(limit, MAX_LABEL_FILE_BYTES):
                 yield Member(archive, name, problem=TOO_LARGE)
             elif wanted(name):
                 bytes_left -= info.file_size
                 if bytes_left < 0:
                     raise Refused(TOO_LARGE)
                 try:
-                    # zipfile unpacks bzip2 and LZMA in pieces of any size: 8 kB may be 10 GB.
+                    # zipfile unpacks bzip2 and LZMA without a limit: 8 kB may become 10 GB.
                     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                         raise Refused(UNREADABLE)
                     file = opened.open(info)
@@ -213,18 +218,18 @@ def _tar_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member
                 elif not 0 <= info.size <= MAX_LABEL_FILE_BYTES:
                     yield Member(archive, name, problem=TOO_LARGE)
                 elif wanted(name):
-                    source.n_bytes_wanted = info.size
+                    source.n_bytes_allowed = info.size
                     yield Member(archive, name, opened.extractfile(info), n_bytes=info.size)
-                source.n_bytes_wanted = MAX_HEADER_BYTES
+                source.n_bytes_allowed = MAX_HEADER_BYTES
         source.check_end()
 
 
 class _TarSource:
     """A file for tarfile to read forwards: the bytes of a .tar, or of an unpacked .tar.gz.
 
-    tarfile by itself takes a header of gigabytes into memory, unpacks a bomb to skip it, and ends
-    silently at a damaged header.
-    n_bytes_wanted: what tarfile may still read before the next header or member.
+    tarfile alone would load a header of gigabytes into memory, unpack a whole gzip bomb just to
+    skip a member, and take a damaged header for the end of the archive.
+    n_bytes_allowed: how many bytes tarfile may still read, until this is set again.
     """
 
     def __init__(self, packed: IO[bytes]) -> None:
@@ -232,32 +237,34 @@ class _TarSource:
         is_gzip = packed.peek(2)[:2] == b"\x1f\x8b"
         self._unpacked = gzip.GzipFile(fileobj=packed) if is_gzip else packed
         self._last = b""
-        self.n_bytes_wanted = MAX_HEADER_BYTES
+        self.n_bytes_allowed = MAX_HEADER_BYTES
 
     def tell(self) -> int:
         return self._unpacked.tell()
 
     def seek(self, offset: int) -> None:
-        # A member of negative size would be its own successor.
+        # A member of negative size would send tarfile back to the same header for ever.
         if offset < self.tell():
             raise Refused(UNREADABLE)
         if self._unpacked is self._packed:
             self._packed.seek(offset)
-        while (n_bytes := offset - self.tell()) > 0 and self._next(min(n_bytes, 1 << 16)):
-            pass
+        while self.tell() < offset:
+            if not self._next(min(offset - self.tell(), 1 << 16)):
+                break
 
     def read(self, n_bytes: int) -> bytes:
-        if not 0 <= n_bytes <= self.n_bytes_wanted:
+        if not 0 <= n_bytes <= self.n_bytes_allowed:
             raise Refused(TOO_LARGE)
-        self.n_bytes_wanted -= n_bytes
+        self.n_bytes_allowed -= n_bytes
         self._last = self._next(n_bytes)
         return self._last
 
     def check_end(self) -> None:
-        """Raise Refused unless a block of zeros was the end, and gzip's errors for the rest."""
+        """Raise Refused unless the .tar ended in a block of zeros; may raise gzip's errors."""
         if self._last != bytes(TAR_BLOCK_BYTES):
             raise Refused(UNREADABLE)
         if self._unpacked is not self._packed:
+            # At its end gzip compares the checksum.
             while self._next(1 << 16):
                 pass
 
@@ -272,7 +279,8 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
     name = info.filename
     says_utf8 = info.flag_bits & 0x800
     if not says_utf8:
-        # zipfile took it for CP437, except for a name that an extra field gives in Unicode.
+        # zipfile decoded it as CP437. A name that cannot be encoded back came from an extra field
+        # in Unicode: keep it.
         with suppress(UnicodeEncodeError):
             name = _decoded(name.encode("cp437"))
     return name.replace("\\", "/")

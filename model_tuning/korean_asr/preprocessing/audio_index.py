@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 # (key, value) pairs: clips with equal metadata share one object.
 Facts = tuple[tuple[str, str], ...]
-# Of folders that agree equally long no more are compared: a million files named 1.wav must not take
-# hours.
+# At most so many folders that agree equally well are compared: a million files named 1.wav must not
+# take hours.
 MAX_COMPARED = 100
 
 
@@ -70,9 +70,9 @@ class _Namesakes:
         self.clips[clip.folder] = clip
 
     def folder_of(self, name: str) -> str:
-        """Return the folder that agrees longest with a label's path, from the last part upwards.
+        """Return the folder with the longest end in common with a label's path, in whole parts.
 
-        Of folders that agree equally long, the one that shares the most parts, then the first.
+        Ties go to the folder that shares the most parts anywhere, then to the first by name.
         """
         *wanted, _ = parts_of(name)
         upwards = tuple(reversed(wanted))
@@ -137,7 +137,7 @@ class AudioIndex:
         clip = self._clip(stem, folder)
         suffix = clip.files[0].suffix
         if len(clip.files) > 1:
-            # Of two files of one clip the one that the label names is claimed, else the .wav.
+            # A clip with several files: claim the one that the label names, else the .wav.
             wanted = _suffix(stem, parts_of(name)[-1])
             suffix = min(
                 (file.suffix for file in clip.files),
@@ -146,7 +146,7 @@ class AudioIndex:
         return self._claimed(stem, clip, suffix)
 
     def claim_file(self, folder: str, name: str) -> Claim:
-        """Claim the very file that a manifest names, whether it was found before or not."""
+        """Claim exactly the file that a manifest names, even if it was not found before."""
         if folder not in self._real:
             folder = self._walked.get(os.path.realpath(folder), folder)
         stem = stem_of(name)
@@ -167,7 +167,7 @@ class AudioIndex:
     def unclaimed(self) -> Iterator[tuple[str, str, str]]:
         """Yield (stem, path, reason) of every file that no label claimed, by name.
 
-        A file whose clip was claimed by another file of the same stem is a copy of it.
+        A file is a copy if a label claimed another file of the same clip.
         """
         for stem in sorted(self._clips):
             entry = self._clips[stem]
@@ -216,7 +216,7 @@ class AudioIndex:
         return Claim(name, path, None, clip.facts)
 
     def _longer_id(self, stem: str, folder: str, path: str) -> str:
-        """Return an id with the folder in it, for a clip whose stem another clip has as its id."""
+        """Return an id that includes the folder, because another clip has the stem as its id."""
         way = os.path.relpath(folder, self._root)
         # way is "." for the root: a bare stem would be the first clip's id.
         return os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}"

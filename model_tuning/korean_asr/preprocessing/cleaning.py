@@ -40,11 +40,11 @@ from korean_asr.transcripts import (
     clean_transcript,
 )
 
-# What is held in memory at a time; a label may be far longer than any clip's.
+# Limits of one chunk in memory. Characters count too: a raw label can be very long.
 CHUNK_CLIPS, CHUNK_CHARACTERS = 1000, 1 << 20
-# Shown by name, since a whole file may be behind one.
+# Each of these is also printed by clip id: one such line may stand for a whole label file.
 REFUSED = ("label unreadable", "label too large", "unsafe path")
-# For the page, which explains the rules that changed a line.
+# Name -> explanation. The HTML page of script 1 explains the rules that changed a line.
 RULE_SENTENCES = {rule.name: rule.sentence for rule in RULES}
 
 
@@ -55,7 +55,7 @@ def _choice(accepted: tuple[str, ...], default: str, explanation: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How transcripts are cleaned: one option of script 1 each, with its choices and help."""
+    """How transcripts are cleaned. Each field is an option of script 1, with choices and help."""
 
     side: str = _choice(SIDES, "A", "side of (A)/(B) to keep")
     order: str = _choice(
@@ -67,7 +67,7 @@ class Settings:
     mixed_turns: str = _choice(
         MIXED_TURNS,
         "select",
-        "lines with another speaker's turn too: keep the speaker's own, or reject the line",
+        "if another speaker's turn is in the line: keep the chosen one's, or reject the line",
     )
 
 
@@ -82,10 +82,10 @@ def preprocessed(
     """Clean and check every clip of a corpus. A bad clip is counted; none stops the run.
 
     root: the folder of the corpus, or a manifest.
-    name: "korean" or "foreign". The guidelines of the foreign corpus know no dual, so none is
-        repaired there.
-    output: the folder that will be written into; meanwhile it holds what memory should not.
-    alphabet: what the labels are compared with, if they are.
+    name: "korean" or "foreign". The foreign corpus's guidelines have no duals (A)/(B), so broken
+        ones are repaired in the Korean corpus only.
+    output: the output folder; during the run its temporary files keep the clips out of memory.
+    alphabet: the characters to compare the labels with; None to skip the comparison.
     Raises DataError if no clip is usable.
     """
     listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
@@ -108,7 +108,7 @@ def preprocessed(
 
 def _refuse_empty(corpus: Corpus) -> None:
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in corpus.tally.reasons.most_common())
-    notes = " ".join(["", *corpus.tally.refused[:3], *corpus.notes])
+    notes = "".join(f" {note}" for note in (*corpus.tally.refused[:3], *corpus.notes))
     raise DataError(
         f"the {corpus.name} corpus {corpus.root} has no usable clip: "
         f"{reasons or 'there is no clip at all'}.{notes} "
@@ -206,13 +206,13 @@ def _checked(
 
 def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utterance | str:
     """Return the usable clip, or the reason to reject it; changes and conversions are counted."""
+    # A clip without audio goes on: if its text is bad, that is the more useful reason.
     if clip.reason not in (None, "no audio"):
         return clip.reason
     if "\ufffd" in clip.raw:
         return "label unreadable"
     changes: list[tuple[str, str, str]] = []
     try:
-        # The text comes first, since its reason says more than a missing file.
         text = clean_transcript(clip.raw, **choices, changes=changes)
         if clip.audio is None:
             return clip.reason
@@ -229,7 +229,7 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
 
 
 def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:
-    """Yield what is converted when the clip is read."""
+    """Name each conversion that the clip needs: rate, channels, header, encoding, Unicode form."""
     if info.sample_rate != SAMPLE_RATE:
         yield f"{info.sample_rate:,} Hz -> 16,000 Hz"
     if info.channels > 1:

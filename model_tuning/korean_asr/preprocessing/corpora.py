@@ -51,18 +51,14 @@ from korean_asr.preprocessing.labels import (
 # Not frozen, as labels.Label: a frozen one takes three times as long to make.
 @dataclass(slots=True)
 class RawUtterance:
-    """One label or one lone file: `raw` is the transcript as it stands, `audio` its file's path.
-
-    reason is set where the clip can only be rejected; encoding is the label's; facts are Utterance
-    fields.
-    """
+    """One label, or one audio file that no label names."""
 
     id: str
-    raw: str
-    audio: str | None
-    reason: str | None = None
-    encoding: str = "utf-8"
-    facts: dict[str, str] = field(default_factory=dict)
+    raw: str  # the transcript as it stands
+    audio: str | None  # path
+    reason: str | None = None  # why the clip must be rejected
+    encoding: str = "utf-8"  # of the label
+    facts: dict[str, str] = field(default_factory=dict)  # Utterance fields
 
 
 @dataclass(slots=True)
@@ -70,8 +66,8 @@ class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
     root: the folder, or the one manifest.
-    n_label_files and digest, which covers labels and metadata, are complete once raw_utterances has
-    come to its end.
+    digest: a hash over labels and metadata. It and n_label_files are complete once all of
+        raw_utterances has been read.
     """
 
     root: Path
@@ -98,8 +94,9 @@ def listed_corpus(
 ) -> Listing:
     """Find the labels and the audio of a corpus: a folder, or a manifest.
 
-    output: left out, since script 1 writes there. audio_suffixes: of audio files, in lower case.
-    fact_keys: those kept of a manifest's line.
+    output: a folder to leave out, because script 1 writes there.
+    audio_suffixes: the suffixes of audio files, in lower case.
+    fact_keys: the optional keys of a manifest's line to keep.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
     if root.is_file():
@@ -253,7 +250,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
 
 
 def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """Yield label files on disk, then those in archives that do not lie unpacked beside them."""
+    """Yield label files on disk, then those in archives, except files that are on disk as well."""
     for path in listing.labels:
         if wanted(path):
             yield from label_file(path)
@@ -273,7 +270,7 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
         if not n_found and wanted is is_label:
             _note(listing, f"{archive} holds no labels.")
         if n_unpacked and wanted is is_label:
-            what = f"{n_unpacked:,} label files lie unpacked as well, and are read once."
+            what = f"{n_unpacked:,} label files are there unpacked as well, and are read once."
             _note(listing, f"{archive}: {what}")
 
 
@@ -290,7 +287,10 @@ def _read_metadata(file: IO[bytes], listing: Listing) -> None:
 
 
 def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
-    """Join a script, a line a clip. It may hold another part's clips: the theme is the clip's."""
+    """Join the lines of a script, a clip each.
+
+    The theme is taken from each clip's name, since a script may have the name of another theme.
+    """
     part, has_themes = member.part, member.name.lower().endswith("scripts.txt")
     for number, line in enumerate(label_lines(member.file, listing.digest), 1):
         if line is None:
@@ -335,7 +335,7 @@ def _json_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
 
 
 def _json_label(label: Label, member: Member, listing: Listing) -> RawUtterance:
-    # Labels and audio lie in trees alike: 1.Training/라벨링데이터/…/1. 한국생활 and
+    # Labels and audio have parallel folders: 1.Training/라벨링데이터/…/1. 한국생활 and
     # 1.Training/원천데이터/…/1. 한국생활.
     folder = f"{os.path.dirname(member.path)}/{os.path.dirname(member.inside)}"
     if not label.is_readable:
@@ -343,7 +343,7 @@ def _json_label(label: Label, member: Member, listing: Listing) -> RawUtterance:
     name = label.name or member.base
     if leaves_its_folder(name):
         return RawUtterance(name, label.raw, None, UNSAFE, label.encoding)
-    # Files that were renamed together, without the name inside.
+    # Label and audio were renamed together, but not the name inside the label.
     if stem_of(name) not in listing.audio and stem_of(member.base) in listing.audio:
         name = member.base
     claim = listing.audio.claim(f"{folder}/{name}")
@@ -376,7 +376,7 @@ def _manifest_lines(
 
 
 def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtterance:
-    """Join a line of a manifest. Audio of a manifest that the user names may lie anywhere."""
+    """Join a line of a manifest. Only if the user names the manifest may its audio lie anywhere."""
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), label.name))
     is_named_by_user = str(listing.root) == member.path
     if is_named_by_user and os.path.isfile(path):

@@ -1,6 +1,6 @@
-"""What became of the clips of a corpus: counts that add up, and everything that is written of them.
+"""Count what became of the clips of a corpus; write manifests, summary and page.
 
-A Tally counts a chunk of clips in whatever process. A Corpus takes the tallies in order. Nothing
+A Tally counts one chunk of clips, in any process. A Corpus adds the tallies up in order. Nothing
 here cleans a text or reads audio.
 """
 
@@ -46,7 +46,8 @@ REASONS = {
     "audio truncated": "the audio file ends before its header says · 음성 파일이 중간에 잘림",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
 }
-N_EXAMPLES, N_EXTREMES, N_REFUSED_SHOWN, N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 3, 10, 10, 50, 100
+N_EXAMPLES, N_EXTREMES = 3, 10
+N_REFUSED_SHOWN, N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 10, 50, 100
 DURATION_STEP_S, N_DURATION_BINS = 1.0, 30
 # Letters a second; conversation has 4 to 8.
 RATE_STEP, N_RATE_BINS = 0.5, 30
@@ -69,7 +70,7 @@ class Alphabet:
 def base_alphabet(base_model: str, added: str) -> Alphabet:
     """Read the alphabet of a base model, given as a folder or a hub name.
 
-    A folder is named without where it lies. Raises DataError, as loading the model would.
+    A folder is named by its last part. Raises DataError, as loading the model would.
     """
     characters = characters_of(vocabulary_tokens(base_model))
     return Alphabet(public_name(base_model), characters, added)
@@ -93,9 +94,9 @@ class Tally:
     rejected: the line of rejected.jsonl of each other one.
     rules: how many lines each rule changed or rejected.
     durations, rates: clips in each bin.
-    refused, n_refused: notes about labels that were refused by name; the first few, and how many.
+    refused: the first few notes about labels that were refused; n_refused: how many there are.
     outside: characters that neither the base model nor the recipe's tokens can write.
-    outside_base: characters that the base model itself cannot write.
+    outside_base: characters that the base model alone cannot write.
     """
 
     rows: list[tuple[str, str]] = field(default_factory=list)
@@ -162,12 +163,12 @@ class Tally:
                 examples.append({"id": name, "before": before[:1000], "after": after[:1000]})
 
     def keep_extremes(self) -> None:
-        """Keep the fastest and the slowest clips alone, once a chunk is complete."""
+        """Drop all but the fastest and the slowest clips; called when a chunk is complete."""
         self.fastest = sorted(self.fastest, key=lambda clip: (-clip.rate, clip.id))[:N_EXTREMES]
         self.slowest = sorted(self.slowest, key=lambda clip: (clip.rate, clip.id))[:N_EXTREMES]
 
     def add_counts(self, later: "Tally") -> None:
-        """Add the counts of clips that come after these; their lines stay where they are."""
+        """Add the counts, but not the lines, of clips that come after these."""
         for name in ("n_clips", "n_rejected", "ticks", "n_refused"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         for name in COUNTERS:
@@ -194,9 +195,9 @@ def empty_tally(alphabet: Alphabet | None) -> Tally:
 
 
 class SpilledLines:
-    """Lines in the order they came. Those that memory should not hold lie in a nameless file.
+    """Lines in the order of extend(); beyond SPILL_CHARACTERS they move to a nameless file.
 
-    folder: where that file is made; a killed process leaves nothing behind.
+    folder: where that file is made. It has no name, so a killed process leaves nothing behind.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -223,7 +224,7 @@ class SpilledLines:
         try:
             self._file = self._file or _nameless_file(self._folder)
             for line in self._held:
-                # As whole_file writes lone surrogates.
+                # Lone surrogates become escape sequences, as in whole_file.
                 self._file.write(f"{line}\n".encode(errors="backslashreplace"))
             self._file.flush()
         except OSError as error:
@@ -241,7 +242,7 @@ class Corpus:
     """One preprocessed corpus: its counts, and its lines on temporary disk space.
 
     root: the folder or the manifest that was read.
-    n_label_files, labels_sha256: of labels and metadata.
+    labels_sha256: over all labels and metadata.
     """
 
     name: str
@@ -264,7 +265,7 @@ class Corpus:
 def empty_corpus(
     name: str, root: Path, settings: dict[str, str], output: Path, alphabet: Alphabet | None
 ) -> Corpus:
-    """Return a corpus of no clip. Lines that memory should not hold will lie in `output`."""
+    """Return a corpus without clips. Its lines will move to temporary files in `output`."""
     tally = empty_tally(alphabet)
     return Corpus(name, root, settings, tally, SortedLines(output), SpilledLines(output))
 
@@ -305,7 +306,7 @@ def write_outputs(
 ) -> list[Path]:
     """Write manifests, rejected.jsonl, preprocessing.json and .html; return their paths.
 
-    What an earlier run wrote of another corpus stays.
+    The results of another corpus, from an earlier run, are kept.
     rules: name of a rule -> its sentence for users.
     """
     manifests = [folder / f"{corpus.name}.jsonl" for corpus in corpora]
@@ -330,7 +331,7 @@ def write_outputs(
 
 
 def _summary(corpus: Corpus, manifest_sha256: str, alphabet: Alphabet | None) -> dict[str, Any]:
-    """Return what preprocessing.json holds of a corpus, and the page shows."""
+    """Return the part of preprocessing.json about one corpus; the page shows it too."""
     tally = corpus.tally
     named = Counter({speaker: n for speaker, n in tally.speakers.items() if speaker})
     return {
@@ -396,7 +397,7 @@ def _earlier_summary(folder: Path, names: set[str]) -> dict[str, Any]:
         return {}
     for name in kept:
         print(
-            f"{folder / name}.jsonl is of an earlier run and stays as it is. "
+            f"{folder / name}.jsonl is from an earlier run and was not changed. "
             "· 이전 결과를 그대로 둡니다."
         )
     return kept

@@ -34,7 +34,7 @@ RESIDENCES = {
 QUALITIES = {"1": "정상", "2": "노이즈", "3": "잡음", "4": "원거리"}
 # 자유대화 writes words; the other corpora write M and F.
 GENDERS = {"남": "M", "여": "F", "남성": "M", "여성": "F", "남자": "M", "여자": "F"}
-# Characters of a label that cannot be read which are kept to show it.
+# So many characters of an unreadable label are kept, to show it.
 N_SHOWN = 200
 
 
@@ -43,12 +43,12 @@ N_SHOWN = 200
 class Label:
     """One clip as its label describes it.
 
-    name: the audio, as the label writes it; "" where it names none. Of a label that cannot be read,
-        the audio that it seems to mean.
-    raw: the transcript as it stands; of a label that cannot be read, its content.
+    name: the audio, as the label writes it; "" if it names none. For an unreadable label, the audio
+        that it seems to mean.
+    raw: the transcript as it stands; for an unreadable label, its content.
     encoding: "utf-8" or "cp949".
     facts: Utterance fields.
-    id: the clip's id, where a manifest gives one.
+    id: the clip's id, if a manifest gives one.
     is_part: whether the clip is cut out of a longer file.
     """
 
@@ -141,12 +141,13 @@ def json_label(content: bytes) -> Label:
     return Label(name, raw, encoding, _plain_facts(facts))
 
 
-# Each gives (file name or "", transcript, facts). Only the transcript's object must be there. They
-# raise KeyError, TypeError or AttributeError for a label of another shape.
+# Each returns (file name or "", transcript, facts). Only the object that holds the transcript is
+# required. A label of another shape raises KeyError, TypeError or AttributeError; `+ ""` raises
+# TypeError for a transcript that is not a text.
 
 
 def _foreign_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """외국인 한국어 발화 (505): reading aloud fills one key, answering the other."""
+    """외국인 한국어 발화 (505): one key holds a text read aloud, the other an answer."""
     transcription = label["transcription"] or {}
     reading = transcription.get("ReadingLabelText") or ""
     raw = reading if reading.strip() else transcription.get("AnswerLabelText") or ""
@@ -174,7 +175,7 @@ def _free_talk(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
 
 
 def _learners_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
-    """영어 등 사용자의 한국어 음성 (71469, 71479): `orthographic` was said, `prompt` asked for."""
+    """영어 등 사용자의 한국어 음성 (71469, 71479): `orthographic` is what the speaker said."""
     speaker = label.get("SpeakerMetadata") or {}
     facts = {
         "speaker": label.get("UserID"),

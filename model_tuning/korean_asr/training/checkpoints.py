@@ -1,4 +1,4 @@
-"""Checkpoints: written whole, read back exactly, removed but for the last ones and the best."""
+"""Write whole checkpoints, read them back exactly, remove all but the last ones and the best."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def last_complete_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def _is_complete(checkpoint: Path) -> bool:
-    """Whether the marker is there and every file has the size that the marker has for it."""
+    """Whether the marker exists, and every file has the size that the marker lists."""
     try:
         sizes = json.loads((checkpoint / COMPLETE_FILE).read_text(encoding="utf-8"))
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
@@ -52,8 +52,9 @@ def write_checkpoint(
 ) -> Path:
     """Write checkpoint-<update>: a model folder, with what training needs to continue.
 
-    recogniser: a model.Recogniser; progress: a progress.Progress. The marker is written when all
-    other files are on the disk, so a checkpoint without it is half written.
+    recogniser: a model.Recogniser; progress: a progress.Progress.
+    The marker is written when all other files are on the disk, so a checkpoint without it is half
+    written.
     """
     checkpoint = folder / f"checkpoint-{progress.update}"
     (checkpoint / COMPLETE_FILE).unlink(missing_ok=True)
@@ -86,7 +87,7 @@ def read_checkpoint(
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
         return json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
-    # A damaged file, or a disk that another machine does not see: each library raises its own.
+    # A damaged file, or a disk that this machine cannot see: each library raises another class.
     except Exception as error:
         raise DataError(
             f"{checkpoint} cannot be read ({type(error).__name__}). Rename that folder, and the "
@@ -102,13 +103,16 @@ def load_weights(checkpoint: Path, model: Wav2Vec2ForCTC) -> None:
 
 
 def remove_old_checkpoints(folder: Path, n_kept: int, best_update: int | None) -> None:
-    """Keep the last n_kept complete checkpoints and the best; remove others below the newest."""
+    """Keep the last n_kept complete checkpoints and the best; remove all other, older ones.
+
+    A half written one that is newer than every complete one stays.
+    """
     numbered = numbered_checkpoints(folder)
     complete = sorted(update for update, path in numbered.items() if _is_complete(path))
     kept = {*complete[-n_kept:], best_update}
     for update, path in numbered.items():
         if update not in kept and update < complete[-1]:
-            # The marker first, so that a half removed checkpoint is not taken for a complete one.
+            # Remove the marker first: a half removed checkpoint must not look complete.
             (path / COMPLETE_FILE).unlink(missing_ok=True)
             shutil.rmtree(path)
 

@@ -22,11 +22,11 @@ SILENT_PEAK = 0.001
 # A sample at full scale is clipped if a neighbour is at full scale too. Ten real clips and the
 # demo have no such sample.
 FULL_SCALE, MAX_CLIPPED_SHARE = 0.999, 0.005
-# Of the characters of a label, spaces not counted.
+# Share of a label's characters, without spaces.
 MAX_UNKNOWN_SHARE = 0.5
-# Letters and digits a second; a Hangul letter is a syllable. Hurried Korean reaches 9: twelve mean
-# that the label belongs to another clip, or that the audio is cut off. Below a half, the label
-# lacks most of the speech, unless the clip is so short that a pause explains it.
+# Letters and digits a second; a Hangul letter is a syllable. Hurried Korean reaches 9. Over 12 the
+# label belongs to another clip, or the audio is cut off. Under 0.5 the label lacks most of the
+# speech, but not in a clip of under SLOW_FROM_S seconds, where a pause can explain it.
 FASTEST, SLOWEST, SLOW_FROM_S = 12.0, 0.5, 4.0
 DURATION_TOLERANCE_S = 0.1
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
@@ -34,8 +34,8 @@ BAR_CHARACTERS = 40
 # Reading is mostly decoding and waiting for the disk, during which other threads run.
 READERS = 8
 
-# The checks of the model hear about a minute of speech: on a desktop's CPU a model of 317 M
-# parameters takes ten seconds for it. Attention takes memory by the square of the length.
+# The model checks use about a minute of speech: a model of 317 M parameters needs ten seconds for
+# it on a desktop's CPU. Clips are cut, since attention's memory grows by the square of the length.
 SAMPLE_CLIPS, SAMPLE_S = 16, 20.0
 
 
@@ -106,35 +106,27 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One fault of one clip.
+    """One fault of one clip."""
 
-    index: of the clip in its split. detail: what was measured. duration: seconds as measured,
-    0 where the audio cannot be read.
-    """
-
-    kind: str
+    kind: str  # one of KINDS
     split: str
-    index: int
+    index: int  # of the clip in its split
     id: str
     audio_filepath: str
-    detail: str
-    duration: float = 0.0
+    detail: str  # what was measured
+    duration: float = 0.0  # seconds as measured; 0 if the audio cannot be read
 
 
 @dataclass(frozen=True, slots=True)
 class InputChecks:
-    """The findings about all splits, and measurements of the clips that could be read.
+    """The findings about all splits, and measurements of the clips that could be read."""
 
-    n_clips: by split. sample_rates: clips by Hz. durations: seconds. speaking_rates: letters and
-    digits a second. sounds: by split, audio.Samples.checksum of each clip, None where the clip
-    cannot be read.
-    """
-
-    n_clips: dict[str, int]
+    n_clips: dict[str, int]  # by split
     findings: tuple[Finding, ...]
-    sample_rates: dict[int, int]
-    durations: tuple[float, ...]
-    speaking_rates: tuple[float, ...]
+    sample_rates: dict[int, int]  # Hz -> number of clips
+    durations: tuple[float, ...]  # seconds
+    speaking_rates: tuple[float, ...]  # letters and digits a second
+    # By split: audio.Samples.checksum of each clip, None if the clip cannot be read or is silent.
     sounds: dict[str, list[str | None]]
 
     @property
@@ -152,8 +144,9 @@ def checked_inputs(
 ) -> InputChecks:
     """Check label and audio of every clip of every split.
 
-    Audio is decoded to its end, so that a damaged file is found now and not in the night.
-    parts: the clips of each split. writable: the characters that the model has a token for.
+    Audio is decoded to its end, so that a damaged file is found now and not hours later.
+    parts: the clips of each split.
+    writable: the characters that the model has a token for.
     """
     clips = [
         (split, index, clip) for split, part in parts.items() for index, clip in enumerate(part)
@@ -186,8 +179,8 @@ def checked_inputs(
 def usable_training_clips(train: list[Utterance], checks: InputChecks) -> list[Utterance]:
     """Return the clips to train on; raises SharedError if there are none.
 
-    Where the manifest's duration is wrong, the clip gets the measured one: batches are planned by
-    it, and the longest is tried on the GPU.
+    If the manifest's duration is wrong, the clip gets the measured one, because batches are planned
+    by duration and the longest is tried on the GPU.
     """
     findings = [finding for finding in checks.findings if finding.split == "train"]
     bad = {finding.index for finding in findings if KINDS[finding.kind].left_out}
@@ -239,8 +232,8 @@ class _CheckedClip:
 
 def _checked_clip(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _CheckedClip:
     try:
-        # The header first, for 4 % of the time: libsndfile shortens a truncated WAV silently, and
-        # would wait for a pipe forever.
+        # Check the header first (4 % of the time): libsndfile shortens a truncated WAV silently,
+        # and would wait for a pipe for ever.
         sample_rate = audio_info(clip.audio_filepath).sample_rate
         samples = read_samples(clip.audio_filepath)
         waveform = samples.waveform()
@@ -276,9 +269,9 @@ def duration_faults(
 
 
 def level_faults(waveform: np.ndarray) -> list[tuple[str, str]]:
-    """Tell silence and clipping; waveform: (n_samples,) in -1 to 1."""
+    """Detect silence and clipping; waveform: (n_samples,) in -1 to 1."""
     highest, lowest = float(waveform.max()), float(waveform.min())
-    # Around the middle: a dead microphone may stand at any one value.
+    # Half the range, not the largest value: a dead microphone may give any constant.
     peak = (highest - lowest) / 2
     if peak < SILENT_PEAK:
         return [("silent", f"peak {peak:.5f}")]
@@ -332,7 +325,7 @@ def _speaking_rate_quantiles(checks: InputChecks) -> list[float]:
 
 
 def printed_checks(checks: InputChecks, limit: int | None) -> list[str]:
-    """Format the checks; of each kind of fault `limit` clips are named, or all (None)."""
+    """Format the checks. limit: how many clips to name for each kind of fault; None for all."""
     rates = ", ".join(f"{rate:,} Hz {n:,}" for rate, n in checks.sample_rates.items())
     resampled = "" if set(checks.sample_rates) <= {SAMPLE_RATE} else " (read as 16,000 Hz)"
     histogram = duration_histogram(checks)
@@ -374,7 +367,7 @@ def _printed_kind(kind: str, findings: list[Finding], limit: int | None) -> list
 
 
 def checks_record(checks: InputChecks) -> dict[str, Any]:
-    """Return the checks for JSON; clips are named by id, since a path tells of the machine."""
+    """Return the checks for JSON; clips are named by id, since paths would show this machine's."""
     clips: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for finding in checks.findings:
         clips[finding.kind][finding.split].append(finding.id)
@@ -389,10 +382,10 @@ def checks_record(checks: InputChecks) -> dict[str, Any]:
 
 
 def disk_needed(n_parameters: int, n_trained: int, checkpoints_kept: int) -> int:
-    """Return the bytes of all checkpoints at once, and of the final model.
+    """Return the bytes that the checkpoints and the final model take at most.
 
-    There are the last few, the best, and the one that is being written. Each holds four bytes a
-    parameter, and for each that is trained eight more, which are AdamW's two moments.
+    These are the last `checkpoints_kept`, the best, and the one being written. Each has four bytes
+    for a parameter, and eight more for a trained one: AdamW's two moments.
     """
     return (checkpoints_kept + 2) * (4 * n_parameters + 8 * n_trained) + 4 * n_parameters
 

@@ -74,9 +74,9 @@ def run_identity(
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """An experiment on disk: the command that asked for it, and its run_identity.
+    """An experiment on disk: its command and its run_identity.
 
-    command: of recipe.training_command; with `fresh`, earlier folders are renamed.
+    command: the result of recipe.training_command. If it is `fresh`, earlier folders are renamed.
     """
 
     command: Any
@@ -97,7 +97,8 @@ class Experiment:
         or one above it, which cannot be renamed.
         """
         _refuse_unusable_folders(self.output, self.checkpoints)
-        # A model does not depend on the number of processes; to continue, it must be the same.
+        # A finished model may come from any number of processes; to continue a run, it must be the
+        # same number.
         of_output = {key: self.identity[key] for key in self.identity if key != "n_processes"}
         fresh = self.command.fresh
         held = {
@@ -119,11 +120,11 @@ class Experiment:
         if self.command.fresh or not (self.output / EXPERIMENT_FILE).is_file():
             return False
         record = json.loads((self.output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
-        # The claim has no updates. The record of a finished run has, and is written last.
+        # Only the record of a finished run has `updates`, and it is written last.
         return "updates" in record and all((self.output / name).is_file() for name in files)
 
     def replaceable_bytes(self) -> int:
-        """Size of the checkpoints that a resumed run replaces; a fresh one keeps them."""
+        """Size in bytes of the checkpoints that a resumed run replaces; a fresh one keeps them."""
         return 0 if self.command.fresh else bytes_on_disk(self.checkpoints)
 
     def keep_log(self, rows: list[dict[str, Any]]) -> None:
@@ -131,11 +132,12 @@ class Experiment:
         write_json_lines(self.output / "training_log.jsonl", rows)
 
     def opened(self, split_files: dict[str, list[Utterance]]) -> Path | None:
-        """Claim both folders, write the split into both, and return the last complete checkpoint.
+        """Claim both folders, write the split into both, and find the last complete checkpoint.
 
-        None: training starts at the beginning. What was found is printed.
-        split_files: clips by the file's name. They lie beside the checkpoints too, so that scripts
-        3 and 4 know what a checkpoint was trained on. Raises as held_folders does.
+        split_files: file name -> clips. The checkpoints folder gets them too, so that scripts 3 and
+            4 know what a checkpoint was trained on.
+        Prints what it finds. Returns None if training starts at the beginning. Raises as
+        held_folders does.
         """
         held = self.held_folders()
         notes = _set_all_aside(held) if self.command.fresh else []
@@ -143,7 +145,7 @@ class Experiment:
             for name, clips in split_files.items():
                 write_manifest(folder / "split" / name, clips)
         write_json(self.checkpoints / RUN_FILE, self.identity)
-        # The claim. The whole record takes its place when the run is finished.
+        # This claims the folder. The full record replaces it when the run is finished.
         if not (self.output / EXPERIMENT_FILE).exists():
             write_json(self.output / EXPERIMENT_FILE, self.identity)
         checkpoint, half_written = last_complete_checkpoint(self.checkpoints)
@@ -174,7 +176,7 @@ def _refuse_unusable_folders(output: Path, checkpoints: Path) -> None:
         )
     if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
         raise DataError(
-            f"{output} holds a model that is not of script 2. Pass another --output. "
+            f"{output} holds a model that script 2 did not make. Pass another --output. "
             "· 2번 스크립트가 만든 모델이 아닙니다."
         )
 
@@ -184,9 +186,9 @@ def claim(
 ) -> bool:
     """Whether a folder holds this experiment; False if it holds none.
 
-    fresh: accept other values of the same recipe, since the folder will be renamed. Raises
-    DataError that names the difference if the folder holds another experiment. Checkpoints without
-    a run.json, of another program for instance, are another experiment's.
+    fresh: accept other values of the same recipe, since the folder will be renamed.
+    Raises DataError that names the difference if the folder holds another experiment. Checkpoints
+    without a run.json, such as another program's, count as another experiment.
     """
     has_checkpoints = bool(numbered_checkpoints(folder))
     try:
@@ -233,7 +235,7 @@ def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _set_all_aside(folders: list[Path]) -> list[str]:
-    # A folder that lies in the other one is renamed first.
+    # If one folder is inside the other, rename the inner one first.
     inner_first = sorted(folders, key=lambda folder: len(folder.resolve().parts), reverse=True)
     return [f"{folder} was renamed to {set_aside(folder)} (--fresh)." for folder in inner_first]
 
@@ -248,7 +250,7 @@ def set_aside(folder: Path) -> Path:
 def public_command(arguments: list[str]) -> list[str]:
     """The arguments of a command without this machine's folders.
 
-    Of a path that leaves the current folder only the last part is left.
+    A path that leads out of the current folder is cut to its last part.
     """
     public = []
     for argument in arguments:

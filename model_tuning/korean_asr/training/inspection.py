@@ -1,4 +1,4 @@
-"""All that can go wrong in a long run, looked at before it starts."""
+"""Check everything that could spoil a long run before it starts."""
 
 import json
 from dataclasses import dataclass
@@ -33,11 +33,12 @@ class Inspection:
 def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspection:
     """Look at all clips and at the expanded model, and print what is found.
 
-    experiment: an experiment.Experiment; split: a splits.Split; recogniser, added: of
-    model.expanded_base_model. One process calls this. The biases that new tokens start with reach
-    the others when the weights are shared before the first update.
-    Raises DataError if the disk is too small, if the model disturbs its base's text, and if no
-    training clip can be used.
+    experiment: an experiment.Experiment. split: a splits.Split.
+    recogniser, added: the result of model.expanded_base_model().
+    Only one process calls this. It sets the new tokens' biases; the other processes receive them
+    when the weights are shared, before the first update.
+    Raises DataError if the disk is too small, if the expanded model changes the base model's text,
+    or if no training clip can be used.
     """
     command = experiment.command
     writable = writable_characters(recogniser.tokenizer)
@@ -67,13 +68,13 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
         "overlap": overlap,
         "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
     }
-    # As JSON has them: the record is pickled for the other processes, so it must be plain data.
+    # Convert to plain JSON types: the facts are pickled for the other processes.
     facts = json.loads(json.dumps(facts))
     return Inspection(clip_checks.usable_training_clips(parts["train"], found), files, facts)
 
 
 def _checked_disk(experiment, recogniser, n_kept: int) -> str:
-    """A line about the room for checkpoints. Raises DataError if they will not fit."""
+    """Return a line about the disk. Raises DataError if the checkpoints will not fit."""
     needed = clip_checks.disk_needed(*recogniser.n_parameters(), n_kept)
     return clip_checks.refuse_full_disk(
         experiment.checkpoints, needed, experiment.replaceable_bytes()
@@ -81,7 +82,7 @@ def _checked_disk(experiment, recogniser, n_kept: int) -> str:
 
 
 def _checked_head(base_model: str, head: str, split, recogniser, added: list[str]):
-    """Start the new tokens, and compare the model with its base; returns a model_checks.Step0."""
+    """Set the new tokens' biases, then compare the model with its base (a model_checks.Step0)."""
     if head == "resize":
         model_checks.start_new_tokens(recogniser, added, clip_checks.sample_waveforms(split.train))
     clips = clip_checks.sample_waveforms(split.validation)
@@ -91,8 +92,8 @@ def _checked_head(base_model: str, head: str, split, recogniser, added: list[str
 
 
 def same_text_after_reload(recogniser, folder: Path, validation: list[Any]) -> int:
-    """Load a saved model again; returns how many clips it gives the same text for.
+    """Load a saved model and compare its text with the trained one's; returns the number of clips.
 
-    Raises DataError if the text of one differs.
+    Raises DataError if the text of a clip differs.
     """
     return model_checks.saved_model(recogniser, folder, clip_checks.sample_waveforms(validation))

@@ -16,21 +16,23 @@ from korean_asr.decoding import collapse_ctc, frame_logits
 from korean_asr.errors import DataError
 from korean_asr.model import Recogniser, Wav2Vec2ForCTC, load_recogniser
 
-# The probability of all new tokens together beside that of the winner, in the frame where they come
-# closest. Measured on the demo by tests/benchmarks/head_start.py: from 14 logits behind (the mean
-# of all rows and biases) hardly any mark is written after 100 updates; from 6 behind (a hundredth,
-# for four tokens) most are; from 2 behind the first updates go into unlearning them.
+# Probability of all new tokens together, as a share of the winning token's, in the frame where the
+# new tokens come closest to winning.
+# Measured on the demo by tests/benchmarks/head_start.py. New tokens that start 14 logits behind
+# (with the mean row and bias): hardly any punctuation mark is written after 100 updates. 6 behind
+# (a share of 0.01 for four tokens): most are. 2 behind: the first updates only unlearn them.
 NEW_TOKENS_SHARE = 0.01
 
 
 def start_new_tokens(
     recogniser: Recogniser, added: list[str], waveforms: list[np.ndarray]
 ) -> float | None:
-    """Raise the biases of the added tokens, so that they are learned within v3's first epoch.
+    """Raise the biases of the added tokens, so that recipe v3 learns them in its first epoch.
 
     They stay low enough to change no text: together they reach NEW_TOKENS_SHARE of the winner's
-    probability in one frame of these clips, and less in all others. Returns the rise in logits,
-    rounded to a tenth, so that two machines agree; None without tokens or clips.
+    probability in one frame of these clips, and less in all others.
+    Returns the rise in logits; None without tokens or clips. It is rounded to a tenth, so that two
+    machines agree.
     """
     if not (added and waveforms):
         return None
@@ -41,6 +43,7 @@ def start_new_tokens(
         # (n_frames, n_tokens)
         logits = frame_logits(recogniser, waveform)
         leads.append((logits.amax(1) - logits[:, ids].amax(1)).min().item())
+    # n equal tokens have the share together if each is log(n / share) logits behind the winner.
     raised = round(min(leads) - math.log(len(added) / NEW_TOKENS_SHARE), 1)
     with torch.no_grad():
         recogniser.model.lm_head.bias[ids] += raised
@@ -49,30 +52,23 @@ def start_new_tokens(
 
 @dataclass(frozen=True, slots=True)
 class Step0:
-    """The expanded model beside its base, before the first update, on the same clips.
+    """The expanded model compared with its base on the same clips, before the first update."""
 
-    head: the recipe's value. n_frames: of 20 ms. n_same_text: clips. rows_kept: whether the head's
-    old rows and biases, and all other weights, are bit-equal. n_equal_logits: frames in which the
-    logits of all old tokens are bit-equal. largest_difference: between logits of an old token.
-    n_frames_of_new_tokens: frames that a new token wins. smallest_lead: of the best old token over
-    the best new one, in logits; None where there is no new one.
-    """
-
-    head: str
+    head: str  # the recipe's value
     n_clips: int
-    n_frames: int
-    n_same_text: int
-    rows_kept: bool
-    n_equal_logits: int
-    largest_difference: float
-    n_frames_of_new_tokens: int
-    smallest_lead: float | None
+    n_frames: int  # 20 ms each
+    n_same_text: int  # clips that give the base model's text
+    rows_kept: bool  # the head's old rows and biases, and all other weights, are bit-equal
+    n_equal_logits: int  # frames in which the logits of all old tokens are bit-equal
+    largest_difference: float  # between the two logits of an old token
+    n_frames_of_new_tokens: int  # frames that a new token wins
+    smallest_lead: float | None  # best old logit minus best new one; None without new tokens
 
     @property
     def holds(self) -> bool:
         """Whether the model keeps its base's weights and text, and no new token wins a frame.
 
-        Logits may differ: a processor may sum the products of a larger head in another order.
+        Logits may differ: with a larger head a processor may add up in another order.
         """
         same_text = self.n_same_text == self.n_clips
         return self.rows_kept and same_text and not self.n_frames_of_new_tokens
@@ -118,7 +114,7 @@ def step_0(source: str, recogniser: Recogniser, head: str, waveforms: list[np.nd
 
 
 def printed_step_0(step: Step0) -> str:
-    """Format in one line how training finds the head."""
+    """Format the comparison with the base model in one line."""
     end = "학습 전 확인"
     lead = ""
     if step.head == "reinitialise":
@@ -168,10 +164,10 @@ def _text(recogniser: Recogniser, logits: torch.Tensor) -> str:
 
 
 def _rows_kept(base: Wav2Vec2ForCTC, expanded: Wav2Vec2ForCTC) -> bool:
-    """Whether each weight of the base is bit-equal, the head's as far as the base has rows."""
+    """Whether the base's weights are bit-equal; of the head, only the rows that the base has."""
     after = expanded.state_dict()
     for name, before in base.state_dict().items():
-        # A base that was trained without masking has none, so each load draws another one.
+        # A base that was trained without masking has no such weight: each load draws another one.
         if "masked_spec_embed" in name:
             continue
         now = after[name][: len(before)] if "lm_head" in name else after[name]
@@ -182,7 +178,7 @@ def _rows_kept(base: Wav2Vec2ForCTC, expanded: Wav2Vec2ForCTC) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _ComparedClip:
-    """What Step0 sums up, of one clip."""
+    """The comparison of one clip; Step0 adds them up."""
 
     n_frames: int
     same_text: bool
@@ -196,12 +192,18 @@ def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _
     old = frame_logits(base, waveform)
     new = frame_logits(expanded, waveform)
     # (n_frames, n_old), (n_frames, n_added)
-    new_old, added = new.tensor_split([old.shape[1]], dim=1)
+    new_of_old, new_of_added = new.tensor_split([old.shape[1]], dim=1)
     return _ComparedClip(
         n_frames=len(old),
         same_text=_text(base, old) == _text(expanded, new),
-        n_equal_logits=int((old == new_old).all(1).sum()),
-        difference=float((old - new_old).abs().max()),
+        n_equal_logits=int((old == new_of_old).all(1).sum()),
+        difference=float((old - new_of_old).abs().max()),
         n_frames_of_new_tokens=int((new.argmax(-1) >= old.shape[1]).sum()),
-        lead=float((new_old.amax(1) - added.amax(1)).min()) if added.shape[1] else None,
+        lead=_smallest_lead(new_of_old, new_of_added),
     )
+
+
+def _smallest_lead(of_old: torch.Tensor, of_added: torch.Tensor) -> float | None:
+    if not of_added.shape[1]:
+        return None
+    return float((of_old.amax(1) - of_added.amax(1)).min())

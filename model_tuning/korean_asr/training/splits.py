@@ -33,7 +33,7 @@ class Split:
     def with_sounds(self, sounds: dict[str, list[str | None]]) -> "Split":
         """Return the same clips with their audio_sha256.
 
-        Scripts 3 and 4 recognise a copy of a training clip by it, also where that clip's audio
+        By it scripts 3 and 4 recognise a copy of a training clip, even if that clip's own audio
         is no longer on disk.
         """
         parts = {
@@ -76,7 +76,7 @@ def split_utterances(utterances: list[Utterance], recipe) -> Split:
 def training_pool(utterances: list[Utterance]) -> tuple[list[Utterance], list[str]]:
     """Return the training part of 일상 (theme dialog), and a note on each of the two filters.
 
-    A filter that no clip of the manifest passes is left out.
+    A filter that no clip passes is not applied.
     """
     pool, notes = utterances, []
     for key, value, name in (
@@ -130,9 +130,9 @@ def _size_notes(parts: Parts, recipe) -> list[str]:
 
 
 def _split_by_clip(selected: list[Utterance], seed: int) -> Parts:
-    """Split off a fifth by `datasets`, then half of that fifth, as the original code does.
+    """Let `datasets` split off a fifth, then half of that fifth, as the original code does.
 
-    The draw depends on the seed and on the number of rows, so an index is all that a row needs.
+    The draw depends only on the seed and the number of rows, so a row needs no more than its index.
     """
     # Imported here: script 2 must answer --help before this package is loaded.
     from datasets import Dataset
@@ -146,10 +146,11 @@ def _split_by_clip(selected: list[Utterance], seed: int) -> Parts:
 
 
 def _split_by_sentence(selected: list[Utterance], rng: random.Random) -> Parts:
-    """Draw a split for each sentence, all of its clips together.
+    """Draw one split for all clips of a sentence.
 
-    The most repeated sentences come first, so that single ones can fill up what is left. The
-    chance of a split is its room, among the splits that have room for the whole sentence.
+    The most repeated sentences are drawn first, so that single ones can fill the gaps. Only splits
+    with room for all clips of the sentence are drawn from; the more room, the higher the chance.
+    If none has room, the split with the most room is taken.
     Raises DataError if validation or test stays empty.
     """
     groups = defaultdict(list)
@@ -165,7 +166,7 @@ def _split_by_sentence(selected: list[Utterance], rng: random.Random) -> Parts:
     if not all(parts[1:]):
         raise DataError(
             f"{len(selected)} clips of {len(groups)} different sentences leave validation or test "
-            "empty where a sentence stays in one split. Add other sentences, or pass "
+            "empty if each sentence must stay in one split. Add other sentences, or pass "
             "--group-by none. · 서로 다른 문장이 너무 적어 나눌 수 없습니다."
         )
     return parts
@@ -197,8 +198,8 @@ def _split_by_speaker(selected: list[Utterance], rng: random.Random) -> Parts:
     n_clips = Counter(utterance.speaker for utterance in selected)
     if len(n_clips) < 3:
         raise DataError(
-            f"{len(selected):,} clips of {len(n_clips)} speaker(s) leave a split empty where a "
-            f"speaker stays in one split. {SENTENCE_INSTEAD}"
+            f"{len(selected):,} clips of {len(n_clips)} speaker(s) leave a split empty if each "
+            f"speaker must stay in one split. {SENTENCE_INSTEAD}"
         )
     speakers = sorted(n_clips)
     rng.shuffle(speakers)
@@ -220,8 +221,8 @@ def drawn_speakers(
 ) -> set[str]:
     """Take each speaker whose clips still fit into `wanted` clips, and leave at least `n_left`.
 
-    n_clips: clips by speaker. Where nobody fits, the speaker of the fewest clips is taken, the
-    first of several. Needs more than n_left speakers.
+    n_clips: clips by speaker.
+    If nobody fits, takes the speaker with the fewest clips. Needs more than n_left speakers.
     """
     chosen, room = set(), wanted
     for speaker in speakers:
