@@ -70,7 +70,7 @@ def _manifest_format(path: Path) -> LineFormat:
         line="clip",
         keys=REQUIRED_KEYS,
         if_missing=f"Run 'model_tuning/1. script_preprocessing.py'{option} first, "
-        "or pass another file.",
+        "or pass another file. · 1번 스크립트를 먼저 실행하세요.",
         if_empty="Look into rejected.jsonl beside it, or pass another file.",
     )
 

@@ -165,7 +165,8 @@ def default_manifest(sources: list[str]) -> Path:
             return Path(source) / "split" / "test.jsonl"
     raise DataError(
         f"none of the models ({', '.join(sources)}) has a split/test.jsonl. "
-        "Run script 2 first, or pass --manifest FILE."
+        "Run script 2 first, or pass --manifest FILE. "
+        "· 2번 스크립트를 먼저 실행하거나 --manifest를 지정하세요."
     )
 
 

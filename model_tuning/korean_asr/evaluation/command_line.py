@@ -78,6 +78,11 @@ def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
             parser.error(
                 f"--{option} goes with --model: --rescore takes a file of results as it is"
             )
+    if arguments.model:
+        # Wrong usage comes first, before models and manifests are looked for.
+        from korean_asr.hardware import device_here, refuse_unavailable
+
+        refuse_unavailable(arguments.precision, device_here())
     return arguments
 
 
@@ -166,18 +171,15 @@ def evaluate(plan: Plan) -> list[Evaluation]:
     and UsageError for a number format that the device does not have.
     """
     from korean_asr.hardware import (
-        device_here,
         from_first,
         is_first,
         join_processes,
         on_one_gpu_unless_torchrun,
-        refuse_unavailable,
     )
 
     if note := on_one_gpu_unless_torchrun():
         print(note)
-    # Options and models are checked before the processes join and before the long work.
-    refuse_unavailable(plan.precision, device_here())
+    # Before the processes join, and before the long work.
     for source in plan.models:
         model_folder(source)
     join_processes()

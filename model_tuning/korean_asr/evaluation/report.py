@@ -215,7 +215,8 @@ def _heard_lines(found: dict[str, dict[str, list[dict[str, Any]]]]) -> list[str]
             if heard:
                 rows.append([group, JAMO_POSITIONS[position], heard])
     return [
-        "what the model hears instead, times of all; ∅ nothing · 다르게 인식한 소리 (횟수/전체)",
+        "what a Korean listener hears instead, times of all; ∅ nothing "
+        "· 다르게 들린 소리 (횟수/전체)",
         *table(rows, "<<<", indent="  "),
     ]
 

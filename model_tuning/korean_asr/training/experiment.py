@@ -217,8 +217,8 @@ def claim(
         more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise DataError(
             f"{folder} holds another experiment: {'; '.join(changes[:3])}{more}. Pass another "
-            f"{option}, or --fresh, which renames the old folder; nothing was changed. "
-            "· 다른 실험의 폴더입니다."
+            f"--output and --checkpoints, or --fresh, which renames the old folders; nothing was "
+            "changed. · 다른 실험의 폴더입니다."
         )
     return True
 
