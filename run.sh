@@ -10,7 +10,7 @@ usage() {
 ./run.sh test                             run every check: ruff, unit tests, the four scripts on the demo
 ./run.sh bench                            measure the speed beside other tools (20 minutes)
     --full            more clips and rounds, an hour or more
-    --device cuda     on the GPU
+    --device cuda     on the GPU, at the real size (5 minutes)
 ./run.sh --korean DIR [--foreign DIR]     run the whole pipeline on real corpora
     --gpus N          processes of script 2, one for each GPU; all GPUs of this machine if not given
     --recipe NAME     v1, v2, v3, v3-as-run or v7; v3 if not given

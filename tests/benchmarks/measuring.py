@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import date
 from itertools import product
@@ -52,6 +52,7 @@ class Size:
 
     layers: int
     width: int
+    channels: int = 512
 
 
 # Half the real width and a quarter of its layers: 25 M parameters.
@@ -201,6 +202,7 @@ def random_base(folder: Path, size: Size) -> str:
         num_hidden_layers=size.layers,
         num_attention_heads=size.width // 64,
         intermediate_size=4 * size.width,
+        conv_dim=(size.channels,) * 7,
         conv_bias=True,
         feat_extract_norm="layer",
         do_stable_layer_norm=True,
@@ -267,23 +269,15 @@ def matrix_rate(device: str, precision: str, number: int) -> float:
     return 2 * size**3 / fastest
 
 
-def in_turn(
-    ways: dict[Hashable, tuple], rounds: int, n_threads: int, device: str
-) -> dict[Hashable, list[Any]]:
+def in_turn(ways: dict[Hashable, tuple], rounds: int, n_threads: int) -> dict[Hashable, list[Any]]:
     """Call each way, (function, *arguments), once a round, and return its results.
 
     The number of the round is the last argument; round -1 comes first, for two ways at a time, and
     does not count. Ways take turns, so that a busy machine is busy for all. Each has a process of
     its own, so that the settings of one in the C library or torch help no other; a process may keep
-    its model between rounds. On a GPU it ends with each round: all models together would not fit.
+    its model between rounds.
     """
     found: dict[Hashable, list[Any]] = {name: [] for name in ways}
-    if device == "cuda":
-        for number, (name, (function, *arguments)) in product(range(rounds), ways.items()):
-            with _process(n_threads) as process:
-                process.submit(function, *arguments, -1).result()
-                found[name].append(process.submit(function, *arguments, number).result())
-        return found
     with ExitStack() as stack:
         processes = {name: stack.enter_context(_process(n_threads)) for name in ways}
 
@@ -307,21 +301,31 @@ def _prepared(n_threads: int) -> None:
     import torch
     import transformers
 
-    from korean_asr.hardware import on_one_gpu_unless_torchrun
-
     torch.set_num_threads(n_threads)
-    # The Trainer would split its batch over all GPUs.
-    on_one_gpu_unless_torchrun()
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
 
 
+def reset_peak_memory(device: str) -> None:
+    """Start the peak anew where the system allows it: on a GPU, and on Linux with its /proc."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_mb(device: str) -> float:
-    """Peak memory of this process until now; on a GPU the peak of its memory."""
+    """Peak memory of this process since its last reset; on a GPU the peak of its tensors."""
     if device == "cuda":
         import torch
 
         return torch.cuda.max_memory_allocated() / 2**20
+    with suppress(OSError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -428,7 +432,9 @@ def machine(device: str, n_threads: int) -> dict[str, Any]:
 
 
 def benchmark(
-    measured: Callable[[argparse.Namespace, Path], tuple[list[Row], dict[str, Any]]], doc: str
+    measured: Callable[[argparse.Namespace, Path], tuple[list[Row], dict[str, Any]]],
+    doc: str,
+    devices: tuple[str, ...] = ("cpu",),
 ) -> None:
     """Run a benchmark by its command line: in a temporary folder, with its table and JSON."""
     import torch
@@ -437,7 +443,7 @@ def benchmark(
     transformers.utils.logging.disable_progress_bar()
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--full", action="store_true", help="more clips and rounds")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", choices=devices, default="cpu")
     parser.add_argument("--rounds", type=int, help="rounds for each way: 3, or 7 with --full")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", type=Path, help="file for the numbers")

@@ -45,9 +45,8 @@ def one_process(
 
     join_processes()
     gpus, batch, precision = (4, 8, "fp16") if device == "cuda" else (2, 4, "float32")
-    recipe = dataclasses.replace(
-        recipe_for(device, precision), gpus=gpus, batch_per_gpu=batch, accumulation=2, seed=seed
-    )
+    recipe = recipe_for(precision, batch, accumulation=2, workers=4 if device == "cuda" else 0)
+    recipe = dataclasses.replace(recipe, gpus=gpus, seed=seed)
     clips = read_manifest(Path(manifest))
     for number, updates in ((-1, 1), (0, n_updates)):
         speed = ours(base, clips, recipe, updates, number).audio_per_second
@@ -140,4 +139,4 @@ if __name__ == "__main__":
         base, manifest, device, n_updates, seed, written = sys.argv[1:]
         one_process(base, manifest, device, int(n_updates), int(seed), written)
     else:
-        benchmark(measured, __doc__)
+        benchmark(measured, __doc__, devices=("cpu", "cuda"))
