@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from korean_asr.errors import UsageError
-from korean_asr.hardware import has_bf16, in_precision, refuse_unavailable
+from korean_asr.hardware import has_bf16, in_precision, precision_here, refuse_unavailable
 
 CPU = torch.device("cpu")
 
@@ -35,3 +35,16 @@ def test_a_layer_computes_in_the_precision_and_keeps_its_weights(precision, made
     with in_precision(CPU, precision):
         assert layer(torch.ones(4)).dtype == made
     assert layer.weight.dtype == torch.float32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a CPU does")
+@pytest.mark.parametrize(
+    ("asked", "note"),
+    [("fp16", "needs a GPU"), ("bf16", "this CPU has no bf16"), ("float32", "float32 on the CPU")],
+)
+def test_a_cpu_trains_in_float32_where_it_has_nothing_else_and_says_so(asked, note):
+    precision, said = precision_here(asked)
+    if asked == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        assert (precision, said) == ("bf16", "bf16 on the CPU, loss in float32")
+    else:
+        assert precision == "float32" and note in said
