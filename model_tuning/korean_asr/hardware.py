@@ -12,6 +12,9 @@ from korean_asr.errors import UsageError
 
 # float32 is the format of the weights, and needs no autocast.
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+# Where float32 is asked for, convolutions on a GPU compute in it, as those on a CPU do. cuDNN's
+# default is TF32, which has the 10 bits of fp16.
+torch.backends.cudnn.allow_tf32 = False
 
 
 def in_precision(device: torch.device, precision: str) -> torch.autocast:
@@ -123,8 +126,11 @@ def on_one_gpu_unless_torchrun() -> str | None:
 
 
 def join_processes() -> None:
-    """Under torchrun, join the other processes, each on a GPU of its own (nccl) or a CPU (gloo)."""
-    if n_processes() == 1 or torch.distributed.is_initialized():
+    """Under torchrun, join the other processes, each on a GPU of its own (nccl) or a CPU (gloo).
+
+    A single process of torchrun joins too, so that one GPU is enough to try all of it.
+    """
+    if "WORLD_SIZE" not in os.environ or torch.distributed.is_initialized():
         return
     on_gpu = torch.cuda.is_available()
     if on_gpu:
@@ -137,7 +143,7 @@ def join_processes() -> None:
 
 def from_first(value: Any) -> Any:
     """The first process's value, on every process."""
-    if n_processes() == 1:
+    if not torch.distributed.is_initialized():
         return value
     values = [value]
     torch.distributed.broadcast_object_list(values, src=0)
@@ -146,7 +152,7 @@ def from_first(value: Any) -> Any:
 
 def summed_over_processes(values: torch.Tensor) -> torch.Tensor:
     """Add the other processes' values to these, in place; on a GPU without waiting for them."""
-    if n_processes() > 1:
+    if torch.distributed.is_initialized():
         torch.distributed.all_reduce(values)
     return values
 
@@ -177,7 +183,7 @@ def sent_to_host(values: torch.Tensor) -> Sent:
 
 def from_all(value: Any) -> list[Any]:
     """The values of all processes in the order of their ranks, on every process."""
-    if n_processes() == 1:
+    if not torch.distributed.is_initialized():
         return [value]
     values: list[Any] = [None] * n_processes()
     torch.distributed.all_gather_object(values, value)

@@ -143,7 +143,8 @@ def try_longest_batch(job: Job) -> str:
     seed_update(job.recipe.seed, 0)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    if job.plan.n_processes * job.plan.accumulation > 1 or job.recipe.max_batch_seconds:
+    n_shares = job.plan.n_processes * job.plan.accumulation
+    if n_shares > 1 or job.recipe.max_batch_seconds or torch.distributed.is_initialized():
         # Gradients of the batches before it, or the buckets of DistributedDataParallel.
         for values in model.parameters():
             values.grad = torch.zeros_like(values) if values.requires_grad else None
@@ -180,6 +181,12 @@ def _longest_batch(job: Job) -> list[int]:
     return max(batches, key=lambda batch: (padded_seconds([batch], durations), durations[batch[0]]))
 
 
+def peak_memory(model: Wav2Vec2ForCTC) -> int:
+    """Bytes at the peak so far, with AdamW's two moments, which the first update adds."""
+    trained = sum(values.numel() for values in model.parameters() if values.requires_grad)
+    return torch.cuda.max_memory_allocated() + 8 * trained
+
+
 def memory_used(model: Wav2Vec2ForCTC) -> str:
     """Compare the peak of memory so far with what is free, on every GPU; returns a part of a line.
 
@@ -187,9 +194,7 @@ def memory_used(model: Wav2Vec2ForCTC) -> str:
     """
     if not torch.cuda.is_available():
         return ""
-    trained = sum(values.numel() for values in model.parameters() if values.requires_grad)
-    # The first update adds AdamW's two moments, in float32.
-    peak = torch.cuda.max_memory_allocated() + 8 * trained
+    peak = peak_memory(model)
     free, total = torch.cuda.mem_get_info()
     # What this process holds is free for it. Other programs may hold the rest.
     needs = from_all((peak, free + torch.cuda.memory_reserved(), total))
@@ -202,10 +207,8 @@ def memory_used(model: Wav2Vec2ForCTC) -> str:
             "double --accumulation, or pass --gradient-checkpointing true, or stop the other "
             "programs on this GPU (nvidia-smi lists them). · GPU 메모리가 부족합니다."
         )
-    return (
-        f", peak {peak:.1f} GB of {free:.1f} GB free ({total:.1f} GB in all) on {len(needs)} "
-        "GPU(s), optimizer included"
-    )
+    free_of = f"{free:.1f} GB free ({total:.1f} GB in all) on {len(needs)} GPU(s)"
+    return f", peak {peak:.1f} GB of {free_of}, optimizer included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +294,7 @@ def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
     On several processes gradients are averaged over them.
     """
     network = fast_network(model)
-    if n_processes() == 1:
+    if not torch.distributed.is_initialized():
         return network
     # Layerdrop leaves a layer without gradients, on some processes or on all.
     return DistributedDataParallel(
@@ -375,8 +378,8 @@ class Updater:
         made = torch.zeros(len(update.clips), device=model.device)
         first = update.first
         for number in range(1, update.n_batches + 1):
-            shares_now = number == update.n_batches or n_processes() == 1
-            with nullcontext() if shares_now else self.network.no_sync():
+            waits = number < update.n_batches and torch.distributed.is_initialized()
+            with self.network.no_sync() if waits else nullcontext():
                 losses = clip_losses(self.network, next(update.batches), blank_id, precision)
                 self.scaler.scale(losses.sum() * weight).backward()
             if not update.is_idle:
