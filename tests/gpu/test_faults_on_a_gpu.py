@@ -14,7 +14,8 @@ from korean_asr.recipe import batch_plan
 from korean_asr.training import loop
 from recipes import RECIPES
 
-pytestmark = pytest.mark.gpu
+# Whole trainings, which later tests need, run beside these tests.
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("trained")]
 
 # The sixth update has infinite gradients, while its losses are finite.
 OVERFLOW = """
