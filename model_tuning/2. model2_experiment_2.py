@@ -25,7 +25,7 @@ def main() -> None:
     plan = batch_plan(recipe, hardware.n_processes())
     note = hardware.on_one_gpu_unless_torchrun() or ""
     say(f"recipe {recipe.name}, {plan.n_processes} process(es) {note}".rstrip())
-    precision, precision_note = loop.precision_here(recipe.precision)
+    precision, precision_note = hardware.precision_here(recipe.precision)
 
     # 1. The split: sorted, shuffled by the seed, selected, cut 8:1:1.
     data = experiment.read_data(command.data / "korean.jsonl", recipe)

@@ -13,6 +13,18 @@ SYLLABLES = list("가나다라마바사아자차카타파하밥국물말")
 TOKENS = [*SYLLABLES[:9], "|", *SYLLABLES[9:], "[UNK]", "[PAD]"]
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say in one line how many tests found no GPU; a row of `s` is easily overlooked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    n_without = sum("NOT TESTED" in str(report.longrepr) for report in skipped)
+    if n_without:
+        terminalreporter.write_line(
+            f"NOT TESTED ON A GPU: {n_without} tests of tests/gpu were skipped, since torch sees "
+            "too few GPUs here",
+            yellow=True,
+        )
+
+
 @pytest.fixture(scope="session", name="syllables")
 def _syllables() -> list[str]:
     """The syllables that the tiny base model can write."""

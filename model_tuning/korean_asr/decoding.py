@@ -28,7 +28,7 @@ from korean_asr.inference import (
     joined,
     length_batches,
     logits_of,
-    model_inputs,
+    normalised_batch,
     read_clip,
 )
 from korean_asr.metrics import Hypothesis, corpus_counts, normalised, utterance_counts
@@ -179,8 +179,8 @@ def error_rates(
 
 def frame_logits(recogniser, waveform: np.ndarray) -> torch.Tensor:
     """(n_frames, n_labels) float32 of one clip; waveform: (n_samples,) float32 at 16 kHz."""
-    inputs = model_inputs([waveform], recogniser.feature_extractor)
-    return logits_of(recogniser.model, inputs, "float32")[0]
+    batch = normalised_batch([waveform], recogniser.feature_extractor)
+    return logits_of(recogniser.model, batch, "float32")[0]
 
 
 def collapse_ctc(frame_ids: torch.Tensor, blank_id: int) -> list[int]:

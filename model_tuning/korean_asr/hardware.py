@@ -1,6 +1,7 @@
 """Where the code runs: process of torchrun, device, number format."""
 
 import os
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,9 @@ from korean_asr.errors import UsageError
 
 # float32 is the format of the weights, and needs no autocast.
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
+# Where float32 is asked for, convolutions on a GPU compute in it, as those on a CPU do. cuDNN's
+# default is TF32, which has the 10 bits of fp16.
+torch.backends.cudnn.allow_tf32 = False
 
 
 def in_precision(device: torch.device, precision: str) -> torch.autocast:
@@ -23,6 +27,19 @@ def has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def inputs_on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Move a batch, and add what the model wants: attention_mask (B, T) int64.
+
+    batch: input_values (B, T) float32, padded with zeros, and n_samples (B,) int64. The mask has
+    twice the bytes of the samples, so it is made on the device. Without it, a batch decodes to
+    other text than its clips one by one.
+    """
+    values = batch["input_values"].to(device, non_blocking=True)
+    n_samples = batch["n_samples"].to(device, non_blocking=True)
+    mask = torch.arange(values.shape[1], device=device) < n_samples[:, None]
+    return {"input_values": values, "attention_mask": mask.long()}
 
 
 def device_here() -> torch.device:
@@ -54,6 +71,24 @@ def refuse_unavailable(precision: str, device: torch.device) -> None:
             f"--precision bf16: this {name} has none. Pass --precision {instead}. "
             "· 이 장치는 bf16을 지원하지 않습니다."
         )
+
+
+def precision_here(precision: str) -> tuple[str, str]:
+    """Choose the number format that this machine trains in, and say so in a line.
+
+    Raises UsageError for bf16 on a GPU without it.
+    """
+    if torch.cuda.is_available():
+        refuse_unavailable(precision, torch.device("cuda"))
+        loss = "" if precision == "float32" else ", loss in float32"
+        return precision, f"{precision} on the GPU{loss}"
+    if precision == "bf16" and has_bf16(torch.device("cpu")):
+        return "bf16", "bf16 on the CPU, loss in float32"
+    reasons = {
+        "fp16": "the recipe's fp16 needs a GPU, so this run uses ",
+        "bf16": "this CPU has no bf16, so this run uses ",
+    }
+    return "float32", f"{reasons.get(precision, '')}float32 on the CPU"
 
 
 def n_processes() -> int:
@@ -91,8 +126,11 @@ def on_one_gpu_unless_torchrun() -> str | None:
 
 
 def join_processes() -> None:
-    """Under torchrun, join the other processes, each on a GPU of its own (nccl) or a CPU (gloo)."""
-    if n_processes() == 1 or torch.distributed.is_initialized():
+    """Under torchrun, join the other processes, each on a GPU of its own (nccl) or a CPU (gloo).
+
+    A single process of torchrun joins too, so that one GPU is enough to try all of it.
+    """
+    if "WORLD_SIZE" not in os.environ or torch.distributed.is_initialized():
         return
     on_gpu = torch.cuda.is_available()
     if on_gpu:
@@ -105,16 +143,47 @@ def join_processes() -> None:
 
 def from_first(value: Any) -> Any:
     """The first process's value, on every process."""
-    if n_processes() == 1:
+    if not torch.distributed.is_initialized():
         return value
     values = [value]
     torch.distributed.broadcast_object_list(values, src=0)
     return values[0]
 
 
+def summed_over_processes(values: torch.Tensor) -> torch.Tensor:
+    """Add the other processes' values to these, in place; on a GPU without waiting for them."""
+    if torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """Values on their way from a device to the host."""
+
+    values: torch.Tensor  # on the host, in pinned memory; not yet written when it is made
+    arrived: Any  # a torch.cuda.Event, None on a CPU
+
+    def read(self) -> list[Any]:
+        """Wait until the values have arrived, not for what was queued behind them."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        return self.values.tolist()
+
+
+def sent_to_host(values: torch.Tensor) -> Sent:
+    """Queue a copy to the host behind the work that computes the values."""
+    copied = values.to("cpu", non_blocking=True)
+    if values.device.type != "cuda":
+        return Sent(copied, None)
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return Sent(copied, arrived)
+
+
 def from_all(value: Any) -> list[Any]:
     """The values of all processes in the order of their ranks, on every process."""
-    if n_processes() == 1:
+    if not torch.distributed.is_initialized():
         return [value]
     values: list[Any] = [None] * n_processes()
     torch.distributed.all_gather_object(values, value)

@@ -17,7 +17,7 @@ from korean_asr.audio import (
     n_frames,
     read_waveform,
 )
-from korean_asr.hardware import in_precision
+from korean_asr.hardware import in_precision, inputs_on
 
 # A manifest without durations must not become one batch.
 MAX_BATCH_CLIPS = 64
@@ -163,8 +163,8 @@ class Passes:
         return None
 
     def _frames(self, batch: list[Piece]) -> list[Frames]:
-        inputs = padded_inputs([piece.waveform for piece in batch])
-        logits = logits_of(self.model, inputs, self.precision)
+        waveforms = padded([piece.waveform for piece in batch])
+        logits = logits_of(self.model, waveforms, self.precision)
         best, labels = logits.max(-1)  # (B, n_frames) each
         posteriors = (best - logits.logsumexp(-1)).exp()
         posteriors[~logits.isfinite().all(-1)] = torch.nan
@@ -177,12 +177,11 @@ class Passes:
 
 @torch.inference_mode()
 def logits_of(
-    model: Wav2Vec2ForCTC, inputs: dict[str, torch.Tensor], precision: str
+    model: Wav2Vec2ForCTC, batch: dict[str, torch.Tensor], precision: str
 ) -> torch.Tensor:
-    """(B, n_frames, n_labels) float32."""
-    inputs = {name: values.to(model.device) for name, values in inputs.items()}
+    """(B, n_frames, n_labels) float32. batch: as padded() makes it."""
     with in_precision(model.device, precision):
-        return model(**inputs).logits.float()
+        return model(**inputs_on(model.device, batch)).logits.float()
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -191,13 +190,11 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     )
 
 
-def model_inputs(
+def normalised_batch(
     waveforms: list[np.ndarray], feature_extractor: Wav2Vec2FeatureExtractor
 ) -> dict[str, torch.Tensor]:
-    """Normalise each waveform by itself, and pad them to the longest; see padded_inputs."""
-    return padded_inputs(
-        [normalised_waveform(waveform, feature_extractor) for waveform in waveforms]
-    )
+    """Normalise each waveform by itself, and pad them to the longest; see padded()."""
+    return padded([normalised_waveform(waveform, feature_extractor) for waveform in waveforms])
 
 
 def normalised_waveform(
@@ -208,17 +205,13 @@ def normalised_waveform(
     return inputs["input_values"][0]
 
 
-def padded_inputs(waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
-    """input_values (B, T) float32, padded with zeros to the longest, and attention_mask (B, T).
-
-    The mask is always there: without it, a batch decodes to other text than its clips one by one.
-    """
-    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+def padded(waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    """input_values (B, T) float32, padded with zeros to the longest, and n_samples (B,) int64."""
+    n_samples = torch.tensor([len(waveform) for waveform in waveforms])
     values = torch.nn.utils.rnn.pad_sequence(
         [torch.from_numpy(waveform) for waveform in waveforms], batch_first=True
     )
-    mask = torch.arange(values.shape[1]) < lengths[:, None]
-    return {"input_values": values, "attention_mask": mask.long()}
+    return {"input_values": values, "n_samples": n_samples}
 
 
 def batch_size(longest_s: float, max_seconds: float, max_clips: int) -> int:

@@ -8,7 +8,8 @@ import torch
 import transformers
 
 from korean_asr.errors import DataError
-from korean_asr.inference import model_inputs
+from korean_asr.hardware import inputs_on
+from korean_asr.inference import normalised_batch
 from korean_asr.model import (
     SEVEN_FILES,
     base_identity,
@@ -26,7 +27,8 @@ def expanded(tiny_base):
 
 @pytest.fixture
 def inputs(noise, expanded):
-    return model_inputs([noise(16_000, 1), noise(9_000, 2)], expanded.feature_extractor)
+    waveforms = [noise(16_000, 1), noise(9_000, 2)]
+    return inputs_on(expanded.model.device, normalised_batch(waveforms, expanded.feature_extractor))
 
 
 def test_resizing_keeps_every_trained_row_and_bias_bit_equal(tokens, tiny_base, expanded):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from korean_asr.errors import DataError
-from korean_asr.inference import length_batches, model_inputs
+from korean_asr.hardware import inputs_on
+from korean_asr.inference import length_batches, normalised_batch
 from korean_asr.manifest import Utterance
 from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
@@ -32,7 +33,9 @@ def recogniser(tiny_base):
 
 def test_waveforms_are_normalised_each_on_its_own_and_padded_with_zeros(noise, recogniser):
     long, short = noise(3_000, 1), noise(1_000, 2) * 7 + 1
-    inputs = model_inputs([long, short], recogniser.feature_extractor)
+    batch = normalised_batch([long, short], recogniser.feature_extractor)
+    assert batch["n_samples"].tolist() == [3_000, 1_000]
+    inputs = inputs_on(torch.device("cpu"), batch)
     assert inputs["input_values"].shape == inputs["attention_mask"].shape == (2, 3_000)
     assert inputs["attention_mask"].sum(1).tolist() == [3_000, 1_000]
     kept = inputs["input_values"][1, :1_000].numpy()
@@ -51,6 +54,18 @@ def test_labels_are_padded_with_minus_100_and_never_hold_it_inside(recogniser, u
     for row, utterance in zip(batch["labels"], utterances, strict=False):
         assert (row >= 0).sum() == len(utterance.text)
         assert (row[len(utterance.text) :] == -100).all()
+
+
+def test_a_worker_sends_samples_lengths_and_labels_alone_in_four_bytes_each(recogniser, utterances):
+    clips = TrainingClips(utterances[:4], recogniser)
+    batch = Collator(recogniser.feature_extractor)([clips[i] for i in range(4)])
+    assert {name: values.dtype for name, values in batch.items()} == {
+        "input_values": torch.float32,
+        "n_samples": torch.int64,
+        "labels": torch.int32,
+    }
+    n_bytes = sum(values.nbytes for values in batch.values())
+    assert n_bytes < 1.01 * batch["input_values"].nbytes
 
 
 def test_every_mark_has_a_label_of_its_own_after_the_expansion(recogniser, utterances):
@@ -74,8 +89,13 @@ def test_a_clip_that_vanished_during_the_run_is_named(recogniser, tmp_path):
 
 def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterances):
     clips = TrainingClips(utterances, recogniser)
-    collate = Collator(recogniser.feature_extractor)
+    collator = Collator(recogniser.feature_extractor)
     model = recogniser.model.eval()
+
+    def collate(some):
+        batch = collator(some)
+        return {**inputs_on(model.device, batch), "labels": batch["labels"].long()}
+
     with torch.inference_mode():
         together = model(**collate([clips[0], clips[9]]))
         alone = model(**collate([clips[0]]))
@@ -104,7 +124,8 @@ def test_clips_without_a_duration_do_not_become_one_batch():
 
 def test_inputs_are_what_the_feature_extractor_makes_of_the_batch(noise, recogniser):
     waveforms = [noise(3_000, 1), noise(1_000, 2) * 7 + 1, np.zeros(800, np.float32)]
-    ours = model_inputs(waveforms, recogniser.feature_extractor)
+    batch = normalised_batch(waveforms, recogniser.feature_extractor)
+    ours = inputs_on(torch.device("cpu"), batch)
     theirs = recogniser.feature_extractor(
         waveforms,
         sampling_rate=16_000,

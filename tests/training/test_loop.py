@@ -1,12 +1,16 @@
 import dataclasses
+import json
 import math
+import traceback
 
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from korean_asr.decoding import error_rates
 from korean_asr.errors import SharedError
+from korean_asr.hardware import Sent, inputs_on
 from korean_asr.metrics import SCORED_UNITS
 from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
@@ -15,8 +19,8 @@ from korean_asr.training.checkpoints import COMPLETE_FILE, last_complete_checkpo
 from korean_asr.training.loop import (
     MAX_SKIPPED_IN_A_ROW,
     clip_losses,
+    memory_used,
     new_optimizer,
-    precision_here,
     prepared_job,
     train,
     try_longest_batch,
@@ -51,6 +55,12 @@ def job(tiny_base, clips, validation=None, **values):
 def run(tiny_base, clips, folder, checkpoint=None, **values):
     wanted = job(tiny_base, clips, **values)
     return wanted.recogniser, train(wanted, folder, lambda log: None, checkpoint)
+
+
+def collated(recogniser, clips, indices):
+    """The batch of these clips as transformers' own model takes it, labels included."""
+    batch = Collator(recogniser.feature_extractor)([clips[index] for index in indices])
+    return {**inputs_on(recogniser.model.device, batch), "labels": batch["labels"].long()}
 
 
 def first_update(tiny_base, clips, folder, **values):
@@ -109,8 +119,9 @@ def test_the_losses_are_those_of_the_model_itself(tiny_base, utterances):
     with torch.inference_mode():
         losses = clip_losses(model, batch, model.config.pad_token_id, "float32")
         assert losses.shape == (8,)
-        assert losses.mean().item() == pytest.approx(model(**batch).loss.item(), rel=1e-5)
-        alone = Collator(recogniser.feature_extractor)([clips[3]])
+        whole = collated(recogniser, clips, range(8))
+        assert losses.mean().item() == pytest.approx(model(**whole).loss.item(), rel=1e-5)
+        alone = collated(recogniser, clips, [3])
         assert losses[3].item() == pytest.approx(model(**alone).loss.item(), rel=1e-4)
 
 
@@ -179,9 +190,9 @@ def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path
         foreach=False,
         fused=False,
     )
-    collate, losses = Collator(ours.feature_extractor), []
+    losses = []
     for number, indices in enumerate(epoch_updates(plain.durations, recipe, 0)):
-        each = [model(**collate([clips[index]])).loss for index in indices]
+        each = [model(**collated(ours, clips, [index])).loss for index in indices]
         (sum(each) / len(each)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for group in optimizer.param_groups:
@@ -193,7 +204,7 @@ def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path
     assert [row["loss"] for row in result.progress.log if "loss" in row] == pytest.approx(
         losses, rel=1e-4
     )
-    batch = collate([clips[index] for index in range(4)])
+    batch = collated(ours, clips, range(4))
     with torch.inference_mode():
         logits = [
             network.eval()(batch["input_values"], batch["attention_mask"]).logits
@@ -352,6 +363,123 @@ def test_too_many_losses_in_a_row_stop_the_run_with_advice(
         train(wanted, tmp_path, lambda log: None)
 
 
+def test_a_resumed_run_counts_bad_updates_as_an_uninterrupted_one(
+    tiny_base, utterances, tmp_path, monkeypatch
+):
+    """Checkpoints are exact, although an update is counted after the next one is queued."""
+    spoil(monkeypatch, {"clip_11", "clip_04"})
+    values = {**RANDOM, "final_model": "last", "checkpoints_kept": 6, "eval_steps": 3}
+    whole, uninterrupted = run(tiny_base, utterances, tmp_path, **values)
+    kept = [
+        json.loads((tmp_path / f"checkpoint-{number}" / "progress.json").read_text("utf-8"))
+        for number in range(1, 7)
+    ]
+    assert [one["update"] for one in kept] == [1, 2, 3, 4, 5, 6]
+    assert 2 <= uninterrupted.progress.n_skipped == kept[-1]["n_skipped"] <= 4
+    for number in (1, 2, 4):
+        checkpoint = tmp_path / f"checkpoint-{number}"
+        resumed, result = run(tiny_base, utterances, tmp_path, checkpoint=checkpoint, **values)
+        for name in ("n_nonfinite", "n_skipped", "n_skipped_in_a_row"):
+            assert getattr(result.progress, name) == getattr(uninterrupted.progress, name), name
+        for name, value in weights(whole).items():
+            assert torch.equal(value, weights(resumed)[name]), name
+
+
+def test_a_gradient_that_overflows_lowers_the_scale_of_fp16_and_training_goes_on(
+    tiny_base, utterances, tmp_path
+):
+    values = {"batch_per_gpu": 4, "epochs": 4.0, "eval_steps": 20, "checkpoints_kept": 12}
+    made = job(tiny_base, utterances, **values, final_model="last")
+    wanted, planted, seen = dataclasses.replace(made, precision="fp16"), 10, []
+
+    def overflow(gradient):
+        seen.append(wanted.recogniser.model.lm_head.bias.detach().clone())
+        return gradient * (torch.inf if len(seen) == planted else 1)
+
+    with wanted.recogniser.model.lm_head.bias.register_hook(overflow):
+        result = train(wanted, tmp_path, lambda log: None)
+    scales = [
+        torch.load(tmp_path / f"checkpoint-{number}" / "optimizer.pt")["scaler"]["scale"]
+        for number in range(1, 13)
+    ]
+    # The losses of this untrained model overflow at the first scales too.
+    assert scales[-1] == scales[planted - 1] == scales[planted - 2] / 2
+    halved = [new < old for old, new in zip([2.0**16, *scales], scales, strict=False)]
+    assert (result.progress.n_skipped, result.progress.n_nonfinite) == (sum(halved), 0)
+    biases = [*seen, wanted.recogniser.model.lm_head.bias]
+    changed = [not torch.equal(*pair) for pair in zip(biases, biases[1:], strict=False)]
+    assert changed == [not smaller for smaller in halved]
+
+
+def test_an_update_is_queued_before_the_one_before_it_is_read(
+    tiny_base, utterances, tmp_path, monkeypatch
+):
+    order = []
+    step, read = torch.optim.AdamW.step, Sent.read
+    monkeypatch.setattr(
+        torch.optim.AdamW, "step", lambda self: (order.append("step"), step(self))[1]
+    )
+    monkeypatch.setattr(Sent, "read", lambda self: (order.append("read"), read(self))[1])
+    values = {"batch_per_gpu": 2, "eval_steps": 4, "save_steps": 4}
+    run(tiny_base, utterances, tmp_path, **values)
+    # Six updates. Two evaluations read all that was queued.
+    assert order == [
+        *("step", "step", "read", "step", "read", "step", "read", "read"),
+        *("step", "step", "read", "read"),
+    ]
+
+
+def test_the_loop_reads_no_value_of_the_device_while_it_queues_an_update(
+    tiny_base, utterances, tmp_path
+):
+    readers = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), named=None):
+            if function is torch.ops.aten._local_scalar_dense.default:
+                files = [frame.filename for frame in traceback.extract_stack()[:-1]]
+                readers.append(next(file for file in reversed(files) if "/torch/" not in file))
+            return function(*arguments, **(named or {}))
+
+    wanted = job(tiny_base, utterances, batch_per_gpu=4, eval_steps=9, save_steps=9, workers=0)
+    with Watch():
+        train(wanted, tmp_path, lambda log: None)
+        torch.ones(1).item()
+    # The watch works: it saw this file.
+    assert __file__ in readers
+    assert [file for file in readers if "korean_asr/training/loop" in file] == []
+
+
+GB = 10**9
+
+
+def stub_gpu(monkeypatch, peak, free, total=24 * GB):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: peak)
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 2 * GB)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free, total))
+
+
+def test_the_peak_of_memory_is_told_beside_what_is_free(monkeypatch):
+    stub_gpu(monkeypatch, 9 * GB, 20 * GB)
+    # 8 bytes of optimizer state a weight: 1 GB.
+    model = torch.nn.Linear(125_000, 1_000, bias=False, device="meta")
+    told = ", peak 10.0 GB of 22.0 GB free (24.0 GB in all) on 1 GPU(s), optimizer included"
+    assert memory_used(model) == told
+
+
+def test_a_peak_beyond_what_other_programs_leave_stops_the_run_with_advice(monkeypatch):
+    stub_gpu(monkeypatch, 9 * GB, 7 * GB)
+    model = torch.nn.Linear(125_000, 1_000, bias=False, device="meta")
+    with pytest.raises(SharedError) as refused:
+        memory_used(model)
+    message = str(refused.value)
+    assert "needs 10.0 GB with the optimizer, and 9.0 of 24.0 GB are free" in message
+    for advice in ("--batch-per-gpu", "--accumulation", "--gradient-checkpointing true"):
+        assert advice in message
+    assert "other programs on this GPU" in message and "\n" not in message
+
+
 def test_the_longest_batch_is_tried_without_changing_the_model(tiny_base, utterances):
     wanted = job(tiny_base, utterances, batch_per_gpu=4, epochs=3.0)
     before = weights(wanted.recogniser)
@@ -405,19 +533,6 @@ def test_biases_and_normalisations_do_not_decay_and_the_frozen_encoder_is_not_op
         assert (id(values) in optimised) == ("feature_extractor" not in name), name
         if name.endswith("bias") or "layer_norm" in name:
             assert all(values is not other for other in decaying["params"]), name
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="says what a CPU does")
-@pytest.mark.parametrize(
-    ("asked", "note"),
-    [("fp16", "needs a GPU"), ("bf16", "this CPU has no bf16"), ("float32", "float32 on the CPU")],
-)
-def test_a_cpu_trains_in_float32_where_it_has_nothing_else_and_says_so(asked, note):
-    precision, said = precision_here(asked)
-    if asked == "bf16" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        assert (precision, said) == ("bf16", "bf16 on the CPU, loss in float32")
-    else:
-        assert precision == "float32" and note in said
 
 
 def test_a_run_that_was_interrupted_at_its_very_end_has_nothing_left_to_train(

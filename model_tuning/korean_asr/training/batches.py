@@ -10,7 +10,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from korean_asr.audio import UnreadableAudio, read_waveform
 from korean_asr.errors import DataError
-from korean_asr.inference import model_inputs
+from korean_asr.inference import normalised_batch
 from korean_asr.manifest import Utterance, content_checksum
 
 IGNORED_LABEL = -100  # what the CTC loss of transformers masks out of padded labels
@@ -47,14 +47,15 @@ class TrainingClips(torch.utils.data.Dataset):
 class Collator:
     """Make one batch of clips.
 
-    input_values (B, T) float32, attention_mask (B, T), labels (B, L) padded with IGNORED_LABEL.
+    input_values (B, T) float32, n_samples (B,) int64, labels (B, L) int32 padded with
+    IGNORED_LABEL. Nothing else goes through the shared memory of the loader's workers.
     """
 
     feature_extractor: Wav2Vec2FeatureExtractor
 
     def __call__(self, clips: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = model_inputs([clip["waveform"] for clip in clips], self.feature_extractor)
-        labels = [torch.tensor(clip["labels"], dtype=torch.long) for clip in clips]
+        batch = normalised_batch([clip["waveform"] for clip in clips], self.feature_extractor)
+        labels = [torch.tensor(clip["labels"], dtype=torch.int32) for clip in clips]
         batch["labels"] = torch.nn.utils.rnn.pad_sequence(
             labels, batch_first=True, padding_value=IGNORED_LABEL
         )
@@ -208,9 +209,11 @@ def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:
 class UpdateClips:
     """One update as one process runs it: its micro-batches, padded, and their clips."""
 
-    n_clips: int  # of all processes
+    number: int  # of updates before it
+    clips: list[int]  # indices of the clips of all processes, the first process's first
+    first: int  # index in clips of this process's first clip
     batches: Iterator[dict[str, torch.Tensor]]
-    indices: list[list[int]]  # of the clips of this process's micro-batches
+    n_batches: int
     is_idle: bool  # whether no clip was left for this process: it runs one with weight 0
     audio_seconds: float  # of all processes
     padded_seconds: float
@@ -237,11 +240,16 @@ def updates_with_clips(job: Job, rank: int, n_done: int) -> Iterator[UpdateClips
         generator=torch.Generator(),
     )
     batches = iter(loader)
-    for update, share, mine in zip(updates, shares, indices, strict=True):
-        everyone = [
-            batch
-            for process in range(plan.n_processes)
-            for batch in dealt(update, process, durations, recipe, plan)
-        ]
-        audio, padded = sum(durations[i] for i in update), padded_seconds(everyone, durations)
-        yield UpdateClips(len(update), batches, mine, not share, audio, padded)
+    for number, (update, mine) in enumerate(zip(updates, indices, strict=True), n_done):
+        shares = [dealt(update, n, durations, recipe, plan) for n in range(plan.n_processes)]
+        everyone = [batch for share in shares for batch in share]
+        yield UpdateClips(
+            number,
+            clips=[index for batch in everyone for index in batch],
+            first=sum(len(batch) for share in shares[:rank] for batch in share),
+            batches=batches,
+            n_batches=len(mine),
+            is_idle=not shares[rank],
+            audio_seconds=sum(durations[index] for index in update),
+            padded_seconds=padded_seconds(everyone, durations),
+        )

@@ -22,15 +22,17 @@ from transformers import Wav2Vec2ForCTC
 from korean_asr.decoding import error_rates
 from korean_asr.errors import SharedError
 from korean_asr.hardware import (
+    Sent,
     device_here,
     fast_network,
     from_all,
-    has_bf16,
     in_precision,
+    inputs_on,
     is_first,
     n_processes,
     rank,
-    refuse_unavailable,
+    sent_to_host,
+    summed_over_processes,
 )
 from korean_asr.training.batches import (
     IGNORED_LABEL,
@@ -56,24 +58,6 @@ MAX_GRADIENT_NORM = 1.0
 # fp16 halves its loss scale of 65,536 at each overflow, so after sixteen in a row it is 1. More
 # than that is no longer the scale finding its size.
 MAX_SKIPPED_IN_A_ROW = 20
-
-
-def precision_here(precision: str) -> tuple[str, str]:
-    """Choose the number format that this machine trains in, and say so in a line.
-
-    Raises UsageError for bf16 on a GPU without it.
-    """
-    if torch.cuda.is_available():
-        refuse_unavailable(precision, torch.device("cuda"))
-        loss = "" if precision == "float32" else ", loss in float32"
-        return precision, f"{precision} on the GPU{loss}"
-    if precision == "bf16" and has_bf16(torch.device("cpu")):
-        return "bf16", "bf16 on the CPU, loss in float32"
-    reasons = {
-        "fp16": "the recipe's fp16 needs a GPU, so this run uses ",
-        "bf16": "this CPU has no bf16, so this run uses ",
-    }
-    return "float32", f"{reasons.get(precision, '')}float32 on the CPU"
 
 
 def prepared_job(
@@ -109,30 +93,32 @@ def clip_losses(
 ) -> torch.Tensor:
     """Compute the CTC loss of each clip, divided by its number of labels: (B,) float32.
 
-    The division is that of CTC's reduction "mean" before it averages. The network runs in the
-    precision, softmax and loss in float32. A loss that is infinite, since the labels are longer
-    than the frames allow, counts as 0.
+    batch: of the Collator, on the host. The division is that of CTC's reduction "mean" before it
+    averages. The network runs in the precision, softmax and loss in float32. A loss that is
+    infinite, since the labels are longer than the frames allow, counts as 0.
     """
-    waveforms, mask = batch["input_values"], batch["attention_mask"]
-    with in_precision(waveforms.device, precision):
-        # (B, n_frames, n_labels)
-        logits = model(input_values=waveforms, attention_mask=mask).logits
-    n_labels = (batch["labels"] != IGNORED_LABEL).sum(-1)
     network = getattr(model, "module", model)
-    n_frames = network._get_feat_extract_output_lengths(mask.sum(-1))
+    device = network.device
+    with in_precision(device, precision):
+        # (B, n_frames, n_labels)
+        logits = model(**inputs_on(device, batch)).logits
+    # Lengths stay on the host, where torch's CTC wants them.
+    n_labels = (batch["labels"] != IGNORED_LABEL).sum(-1)
+    n_frames = network._get_feat_extract_output_lengths(batch["n_samples"])
+    labels = batch["labels"].clamp(min=0)
     log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)  # (n_frames, B, n_labels)
     # cuDNN's CTC is another algorithm, which does not know zero_infinity.
     with torch.backends.cudnn.flags(enabled=False):
         losses = torch.nn.functional.ctc_loss(
             log_probabilities,
-            batch["labels"].clamp(min=0),
+            labels.to(device, non_blocking=True),
             n_frames,
             n_labels,
             blank_id,
             "none",
             zero_infinity=True,
         )
-    return losses / n_labels.clamp(min=1)
+    return losses / n_labels.clamp(min=1).to(device, non_blocking=True)
 
 
 def seed_update(seed: int, update: int) -> None:
@@ -148,7 +134,7 @@ def try_longest_batch(job: Job) -> str:
     """Pass the run's longest micro-batch forward and backward, on every process; returns a line.
 
     The line has the time and the peak of memory. Weights stay as they are. Raises SharedError if a
-    loss is NaN or infinite, and torch's OutOfMemoryError.
+    loss is NaN or infinite or the run would exceed the free memory, and torch's OutOfMemoryError.
     """
     model, durations = job.recogniser.model, job.durations
     longest = _longest_batch(job)
@@ -157,15 +143,19 @@ def try_longest_batch(job: Job) -> str:
     seed_update(job.recipe.seed, 0)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
+    n_shares = job.plan.n_processes * job.plan.accumulation
+    if n_shares > 1 or job.recipe.max_batch_seconds or torch.distributed.is_initialized():
+        # Gradients of the batches before it, or the buckets of DistributedDataParallel.
+        for values in model.parameters():
+            values.grad = torch.zeros_like(values) if values.requires_grad else None
     started = time.monotonic()
-    losses = clip_losses(model, _on(model.device, batch), model.config.pad_token_id, job.precision)
+    losses = clip_losses(model, batch, model.config.pad_token_id, job.precision)
     # The scale of fp16 in the first update, which divides the sum by all of its clips.
     scale = 2.0**16 if job.precision == "fp16" else 1.0
     (losses.sum() / job.recipe.global_batch * scale).backward()
     finite = bool(losses.isfinite().all())
     seconds = time.monotonic() - started
     model.zero_grad(set_to_none=True)
-    peaks = from_all(_peak_memory(model))
     if not all(from_all(finite)):
         raise SharedError(
             f"the loss of the longest batch is NaN or infinite in {job.precision}: "
@@ -176,7 +166,7 @@ def try_longest_batch(job: Job) -> str:
         f"longest batch: {len(longest)} clips of up to {durations[longest[0]]:.1f} s, "
         f"forward and backward {seconds:.1f} s"
     )
-    return line + (_memory(peaks) if torch.cuda.is_available() else "")
+    return line + memory_used(model)
 
 
 def _longest_batch(job: Job) -> list[int]:
@@ -191,18 +181,34 @@ def _longest_batch(job: Job) -> list[int]:
     return max(batches, key=lambda batch: (padded_seconds([batch], durations), durations[batch[0]]))
 
 
-def _memory(peaks: list[int]) -> str:
-    total = torch.cuda.get_device_properties(0).total_memory / 1e9
-    peak = f"peak {max(peaks) / 1e9:.1f} GB of {total:.1f} GB on {len(peaks)} GPU(s)"
-    return f", {peak}, optimizer included"
-
-
-def _peak_memory(model: Wav2Vec2ForCTC) -> int:
-    """Bytes at the peak of the pass, with AdamW's two moments, which the first update adds."""
-    if not torch.cuda.is_available():
-        return 0
+def peak_memory(model: Wav2Vec2ForCTC) -> int:
+    """Bytes at the peak so far, with AdamW's two moments, which the first update adds."""
     trained = sum(values.numel() for values in model.parameters() if values.requires_grad)
     return torch.cuda.max_memory_allocated() + 8 * trained
+
+
+def memory_used(model: Wav2Vec2ForCTC) -> str:
+    """Compare the peak of memory so far with what is free, on every GPU; returns a part of a line.
+
+    Raises SharedError where the optimizer's memory would not fit.
+    """
+    if not torch.cuda.is_available():
+        return ""
+    peak = peak_memory(model)
+    free, total = torch.cuda.mem_get_info()
+    # What this process holds is free for it. Other programs may hold the rest.
+    needs = from_all((peak, free + torch.cuda.memory_reserved(), total))
+    gpu = max(range(len(needs)), key=lambda number: needs[number][0] - needs[number][1])
+    peak, free, total = (n_bytes / 1e9 for n_bytes in needs[gpu])
+    if peak > free:
+        raise SharedError(
+            f"the longest batch needs {peak:.1f} GB with the optimizer, and {free:.1f} of "
+            f"{total:.1f} GB are free on the GPU of process {gpu}. Halve --batch-per-gpu and "
+            "double --accumulation, or pass --gradient-checkpointing true, or stop the other "
+            "programs on this GPU (nvidia-smi lists them). · GPU 메모리가 부족합니다."
+        )
+    free_of = f"{free:.1f} GB free ({total:.1f} GB in all) on {len(needs)} GPU(s)"
+    return f", peak {peak:.1f} GB of {free_of}, optimizer included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +240,14 @@ def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | Non
     )
     updater = Updater(job, network_of(model), optimizer, scaler, progress, bar)
     for update in updates_with_clips(job, rank(), progress.update):
-        bar.advance(updater.make(update))
-        at_end = progress.update == job.n_updates
-        saves = at_end or progress.update % recipe.save_steps == 0
-        if at_end or progress.update % recipe.eval_steps == 0:
+        updater.make(update)
+        n_made = update.number + 1
+        at_end = n_made == job.n_updates
+        saves = at_end or n_made % recipe.save_steps == 0
+        evaluates = at_end or n_made % recipe.eval_steps == 0
+        if saves or evaluates:
+            updater.count()
+        if evaluates:
             rates = error_rates(job.recogniser, job.validation, "validation")
             bar.evaluated(rates)
             if saves:
@@ -284,7 +294,7 @@ def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
     On several processes gradients are averaged over them.
     """
     network = fast_network(model)
-    if n_processes() == 1:
+    if not torch.distributed.is_initialized():
         return network
     # Layerdrop leaves a layer without gradients, on some processes or on all.
     return DistributedDataParallel(
@@ -292,70 +302,90 @@ def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Updater:
-    """Makes updates: gradients summed over micro-batches, averaged over processes, clipped."""
+    """Makes updates: gradients summed over micro-batches, averaged over processes, clipped.
+
+    An update is queued on the device before the one before it is counted, so that a GPU always has
+    work: losses and norm are read when they are ready, and nothing waits for the newest ones.
+    """
 
     job: Job
     network: torch.nn.Module  # of network_of()
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    progress: Progress
+    progress: Progress  # of the updates that are counted
     bar: TrainingBar
+    uncounted: tuple[UpdateClips, float, Sent] | None = None  # with learning rate, losses and norm
+    started: float = 0.0  # of the seconds that belong to the update which is counted next
 
-    def make(self, update: UpdateClips) -> dict[str, float]:
-        """Make one update and count it; returns mean loss, gradient norm and learning rate."""
-        started = time.monotonic()
-        recipe, progress = self.job.recipe, self.progress
+    def make(self, update: UpdateClips) -> None:
+        """Queue an update, and count the one before it."""
+        if self.uncounted is None:
+            self.started = time.monotonic()
+        recipe, optimizer = self.job.recipe, self.optimizer
         self.network.train()
-        seed_update(recipe.seed, progress.update)
-        rate = recipe.learning_rate_at(progress.update, self.job.n_updates)
-        for group in self.optimizer.param_groups:
+        seed_update(recipe.seed, update.number)
+        rate = recipe.learning_rate_at(update.number, self.job.n_updates)
+        for group in optimizer.param_groups:
             group["lr"] = rate
-        shares = from_all(self._gradients(update))
-        self.scaler.unscale_(self.optimizer)
+        losses = summed_over_processes(self._gradients(update))
+        self.scaler.unscale_(optimizer)
         parameters = self.job.recogniser.model.parameters()
-        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM).item()
-        bad_clips = [index for _, indices in shares for index in indices]
-        if not bad_clips and math.isfinite(norm):
-            self.scaler.step(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+        results = torch.cat([losses, norm[None]])
+        # The fused AdamW reads this flag on the device, and changes nothing where it is 1.
+        optimizer.found_inf = (~results.isfinite().all()).float()
+        optimizer.step()
         # After a gradient that overflowed, the scale becomes smaller.
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        progress.update += 1
-        progress.training_seconds += time.monotonic() - started
+        optimizer.zero_grad(set_to_none=True)
+        sent = sent_to_host(results)
+        self.count()
+        self.uncounted = update, rate, sent
+
+    def count(self) -> None:
+        """Wait for the update that is not yet counted, if there is one, and count and log it.
+
+        Raises SharedError, on every process, after MAX_SKIPPED_IN_A_ROW bad updates.
+        """
+        if self.uncounted is None:
+            return
+        update, rate, sent = self.uncounted
+        self.uncounted = None
+        *losses, norm = sent.read()
+        progress, now = self.progress, time.monotonic()
+        progress.update = update.number + 1
+        progress.training_seconds += now - self.started
+        self.started = now
         progress.audio_seconds += update.audio_seconds
         progress.padded_seconds += update.padded_seconds
-        self._count_bad(bad_clips, norm)
-        loss = sum(loss for loss, _ in shares) / update.n_clips
-        return {"loss": loss, "grad_norm": norm, "learning_rate": rate}
+        clips = zip(update.clips, losses, strict=True)
+        self._count_bad([index for index, loss in clips if not math.isfinite(loss)], norm)
+        loss = sum(loss for loss in losses if math.isfinite(loss)) / len(losses)
+        self.bar.advance({"loss": loss, "grad_norm": norm, "learning_rate": rate})
 
-    def _gradients(self, update: UpdateClips) -> tuple[float, list[int]]:
+    def _gradients(self, update: UpdateClips) -> torch.Tensor:
         """Pass this process's micro-batches backward.
 
-        Returns the sum of the finite losses, and the indices of the clips with other losses.
+        Returns the losses of its clips, (n_clips of all processes,) float32, and 0 for the others.
         The loss of an update is the sum over its clips divided by their number.
         DistributedDataParallel divides by the number of processes, so each multiplies by it first.
         """
         model = self.job.recogniser.model
         blank_id, precision = model.config.pad_token_id, self.job.precision
-        weight = 0.0 if update.is_idle else n_processes() / update.n_clips
-        made: list[tuple[list[int], torch.Tensor]] = []
-        for number, indices in enumerate(update.indices, 1):
-            batch = _on(model.device, next(update.batches))
-            shares_now = number == len(update.indices) or n_processes() == 1
-            with nullcontext() if shares_now else self.network.no_sync():
-                losses = clip_losses(self.network, batch, blank_id, precision)
+        weight = 0.0 if update.is_idle else n_processes() / len(update.clips)
+        made = torch.zeros(len(update.clips), device=model.device)
+        first = update.first
+        for number in range(1, update.n_batches + 1):
+            waits = number < update.n_batches and torch.distributed.is_initialized()
+            with self.network.no_sync() if waits else nullcontext():
+                losses = clip_losses(self.network, next(update.batches), blank_id, precision)
                 self.scaler.scale(losses.sum() * weight).backward()
-            made.append((indices, losses.detach()))
-        # Read at the end, since each reading waits for the GPU.
-        clips = [index for indices, _ in made for index in indices]
-        values = [loss for _, losses in made for loss in losses.tolist()]
-        bad_clips = [
-            index for index, loss in zip(clips, values, strict=True) if not math.isfinite(loss)
-        ]
-        loss_sum = sum(loss for loss in values if math.isfinite(loss))
-        return 0.0 if update.is_idle else loss_sum, bad_clips
+            if not update.is_idle:
+                made[first : first + len(losses)] = losses.detach()
+                first += len(losses)
+        return made
 
     def _count_bad(self, bad_clips: list[int], norm: float) -> None:
         """Count losses and gradients that are NaN or infinite, alike on every process.
@@ -381,10 +411,6 @@ class Updater:
                 "--learning-rate, or pass --precision bf16 (RTX 30 and newer) or float32, with "
                 "--fresh. The checkpoints are still there. · 학습이 발산하여 중단했습니다."
             )
-
-
-def _on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: values.to(device, non_blocking=True) for name, values in batch.items()}
 
 
 def _named(clips: list[Any], indices: list[int], n_named: int = 8) -> str:
