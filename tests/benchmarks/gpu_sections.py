@@ -354,17 +354,19 @@ def update_peak_mb(updater: Any, clips: list[Utterance], recipe: Recipe) -> floa
 
     from korean_asr.training.batches import updates_with_clips
     from korean_asr.training.loop import prepared_job
-    from korean_asr.training.progress import Progress
+    from korean_asr.training.progress import Progress, TrainingBar
 
     plan, recogniser = batch_plan(recipe, 1), updater.job.recogniser
     job = prepared_job(recogniser, clips[: recipe.global_batch], [], recipe, plan, recipe.precision)
     device = recogniser.model.device.type
     scaler = torch.amp.GradScaler(device, enabled=recipe.precision == "fp16")
-    updater = dataclasses.replace(updater, job=job, scaler=scaler, progress=Progress())
+    bar = TrainingBar(Progress(), 2, 1, 1, is_first=False)
+    updater = dataclasses.replace(updater, job=job, scaler=scaler, progress=bar.progress, bar=bar)
     try:
         for update in itertools.islice(updates_with_clips(job, 0, 0), 2):
             reset_peak_memory(device)
             updater.make(update)
+            updater.count()
         return peak_memory_mb(device)
     except torch.OutOfMemoryError:
         pass

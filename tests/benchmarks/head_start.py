@@ -99,10 +99,13 @@ def compare_start(name: str, start: Callable, split, recipe) -> None:
         model, progress = recogniser.model, Progress()
         optimizer = new_optimizer(model, rate, v3_like.weight_decay)
         scaler = torch.amp.GradScaler("cpu", enabled=False)
-        bar = TrainingBar(progress, V3_FIRST_EPOCH, 24, V3_FIRST_EPOCH, is_first=False)
+        # Evaluations at every update: the log then has a row for each.
+        bar = TrainingBar(progress, V3_FIRST_EPOCH, 24, 1, is_first=False)
         updater = Updater(job, model, optimizer, scaler, progress, bar)
-        updates = itertools.islice(updates_with_clips(job, 0, 0), V3_FIRST_EPOCH)
-        losses = [updater.make(update)["loss"] for update in updates]
+        for update in itertools.islice(updates_with_clips(job, 0, 0), V3_FIRST_EPOCH):
+            updater.make(update)
+        updater.count()
+        losses = [row["loss"] for row in progress.log]
         texts = [hypothesis.text for hypothesis in decoded(recogniser, split.validation).hypotheses]
         marks = sum(text.count(mark) for text in texts for mark in MARKS)
         cer = error_rates(recogniser, split.validation)["cer"]

@@ -110,19 +110,20 @@ def ours(
     """Make the next updates of a run. The first, with the longest clip, does not count."""
     from korean_asr.hardware import rank
     from korean_asr.training.batches import updates_with_clips
-    from korean_asr.training.progress import Progress
 
     if number < 0:
         kept["updater"], n_updates = new_updater(base, clips, recipe), 1
         kept["updates"] = updates_with_clips(kept["updater"].job, rank(), 0)
-    updater = dataclasses.replace(kept["updater"], progress=Progress())
-    progress, device = updater.progress, updater.job.recogniser.model.device.type
+    updater = kept["updater"]
+    before, device = dataclasses.replace(updater.progress), updater.job.recogniser.model.device.type
     started = clock_now(device)
     for update in itertools.islice(kept["updates"], n_updates):
         updater.make(update)
+    updater.count()
     seconds = clock_now(device) - started
-    padding = 1 - progress.audio_seconds / progress.padded_seconds
-    return Measured(progress.audio_seconds / seconds, padding, peak_memory_mb(device))
+    audio = updater.progress.audio_seconds - before.audio_seconds
+    padding = 1 - audio / (updater.progress.padded_seconds - before.padded_seconds)
+    return Measured(audio / seconds, padding, peak_memory_mb(device))
 
 
 def theirs(
