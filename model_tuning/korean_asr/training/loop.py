@@ -1,8 +1,8 @@
 """The training loop: updates, evaluations and checkpoints, from checked clips to a trained model.
 
-It is not the Trainer of transformers. There the order of clips depends on the number of processes,
-the last batch repeats clips, an update is a fixed number of batches of a fixed number of clips, and
-a checkpoint is written in place without a sign that it is whole.
+transformers' Trainer is not used. Its order of clips depends on the number of processes, its last
+batch repeats clips, and it cuts an update into a fixed number of batches of a fixed size. It writes
+checkpoints in place, so one that was cut off looks complete.
 """
 
 import math
@@ -55,8 +55,8 @@ from korean_asr.training.progress import Progress, TrainingBar
 
 KeepLog = Callable[[list[dict[str, Any]]], None]
 MAX_GRADIENT_NORM = 1.0
-# fp16 halves its loss scale of 65,536 at each overflow, so after sixteen in a row it is 1. More
-# than that is no longer the scale finding its size.
+# fp16 halves its loss scale of 65,536 at each overflow: sixteen in a row bring it to 1. More
+# overflows than that are not the scale settling.
 MAX_SKIPPED_IN_A_ROW = 20
 
 
@@ -66,9 +66,9 @@ def prepared_job(
     """Put the model on this process's device, in training mode; returns the batches.Job."""
     model = recogniser.model.to(device_here()).train()
     if model.device.type == "cpu":
-        # With dropout, torch's own attention multiplies in float32 on a CPU, whatever autocast
-        # says. In bf16 transformers' is 1.09 times as fast and takes a fifth less memory (25 M
-        # parameters). In float32 both are alike.
+        # With dropout, torch's attention runs in float32 on a CPU, even under bf16 autocast.
+        # transformers' own is 1.09 times as fast in bf16 and takes a fifth less memory (25 M
+        # parameters). In float32 both are equally fast.
         model.set_attn_implementation("eager")
     if recipe.gradient_checkpointing:
         # The reentrant kind hooks each parameter twice, which DistributedDataParallel refuses.
@@ -77,7 +77,7 @@ def prepared_job(
 
 
 def new_optimizer(model: Wav2Vec2ForCTC, rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over what is trained. Biases and normalisations, of one dimension, do not decay."""
+    """AdamW over the trainable parameters. One-dimensional ones (biases, norms) do not decay."""
     trained = [values for values in model.parameters() if values.requires_grad]
     weights = [values for values in trained if values.dim() > 1]
     others = [values for values in trained if values.dim() < 2]
@@ -216,7 +216,7 @@ class Run:
     """The result of a finished run. The recogniser then holds the final model's weights."""
 
     progress: Progress
-    final_update: int  # that the final model's weights are from
+    final_update: int  # the update whose weights the final model has
     validation: dict[str, float]  # rates of the final model
     resumed_from: int
     seconds: float  # since this process started training, with evaluations and checkpoints
@@ -281,15 +281,15 @@ def _progress(
     progress = Progress(**read_checkpoint(checkpoint, job.recogniser.model, optimizer, scaler))
     if progress.clips_sha256 != checksum:
         raise SharedError(
-            f"training can use other clips than when {checkpoint} was written: the lines above say "
-            "which were left out. Restore these files, or start over with --fresh. "
+            f"the usable training clips have changed since {checkpoint} was written: the lines "
+            "above say which were left out. Restore these files, or start over with --fresh. "
             "· 학습에 사용할 수 있는 발화가 체크포인트를 저장할 때와 다릅니다."
         )
     return progress
 
 
 def network_of(model: Wav2Vec2ForCTC) -> torch.nn.Module:
-    """The network that updates run, with the model's weights.
+    """The network to run in updates: it shares the model's weights.
 
     On several processes gradients are averaged over them.
     """
@@ -404,12 +404,13 @@ class Updater:
         progress.n_skipped += bad
         progress.n_skipped_in_a_row = progress.n_skipped_in_a_row + 1 if bad else 0
         if progress.n_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            which = f" The clips of the last: {_named(clips, bad_clips)}." if bad_clips else ""
+            which = f" Clips of the last one: {_named(clips, bad_clips)}." if bad_clips else ""
             raise SharedError(
                 f"{MAX_SKIPPED_IN_A_ROW} updates in a row gave losses or gradients that are NaN or "
-                f"infinite, so training stopped at update {progress.update:,}.{which} Halve "
-                "--learning-rate, or pass --precision bf16 (RTX 30 and newer) or float32, with "
-                "--fresh. The checkpoints are still there. · 학습이 발산하여 중단했습니다."
+                f"infinite, so training stopped at update {progress.update:,}.{which} Start over "
+                "with --fresh, and halve --learning-rate or pass --precision bf16 (RTX 30 and "
+                "newer) or float32. The checkpoints are still there. "
+                "· 학습이 발산하여 중단했습니다."
             )
 
 
