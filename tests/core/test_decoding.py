@@ -400,6 +400,7 @@ def test_the_text_of_speech_depends_neither_on_batches_nor_on_order(demo, speech
         assert texts(result.hypotheses) == [alone[index] for index in order]
 
 
+@pytest.mark.slow
 def test_a_long_clip_in_windows_writes_its_speech_as_well_as_whole(
     demo, speech, tmp_path, monkeypatch
 ):

@@ -187,6 +187,7 @@ for recipe in GROUPINGS:
 GROUPINGS = (BY_CLIP, ALL_CLIPS, BY_SPEAKER)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_split_in_a_process_of_its_own_which_writes_nothing(tmp_path):
     wanted = [
         ids_checksum(split_utterances(spoken(*[7, 5, 3] * 20), recipe)) for recipe in GROUPINGS
