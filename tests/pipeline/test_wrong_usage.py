@@ -63,8 +63,9 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
     ],
 )
 def test_a_mistake_is_told_in_one_line_with_its_exit_status(
-    command, run, work, number, arguments, status, message
+    command, run, work, processed, number, arguments, status, message
 ):
+    assert processed[0] == work / "processed"
     printed = run(command(number, *arguments), status, cwd=work)
     assert message in printed
     assert "Traceback" not in printed
