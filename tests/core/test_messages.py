@@ -1,7 +1,8 @@
 import pytest
 
 from korean_asr.manifest import duration_bin
-from korean_asr.messages import english, n_columns, table
+from korean_asr.messages import SCORES, english, n_columns, table
+from korean_asr.metrics import ERROR_RATES
 
 
 def test_a_hangul_syllable_takes_two_columns():
@@ -28,3 +29,7 @@ def test_the_english_half_of_a_title_is_what_stands_before_the_dot():
 )
 def test_a_duration_falls_into_its_slice(duration, name):
     assert duration_bin(duration) == name
+
+
+def test_every_error_rate_has_a_title_in_the_order_of_reports():
+    assert tuple(SCORES) == ERROR_RATES
