@@ -19,7 +19,7 @@ def main() -> None:
     from korean_asr import hardware
     from korean_asr.hardware import from_first, is_first
     from korean_asr.model import SEVEN_FILES, base_identity, expanded_base_model, versions
-    from korean_asr.training import experiment, inspection, loop
+    from korean_asr.training import experiment, inspection, loop, trial
 
     source, say = command.base_model, print if is_first() else lambda *_: None
     plan = batch_plan(recipe, hardware.n_processes())
@@ -47,7 +47,7 @@ def main() -> None:
     found = from_first(is_first() and inspection.inspected(this, recipe, split, recogniser, added))
     job = loop.prepared_job(recogniser, found.train, split.validation, recipe, plan, precision)
     say("\n".join([f"precision: {precision_note}", *job.printed()]))
-    say(loop.try_longest_batch(job))
+    say(trial.try_longest_batch(job))
     if command.check:
         say("all inputs are usable; nothing was written (--check). · 점검을 마쳤습니다.")
         return

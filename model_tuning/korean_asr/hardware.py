@@ -15,6 +15,10 @@ AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 # Where float32 is asked for, convolutions on a GPU compute in it, as those on a CPU do. cuDNN's
 # default is TF32, which has the 10 bits of fp16.
 torch.backends.cudnn.allow_tf32 = False
+# Samples of a batch on a GPU are a multiple of this: a quarter of a second. cuDNN plans a
+# convolution anew for each shape that it has not met (pytorch#90204), which takes longer than the
+# convolution, and batches of whole samples are all of different shapes.
+LENGTH_STEP = 4_000
 
 
 def in_precision(device: torch.device, precision: str) -> torch.autocast:
@@ -34,9 +38,11 @@ def inputs_on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str,
 
     batch: input_values (B, T) float32, padded with zeros, and n_samples (B,) int64. The mask has
     twice the bytes of the samples, so it is made on the device. Without it, a batch decodes to
-    other text than its clips one by one.
+    other text than its clips one by one. On a GPU, T becomes a multiple of LENGTH_STEP.
     """
     values = batch["input_values"].to(device, non_blocking=True)
+    if device.type == "cuda":
+        values = torch.nn.functional.pad(values, (0, -values.shape[1] % LENGTH_STEP))
     n_samples = batch["n_samples"].to(device, non_blocking=True)
     mask = torch.arange(values.shape[1], device=device) < n_samples[:, None]
     return {"input_values": values, "attention_mask": mask.long()}

@@ -24,7 +24,7 @@ PLANTED = """
 import runpy, sys
 sys.path.insert(0, {folder!r})
 import torch
-from korean_asr.training import loop
+from korean_asr.training import loop, trial
 {code}
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")

@@ -11,7 +11,7 @@ from korean_asr.hardware import device_here
 from korean_asr.manifest import read_manifest
 from korean_asr.model import expanded_base_model, load_recogniser
 from korean_asr.recipe import batch_plan
-from korean_asr.training import loop
+from korean_asr.training import loop, trial
 from recipes import RECIPES
 
 # Whole trainings, which later tests need, run beside these tests.
@@ -74,7 +74,7 @@ def test_a_planted_overflow_lowers_the_scale_and_training_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("name", "call"), [("loop.try_longest_batch", 1), ("loop.Updater.make", 6)]
+    ("name", "call"), [("trial.try_longest_batch", 1), ("loop.Updater.make", 6)]
 )
 def test_a_full_memory_in_training_ends_in_one_line_of_advice(
     options_in, few_updates, start, ended, used, stand_in, tmp_path, name, call
@@ -146,8 +146,8 @@ def test_the_peak_of_training_is_within_a_tenth_of_what_the_trial_said(
         monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 10**9)
         monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: None)
     job = loop.prepared_job(recogniser, clips, clips[:2], recipe, plan, used(precision))
-    loop.try_longest_batch(job)
-    said = loop.peak_memory(recogniser.model)
+    trial.try_longest_batch(job)
+    said = trial.peak_memory(recogniser.model)
     make = loop.Updater.make
 
     def measured(updater, update):

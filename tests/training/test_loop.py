@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 import math
 import traceback
@@ -14,17 +15,22 @@ from korean_asr.hardware import Sent, inputs_on
 from korean_asr.metrics import SCORED_UNITS
 from korean_asr.model import expanded_base_model
 from korean_asr.recipe import batch_plan
-from korean_asr.training.batches import Collator, TrainingClips, epoch_updates
+from korean_asr.training import loop
+from korean_asr.training.batches import (
+    Collator,
+    TrainingClips,
+    epoch_updates,
+    updates_with_clips,
+)
 from korean_asr.training.checkpoints import COMPLETE_FILE, last_complete_checkpoint
 from korean_asr.training.loop import (
     MAX_SKIPPED_IN_A_ROW,
     clip_losses,
-    memory_used,
     new_optimizer,
     prepared_job,
     train,
-    try_longest_batch,
 )
+from korean_asr.training.trial import memory_used, try_longest_batch
 from recipes import RECIPES
 
 # Nothing is drawn at random, so that two ways of making the same update can be compared.
@@ -489,6 +495,32 @@ def test_the_longest_batch_is_tried_without_changing_the_model(tiny_base, uttera
         torch.equal(before[name], value) for name, value in weights(wanted.recogniser).items()
     )
     assert all(values.grad is None for values in wanted.recogniser.model.parameters())
+
+
+def test_the_longest_first_and_following_micro_batches_are_tried_in_turn(
+    tiny_base, utterances, monkeypatch
+):
+    """The first begins without gradients, and the next one adds to those that it leaves."""
+    wanted = job(tiny_base, utterances, batch_per_gpu=2, accumulation=2, epochs=1.0)
+    tried, losses_of = [], loop.clip_losses
+
+    def watched(model, batch, *others):
+        has_gradients = any(values.grad is not None for values in model.parameters())
+        tried.append((max(batch["n_samples"].tolist()) / 16_000, has_gradients))
+        return losses_of(model, batch, *others)
+
+    monkeypatch.setattr(loop, "clip_losses", watched)
+    try_longest_batch(wanted)
+    first, later = (
+        max(
+            len(batch["n_samples"]) * max(batch["n_samples"].tolist()) / 16_000 / 2
+            for update in updates_with_clips(wanted, 0, 0)
+            for number, batch in enumerate(itertools.islice(update.batches, update.n_batches))
+            if (number > 0) == follows
+        )
+        for follows in (False, True)
+    )
+    assert tried == [(pytest.approx(first), False), (pytest.approx(later), True)]
 
 
 def test_a_longest_batch_without_a_finite_loss_stops_before_training(

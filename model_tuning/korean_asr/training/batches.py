@@ -205,6 +205,12 @@ def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:
     return sum(len(batch) * durations[batch[0]] for batch in batches)
 
 
+def named(clips: list[Any], indices: list[int], n_named: int = 8) -> str:
+    """Ids of some clips, the first ones of many, as a part of a line."""
+    more = f" and {len(indices) - n_named} more" if len(indices) > n_named else ""
+    return ", ".join(clips[index].id for index in indices[:n_named]) + more
+
+
 @dataclass(frozen=True, slots=True)
 class UpdateClips:
     """One update as one process runs it: its micro-batches, padded, and their clips."""

@@ -25,7 +25,6 @@ from korean_asr.hardware import (
     Sent,
     device_here,
     fast_network,
-    from_all,
     in_precision,
     inputs_on,
     is_first,
@@ -36,13 +35,9 @@ from korean_asr.hardware import (
 )
 from korean_asr.training.batches import (
     IGNORED_LABEL,
-    Collator,
     Job,
-    TrainingClips,
     UpdateClips,
-    dealt,
-    padded_seconds,
-    run_updates,
+    named,
     updates_with_clips,
 )
 from korean_asr.training.checkpoints import (
@@ -128,87 +123,6 @@ def seed_update(seed: int, update: int) -> None:
     """
     state = np.random.SeedSequence([seed, update, rank()]).generate_state(1)[0]
     transformers.set_seed(int(state))
-
-
-def try_longest_batch(job: Job) -> str:
-    """Pass the run's longest micro-batch forward and backward, on every process; returns a line.
-
-    The line has the time and the peak of memory. Weights stay as they are. Raises SharedError if a
-    loss is NaN or infinite or the run would exceed the free memory, and torch's OutOfMemoryError.
-    """
-    model, durations = job.recogniser.model, job.durations
-    longest = _longest_batch(job)
-    clips = TrainingClips([job.clips[index] for index in longest], job.recogniser)
-    batch = Collator(job.recogniser.feature_extractor)([clips[i] for i in range(len(clips))])
-    seed_update(job.recipe.seed, 0)
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    n_shares = job.plan.n_processes * job.plan.accumulation
-    if n_shares > 1 or job.recipe.max_batch_seconds or torch.distributed.is_initialized():
-        # Gradients of the batches before it, or the buckets of DistributedDataParallel.
-        for values in model.parameters():
-            values.grad = torch.zeros_like(values) if values.requires_grad else None
-    started = time.monotonic()
-    losses = clip_losses(model, batch, model.config.pad_token_id, job.precision)
-    # The scale of fp16 in the first update, which divides the sum by all of its clips.
-    scale = 2.0**16 if job.precision == "fp16" else 1.0
-    (losses.sum() / job.recipe.global_batch * scale).backward()
-    finite = bool(losses.isfinite().all())
-    seconds = time.monotonic() - started
-    model.zero_grad(set_to_none=True)
-    if not all(from_all(finite)):
-        raise SharedError(
-            f"the loss of the longest batch is NaN or infinite in {job.precision}: "
-            f"{_named(job.clips, longest)}. Listen to these clips, or pass --precision float32. "
-            "· 손실이 NaN 또는 무한대입니다."
-        )
-    line = (
-        f"longest batch: {len(longest)} clips of up to {durations[longest[0]]:.1f} s, "
-        f"forward and backward {seconds:.1f} s"
-    )
-    return line + memory_used(model)
-
-
-def _longest_batch(job: Job) -> list[int]:
-    """Indices of the clips in the micro-batch with the most padded audio, of any process."""
-    durations = job.durations
-    batches = (
-        batch
-        for update in run_updates(durations, job.recipe)
-        for process in range(job.plan.n_processes)
-        for batch in dealt(update, process, durations, job.recipe, job.plan)
-    )
-    return max(batches, key=lambda batch: (padded_seconds([batch], durations), durations[batch[0]]))
-
-
-def peak_memory(model: Wav2Vec2ForCTC) -> int:
-    """Bytes at the peak so far, with AdamW's two moments, which the first update adds."""
-    trained = sum(values.numel() for values in model.parameters() if values.requires_grad)
-    return torch.cuda.max_memory_allocated() + 8 * trained
-
-
-def memory_used(model: Wav2Vec2ForCTC) -> str:
-    """Compare the peak of memory so far with what is free, on every GPU; returns a part of a line.
-
-    Raises SharedError where the optimizer's memory would not fit.
-    """
-    if not torch.cuda.is_available():
-        return ""
-    peak = peak_memory(model)
-    free, total = torch.cuda.mem_get_info()
-    # What this process holds is free for it. Other programs may hold the rest.
-    needs = from_all((peak, free + torch.cuda.memory_reserved(), total))
-    gpu = max(range(len(needs)), key=lambda number: needs[number][0] - needs[number][1])
-    peak, free, total = (n_bytes / 1e9 for n_bytes in needs[gpu])
-    if peak > free:
-        raise SharedError(
-            f"the longest batch needs {peak:.1f} GB with the optimizer, and {free:.1f} of "
-            f"{total:.1f} GB are free on the GPU of process {gpu}. Halve --batch-per-gpu and "
-            "double --accumulation, or pass --gradient-checkpointing true, or stop the other "
-            "programs on this GPU (nvidia-smi lists them). · GPU 메모리가 부족합니다."
-        )
-    free_of = f"{free:.1f} GB free ({total:.1f} GB in all) on {len(needs)} GPU(s)"
-    return f", peak {peak:.1f} GB of {free_of}, optimizer included"
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +310,7 @@ class Updater:
         if bad_clips and not progress.n_nonfinite:
             self.bar.say(
                 f"update {progress.update:,}: the loss is NaN or infinite, so the update was left "
-                f"out. Its clips: {_named(clips, bad_clips)}. Listen to them. "
+                f"out. Its clips: {named(clips, bad_clips)}. Listen to them. "
                 "· 손실이 NaN 또는 무한대입니다."
             )
         progress.n_nonfinite += bool(bad_clips)
@@ -404,7 +318,7 @@ class Updater:
         progress.n_skipped += bad
         progress.n_skipped_in_a_row = progress.n_skipped_in_a_row + 1 if bad else 0
         if progress.n_skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            which = f" Clips of the last one: {_named(clips, bad_clips)}." if bad_clips else ""
+            which = f" Clips of the last one: {named(clips, bad_clips)}." if bad_clips else ""
             raise SharedError(
                 f"{MAX_SKIPPED_IN_A_ROW} updates in a row gave losses or gradients that are NaN or "
                 f"infinite, so training stopped at update {progress.update:,}.{which} Start over "
@@ -412,8 +326,3 @@ class Updater:
                 "newer) or float32. The checkpoints are still there. "
                 "· 학습이 발산하여 중단했습니다."
             )
-
-
-def _named(clips: list[Any], indices: list[int], n_named: int = 8) -> str:
-    more = f" and {len(indices) - n_named} more" if len(indices) > n_named else ""
-    return ", ".join(clips[index].id for index in indices[:n_named]) + more
