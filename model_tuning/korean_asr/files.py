@@ -146,6 +146,11 @@ def _n_levels_exceed(content: Any, n_levels: int) -> bool:
     return not n_levels or any(_n_levels_exceed(part, n_levels - 1) for part in parts)
 
 
+def as_read(content: Any) -> Any:
+    """Return plain data as it will be read from JSON: keys are texts, and infinity is null."""
+    return parsed_json(json.dumps(content))
+
+
 # The types of JSON, as error messages name them.
 _JSON_TYPES = {
     str: "a text",

@@ -1,6 +1,5 @@
 """Load a base model, fit its head to the tokenizer without losing a trained row, save a model."""
 
-import json
 import logging
 import platform
 import warnings
@@ -16,6 +15,7 @@ from transformers import Wav2Vec2Config, Wav2Vec2CTCTokenizer, Wav2Vec2FeatureEx
 
 from korean_asr.audio import SAMPLE_RATE
 from korean_asr.errors import SharedError, writing_into
+from korean_asr.files import json_value, write_json
 from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
 from korean_asr.vocabulary import (
     Outside,
@@ -140,9 +140,9 @@ class Recogniser:
             self.tokenizer.save_pretrained(part)
             self.feature_extractor.save_pretrained(part)
             # transformers 5 never writes the first of these, and the second only if tokens are new.
-            _write_json(part / "special_tokens_map.json", _special_tokens(self.tokenizer))
+            write_json(part / "special_tokens_map.json", _special_tokens(self.tokenizer))
             if not (part / "added_tokens.json").exists():
-                _write_json(part / "added_tokens.json", _added_tokens(self.tokenizer))
+                write_json(part / "added_tokens.json", _added_tokens(self.tokenizer))
         for name in SEVEN_FILES:
             (part / name).replace(folder / name)
         for left_over in part.iterdir():
@@ -158,10 +158,6 @@ def _special_tokens(tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, str]:
 def _added_tokens(tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, int]:
     n_old = tokenizer.vocab_size
     return {token: index for token, index in tokenizer.get_vocab().items() if index >= n_old}
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def load_recogniser(source: str) -> Recogniser:
@@ -196,6 +192,7 @@ def expanded_base_model(
     # What the base model lacks starts at random, such as a new head: the seed makes it the same.
     transformers.set_seed(recipe.seed)
     model = _checked_load(folder, tokenizer, **_settings(recipe, tokenizer))
+    _refuse_unsavable_tokens(folder, tokenizer)
     if recipe.head == "resize":
         model.resize_token_embeddings(len(tokenizer))
     if recipe.freeze_feature_encoder:
@@ -229,7 +226,7 @@ def _settings(recipe, tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, Any]:
     if recipe.head == "reinitialise":
         # As in the original code. The tokenizer counts <s> and </s>, which the head lacks, so the
         # sizes differ and transformers initialises the whole head.
-        settings |= {"vocab_size": len(tokenizer), "ignore_mismatched_sizes": True}
+        settings["vocab_size"] = len(tokenizer)
     return settings
 
 
@@ -246,21 +243,28 @@ def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtr
     try:
         tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder)
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        for key in ("do_normalize", "return_attention_mask"):
+            json_value(vars(extractor), key, bool)
+        rate = json_value(vars(extractor), "sampling_rate", float)
+    # Values of other types raise a dozen types of exceptions.
+    except Exception as error:
         raise SharedError(
-            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read "
-            f"({one_line(error)})."
+            f"{folder} is not a wav2vec2-CTC model: its tokenizer or feature extractor cannot be "
+            f"read ({one_line(error)})."
         ) from None
-    if extractor.sampling_rate != SAMPLE_RATE:
+    if rate != SAMPLE_RATE:
         raise SharedError(
-            f"{folder} wants audio at {extractor.sampling_rate:,} Hz; this pipeline reads "
-            f"{SAMPLE_RATE:,} Hz."
+            f"{folder} wants audio at {rate:,} Hz; this pipeline reads {SAMPLE_RATE:,} Hz."
         )
     return tokenizer, extractor
 
 
 def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> Wav2Vec2ForCTC:
-    """Load in float32, whatever the file's number format, and check that head and tokenizer fit."""
+    """Load in float32, whatever the files' number format.
+
+    settings: values of the configuration; with a vocab_size, a head of another size starts anew.
+    Raises SharedError unless every weight comes from the files, and head and tokenizer fit.
+    """
     try:
         config = Wav2Vec2Config.from_pretrained(folder)
         if config.model_type != "wav2vec2":
@@ -268,7 +272,11 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
                 f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed."
             )
         model, loaded = Wav2Vec2ForCTC.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, **settings
+            folder,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **settings,
         )
     except SharedError:
         raise
@@ -279,13 +287,62 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
     # as uninitialised memory.
     if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
         nn.init.uniform_(model.wav2vec2.masked_spec_embed)
+    _refuse_unfitting_weights(folder, loaded, is_new_head="vocab_size" in settings)
+    _refuse_nonfinite_weights(folder, model)
+    _refuse_unfitting_head(folder, model.config.vocab_size, tokenizer)
+    return model
+
+
+def _refuse_unfitting_weights(folder: Path, loaded: dict[str, Any], is_new_head: bool) -> None:
+    """Raise SharedError, which names some weights, where transformers would draw any at random.
+
+    loaded: transformers' report. is_new_head: whether the head may have another size.
+    """
     if any("lm_head" in key for key in loaded["missing_keys"]):
         raise SharedError(
             f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech "
             "recognition."
         )
-    _refuse_unfitting_head(folder, model.config.vocab_size, tokenizer)
-    return model
+    faults = {
+        "missing in the files": loaded["missing_keys"],
+        "not of this model": loaded["unexpected_keys"],
+        "of another size than config.json says": {key for key, *_ in loaded["mismatched_keys"]},
+    }
+    told = []
+    for fault, found in faults.items():
+        # The embedding of masked frames is used in training alone.
+        names = sorted(name for name in found if "masked_spec_embed" not in name)
+        if is_new_head:
+            names = [name for name in names if not name.startswith("lm_head.")]
+        if names:
+            told.append(f"{_some(names)} {'are' if len(names) > 1 else 'is'} {fault}")
+    if told:
+        raise SharedError(
+            f"{folder}: its weights do not fit its config.json, and random ones would take their "
+            f"place: {'; '.join(told)}. Copy or download the whole model again. "
+            "· 가중치가 설정과 맞지 않습니다. 모델을 다시 받으세요."
+        )
+
+
+def _refuse_nonfinite_weights(folder: Path, model: Wav2Vec2ForCTC) -> None:
+    names = [
+        name
+        for name, values in model.named_parameters()
+        # NaN is the least and the greatest of any values.
+        if not torch.stack(values.detach().aminmax()).isfinite().all()
+    ]
+    if names:
+        raise SharedError(
+            f"{folder}: its weights hold NaN or infinite numbers, in {_some(names)}. Take an "
+            "earlier checkpoint, or copy or download the model again. "
+            "· 가중치에 NaN이나 무한대가 있습니다. 다른 체크포인트를 쓰거나 모델을 다시 받으세요."
+        )
+
+
+def _some(names: list[str]) -> str:
+    """At most three names, and how many more there are."""
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _refuse_unfitting_head(folder: Path, n_rows: int, tokenizer: Wav2Vec2CTCTokenizer) -> None:
@@ -296,3 +353,23 @@ def _refuse_unfitting_head(folder: Path, n_rows: int, tokenizer: Wav2Vec2CTCToke
             f"{folder}: the head has {n_rows} rows and the tokenizer only {len(tokenizer)} tokens. "
             "Put the vocab.json of this model there."
         )
+    without = sorted(set(range(n_rows)).difference(tokenizer.get_vocab().values()))
+    if without:
+        raise SharedError(
+            f"{folder}: {len(without):,} of the head's {n_rows:,} rows have no token in "
+            f"vocab.json, such as row {without[0]}. Put the vocab.json of this model there. "
+            "· vocab.json에 빠진 번호가 있습니다. 이 모델의 vocab.json을 넣으세요."
+        )
+
+
+def _refuse_unsavable_tokens(folder: Path, tokenizer: Wav2Vec2CTCTokenizer) -> None:
+    """Raise SharedError for tokens outside the head that is to be trained, and for half letters."""
+    _refuse_unfitting_head(folder, len(tokenizer), tokenizer)
+    for token in tokenizer.get_vocab():
+        try:
+            token.encode()
+        except UnicodeEncodeError:
+            raise SharedError(
+                f"{folder}: the token {token!a} of vocab.json is half a character, which cannot be "
+                "saved again."
+            ) from None

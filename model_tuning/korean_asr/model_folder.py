@@ -1,6 +1,6 @@
 """Find a model, in a folder or on the model hub, and read what lies in and beside its folder."""
 
-import json
+import hashlib
 import re
 import urllib.error
 import urllib.request
@@ -8,21 +8,41 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, is_disk_full
-from korean_asr.files import file_checksum, refuse_unusable_folder
+from korean_asr.files import file_checksum, json_value, read_json, refuse_unusable_folder
 
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-NEEDED_FILES = ("config.json", "vocab.json", "preprocessor_config.json")
+# Where transformers looks for weights, in its order, and the names of the files on the hub. The
+# index of a model in several files (shards) lists them.
+WEIGHT_FILES = {
+    "model.safetensors": "model.safetensors",
+    "model.safetensors.index.json": "model-*.safetensors",
+    "pytorch_model.bin": "pytorch_model.bin",
+    "pytorch_model.bin.index.json": "pytorch_model-*.bin",
+}
 # The tokens that a model can write; a base model may lack the second file.
 VOCABULARY_FILES = ("vocab.json", "added_tokens.json")
+# How sound is prepared, in the file of transformers 4, or of a processor that 5 has saved.
+EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
+JSON_FILES = (
+    "config.json",
+    *EXTRACTOR_FILES,
+    *VOCABULARY_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 HUB_TIMEOUT_S = 10
 
 
 def model_folder(source: str) -> Path:
     """The folder of a model, given by folder or hub name. A hub model is downloaded once.
 
-    Raises DataError for a folder without a wav2vec2-CTC model, and for an unreachable hub.
+    Raises DataError for a folder that lacks a file or holds damaged JSON, and for an unreachable
+    hub.
     """
-    return _folder(source, with_weights=True)
+    folder = _folder(source, with_weights=True)
+    for name in JSON_FILES:
+        if (folder / name).exists():
+            _json_of(folder, name)
+    return folder
 
 
 def vocabulary_folder(source: str) -> Path:
@@ -40,19 +60,36 @@ def vocabulary_tokens(source: str) -> set[str]:
     """
     folder = vocabulary_folder(source)
     tokens: set[str] = set()
-    try:
-        for name in VOCABULARY_FILES:
-            if (folder / name).is_file():
-                ids = json.loads((folder / name).read_text(encoding="utf-8"))
-                if not all(isinstance(index, int) for index in ids.values()):
-                    raise ValueError(f"{name} holds more than one id for each token")
-                tokens.update(ids)
-    except (OSError, ValueError, AttributeError) as error:
-        raise DataError(
-            f"{folder} is not a wav2vec2-CTC model: its tokenizer cannot be read "
-            f"({one_line(error)})."
-        ) from None
+    for name in VOCABULARY_FILES:
+        if (folder / name).is_file():
+            tokens.update(_vocabulary(folder, name))
     return tokens
+
+
+def _vocabulary(folder: Path, name: str) -> dict[str, int]:
+    """The id of each token. Raises DataError for a file that holds something else."""
+    ids = _json_of(folder, name)
+    try:
+        for token in ids:
+            if json_value(ids, token, int) < 0:
+                raise ValueError(f"the id of `{token}` is negative")
+    except ValueError as error:
+        raise _not_a_model(folder, name, error) from None
+    return ids
+
+
+def _json_of(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        return read_json(folder / name)
+    except (OSError, ValueError) as error:
+        raise _not_a_model(folder, name, error) from None
+
+
+def _not_a_model(folder: Path, name: str, error: Exception) -> DataError:
+    return DataError(
+        f"{folder} is not a wav2vec2-CTC model: {name} cannot be read ({one_line(error)}). Copy "
+        "or download the model again. · 모델 파일이 손상되었습니다. 다시 받으세요."
+    )
 
 
 def public_name(source: str) -> str:
@@ -107,10 +144,26 @@ def _local_folder(path: Path, with_weights: bool) -> Path:
 def _missing_files(folder: Path, with_weights: bool) -> list[str]:
     if not with_weights:
         return [] if (folder / "vocab.json").is_file() else ["vocab.json"]
-    missing = [name for name in NEEDED_FILES if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in WEIGHT_FILES):
-        missing.append(WEIGHT_FILES[0])
-    return missing
+    missing = [name for name in ("config.json", "vocab.json") if not (folder / name).is_file()]
+    if not any((folder / name).is_file() for name in EXTRACTOR_FILES):
+        missing.append(EXTRACTOR_FILES[0])
+    weights = _weight_files(folder) or [folder / next(iter(WEIGHT_FILES))]
+    return missing + [path.name for path in weights if not path.is_file()]
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The files that transformers loads the weights from; empty where there is none.
+
+    Raises DataError for a damaged index. A shard that the index names may be missing.
+    """
+    name = next((name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if name is None or not name.endswith(".json"):
+        return [folder / name] if name else []
+    try:
+        shards = json_value(_json_of(folder, name), "weight_map", dict)
+        return sorted({folder / json_value(shards, weight, str) for weight in shards})
+    except ValueError as error:
+        raise _not_a_model(folder, name, error) from None
 
 
 def _downloaded(name: str, with_weights: bool) -> Path:
@@ -132,8 +185,8 @@ def _downloaded(name: str, with_weights: bool) -> Path:
     disable_progress_bars()
     try:
         files = {file.rfilename for file in HfApi().model_info(name).siblings or ()}
-        weights = next((file for file in WEIGHT_FILES if file in files), WEIGHT_FILES[0])
-        wanted = ["*.json", weights] if with_weights else list(VOCABULARY_FILES)
+        weights = [names for file, names in WEIGHT_FILES.items() if file in files][:1]
+        wanted = ["*.json", *weights] if with_weights else list(VOCABULARY_FILES)
         return _local_folder(Path(snapshot_download(name, allow_patterns=wanted)), with_weights)
     except DataError:
         raise
@@ -158,11 +211,23 @@ def _hub_advice(name: str) -> str:
     )
 
 
+def split_folder(source: str) -> Path | None:
+    """The split/ of a model; a checkpoint has that of the folder that it lies in. None without."""
+    folders = [Path(source), *_folder_of_checkpoint(source)]
+    return next((folder / "split" for folder in folders if (folder / "split").is_dir()), None)
+
+
+def _folder_of_checkpoint(source: str) -> list[Path]:
+    path = Path(source).resolve()
+    return [path.parent] if path.name.startswith("checkpoint-") else []
+
+
 def default_manifest(sources: list[str]) -> Path:
     """The test split of the first model that has one. Raises DataError where none has."""
     for source in sources:
-        if (Path(source) / "split" / "test.jsonl").is_file():
-            return Path(source) / "split" / "test.jsonl"
+        folder = split_folder(source)
+        if folder and (folder / "test.jsonl").is_file():
+            return folder / "test.jsonl"
     raise DataError(
         f"none of the models ({', '.join(sources)}) has a split/test.jsonl. "
         "Run script 2 first, or pass --manifest FILE. "
@@ -172,7 +237,7 @@ def default_manifest(sources: list[str]) -> Path:
 
 def owner(sources: list[str]) -> int:
     """Index of the model that the results belong to: the first with a split, else the first."""
-    return next((i for i, source in enumerate(sources) if (Path(source) / "split").is_dir()), 0)
+    return next((i for i, source in enumerate(sources) if split_folder(source)), 0)
 
 
 def results_folder(sources: list[str]) -> Path:
@@ -180,8 +245,9 @@ def results_folder(sources: list[str]) -> Path:
 
     A model folder that script 2 did not make is never written into.
     """
-    source = Path(sources[owner(sources)])
-    return source / "results" if (source / "split").is_dir() else Path(f"results_{source.name}")
+    source = sources[owner(sources)]
+    name = Path(source).name
+    return Path(source) / "results" if split_folder(source) else Path(f"results_{name}")
 
 
 def usable_results_folder(sources: list[str], chosen: Path | None) -> Path:
@@ -195,7 +261,10 @@ def usable_results_folder(sources: list[str], chosen: Path | None) -> Path:
 
 
 def recipe_of(source: str) -> str | None:
-    """The name of the recipe that made a model; None for a model that script 2 did not make."""
+    """The name of the recipe that made a model; None for a model that script 2 did not make.
+
+    Raises DataError as base_of does for a damaged record.
+    """
     return (_experiment(source).get("recipe") or {}).get("name")
 
 
@@ -205,8 +274,10 @@ def base_of(source: str) -> str:
     Raises DataError where it is unknown, or has become another model.
     """
     experiment = _experiment(source)
-    base, base_source = experiment.get("base_model") or {}, experiment.get("base_model_source")
-    if not base or not base_source:
+    base = experiment.get("base_model") or {}
+    # A run.json of an earlier version has the name alone, which a hub model is found by.
+    base_source = experiment.get("base_model_source") or base.get("name")
+    if not base_source:
         raise DataError(
             f"{source} does not say which base model it came from. "
             "Pass the base as another --model."
@@ -227,14 +298,34 @@ def base_of(source: str) -> str:
 
 
 def _experiment(source: str) -> dict[str, Any]:
-    """experiment.json of a model folder; empty where there is none, or a damaged one."""
-    try:
-        record = json.loads((Path(source) / "experiment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    """The record of how script 2 made a model, or is making it; empty for another model.
+
+    Raises DataError if it is damaged.
+    """
+    records = [Path(source) / "experiment.json"]
+    records += [folder / "run.json" for folder in _folder_of_checkpoint(source)]
+    path = next((path for path in records if path.is_file()), None)
+    if path is None:
         return {}
-    return record if isinstance(record, dict) else {}
+    try:
+        record = read_json(path)
+        for key, kind in (("recipe", dict), ("base_model", dict), ("base_model_source", str)):
+            if record.get(key) is not None:
+                json_value(record, key, kind)
+        for key, name in (("recipe", "name"), ("base_model", "name"), ("base_model", "sha256")):
+            if (record.get(key) or {}).get(name) is not None:
+                json_value(record[key], name, str)
+    except ValueError as error:
+        raise DataError(
+            f"{path} is damaged ({one_line(error)}). Restore it, or rename it: the model is then "
+            "scored as one of unknown origin. · 파일이 손상되었습니다."
+        ) from None
+    return record
 
 
 def weights_checksum(folder: Path) -> str:
-    """SHA-256 of the file that a model's weights are loaded from."""
-    return file_checksum(next(folder / name for name in WEIGHT_FILES if (folder / name).is_file()))
+    """SHA-256 of the file that a model's weights are loaded from; of all checksums for shards."""
+    checksums = [file_checksum(path) for path in _weight_files(folder)]
+    if len(checksums) == 1:
+        return checksums[0]
+    return hashlib.sha256("\n".join(checksums).encode()).hexdigest()

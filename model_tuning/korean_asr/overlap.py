@@ -3,13 +3,13 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 
 from tqdm import tqdm
 
 from korean_asr.audio import sound_checksum
 from korean_asr.manifest import Utterance, read_manifest, sentence_key
 from korean_asr.messages import OVERLAP_KINDS, english, table
+from korean_asr.model_folder import split_folder
 
 # The values by which two clips are compared; None never matches.
 KINDS = {
@@ -75,7 +75,7 @@ def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
         replace(clip, audio_sha256=sound)
         for clip, sound in zip(utterances, _sounds(utterances), strict=True)
     ]
-    validation = _split_folder(source) / "validation.jsonl"
+    validation = split_folder(source) / "validation.jsonl"
     chosen_by = {clip.id for clip in read_manifest(validation)} if validation.is_file() else set()
     return Seen(found_in(trained, clips), len(clips), sum(clip.id in chosen_by for clip in clips))
 
@@ -83,20 +83,13 @@ def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
 def trained_on(source: str) -> list[Utterance] | None:
     """The training clips of a model and of its base model, with the checksums in split/.
 
-    None for a model without split/. A checkpoint has the split/ of the folder that it lies in.
+    None for a model without a split/train.jsonl.
     """
-    folder = _split_folder(source)
-    if folder is None:
+    folder = split_folder(source)
+    if folder is None or not (folder / "train.jsonl").is_file():
         return None
     files = [folder / "train.jsonl", folder / EARLIER_FILE]
     return [clip for file in files if file.is_file() for clip in read_manifest(file)]
-
-
-def _split_folder(source: str) -> Path | None:
-    folders = [Path(source) / "split"]
-    if Path(source).resolve().name.startswith("checkpoint-"):
-        folders.append(Path(source).resolve().parent / "split")
-    return next((folder for folder in folders if (folder / "train.jsonl").is_file()), None)
 
 
 def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) -> list[str]:

@@ -132,7 +132,7 @@ def test_a_missing_vocabulary_has_the_message_of_a_missing_model(source, monkeyp
 def test_a_damaged_vocabulary_gives_one_line_that_names_its_folder(tmp_path, content):
     (tmp_path / "vocab.json").write_bytes(content.encode(errors="surrogateescape"))
     with pytest.raises(
-        DataError, match=f"{tmp_path} is not a wav2vec2-CTC model: its tokenizer"
+        DataError, match=f"{tmp_path} is not a wav2vec2-CTC model: vocab.json"
     ) as failure:
         vocabulary_tokens(str(tmp_path))
     assert "\n" not in str(failure.value)

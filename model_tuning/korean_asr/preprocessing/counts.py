@@ -4,7 +4,6 @@ A Tally counts one chunk of clips, in any process. A Corpus adds the tallies up 
 here cleans a text or reads audio.
 """
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +16,8 @@ from korean_asr.files import (
     file_checksum,
     json_line,
     make_folder,
+    parsed_json,
+    read_json,
     whole_file,
     write_json,
 )
@@ -387,7 +388,7 @@ def _vocabulary(tally: Tally, alphabet: Alphabet) -> dict[str, Any]:
 def _earlier_summary(folder: Path, names: set[str]) -> dict[str, Any]:
     """Return the earlier summaries of corpora that this run did not read."""
     try:
-        summary = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
+        summary = read_json(folder / "preprocessing.json")
         kept = {
             name: part
             for name, part in summary.items()
@@ -409,7 +410,7 @@ def _earlier_rejected(folder: Path, names: set[str]) -> Iterator[str]:
     try:
         with (folder / "rejected.jsonl").open(encoding="utf-8", newline="\n") as file:
             for line in file if names else ():
-                if json.loads(line)["corpus"] in names:
+                if parsed_json(line)["corpus"] in names:
                     yield line
     except (OSError, ValueError, KeyError, TypeError):
         # This is the first run, or the file is something else.

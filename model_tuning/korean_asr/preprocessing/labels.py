@@ -10,11 +10,12 @@
 No reader opens a file or raises: a label that cannot be read says so.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import IO, Any
+
+from korean_asr.files import parsed_json
 
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
 MAX_LINE_BYTES = 1 << 20
@@ -223,8 +224,8 @@ def _plain_facts(facts: dict[str, Any]) -> dict[str, str]:
 
 def _json_object(content: bytes) -> dict[str, Any] | None:
     try:
-        label = json.loads(_decoded(content)[0])
-    except (ValueError, RecursionError):
+        label = parsed_json(_decoded(content)[0])
+    except ValueError:
         return None
     return label if isinstance(label, dict) else None
 

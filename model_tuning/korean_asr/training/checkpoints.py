@@ -1,17 +1,18 @@
 """Write whole checkpoints, read them back exactly, remove all but the last ones and the best."""
 
 import dataclasses
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import Wav2Vec2ForCTC
 
 from korean_asr.errors import DataError, writing_into
-from korean_asr.files import write_json
+from korean_asr.files import read_json, write_json
+from korean_asr.model import load_recogniser
+from korean_asr.model_folder import one_line
+from korean_asr.training.progress import Progress, read_progress
 
 COMPLETE_FILE = "complete"  # written last, with the size of every other file of the checkpoint
 PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.pt"
@@ -37,7 +38,7 @@ def last_complete_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
 def _is_complete(checkpoint: Path) -> bool:
     """Whether the marker exists, and every file has the size that the marker lists."""
     try:
-        sizes = json.loads((checkpoint / COMPLETE_FILE).read_text(encoding="utf-8"))
+        sizes = read_json(checkpoint / COMPLETE_FILE)
         return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError, AttributeError):
         return False
@@ -76,8 +77,8 @@ def read_checkpoint(
     model: Wav2Vec2ForCTC,
     optimizer: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-) -> dict[str, Any]:
-    """Restore model, optimizer and scaler; returns the fields of Progress.
+) -> Progress:
+    """Restore model, optimizer and scaler; returns the progress.
 
     Raises DataError if the checkpoint cannot be read.
     """
@@ -86,11 +87,11 @@ def read_checkpoint(
         state = torch.load(checkpoint / OPTIMIZER_FILE, map_location="cpu", weights_only=True)
         optimizer.load_state_dict(state["optimizer"])
         scaler.load_state_dict(state["scaler"])
-        return json.loads((checkpoint / PROGRESS_FILE).read_text(encoding="utf-8"))
+        return read_progress(checkpoint / PROGRESS_FILE)
     # A damaged file, or a disk that this machine cannot see: each library raises another class.
     except Exception as error:
         raise DataError(
-            f"{checkpoint} cannot be read ({type(error).__name__}). Rename that folder, and the "
+            f"{checkpoint} cannot be read ({one_line(error)}). Rename that folder, and the "
             "same command continues from the one before. With several machines, put --checkpoints "
             "on a disk that all of them see. · 체크포인트를 읽을 수 없습니다."
         ) from None
@@ -98,8 +99,7 @@ def read_checkpoint(
 
 def load_weights(checkpoint: Path, model: Wav2Vec2ForCTC) -> None:
     """Copy a checkpoint's weights into the model."""
-    saved = Wav2Vec2ForCTC.from_pretrained(checkpoint, dtype=torch.float32)
-    model.load_state_dict(saved.state_dict())
+    model.load_state_dict(load_recogniser(str(checkpoint)).model.state_dict())
 
 
 def remove_old_checkpoints(folder: Path, n_kept: int, best_update: int | None) -> None:

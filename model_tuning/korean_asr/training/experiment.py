@@ -1,6 +1,5 @@
 """An experiment on disk: its data, its identity, its two folders, and its record."""
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, UsageError
-from korean_asr.files import file_checksum, whole_file, write_json, write_json_lines
+from korean_asr.files import (
+    as_read,
+    file_checksum,
+    json_value,
+    read_json,
+    whole_file,
+    write_json,
+    write_json_lines,
+)
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
 from korean_asr.training.checkpoints import (
@@ -51,7 +58,7 @@ CHANGED = (
 def _is_as_described(manifest: Path, sha256: str) -> bool:
     """Whether preprocessing.json has this checksum; True for a manifest it does not list."""
     try:
-        summary = json.loads((manifest.parent / "preprocessing.json").read_text(encoding="utf-8"))
+        summary = read_json(manifest.parent / "preprocessing.json")
         return summary[manifest.stem]["sha256"] == sha256
     except (OSError, ValueError, KeyError, TypeError):
         return True
@@ -65,7 +72,7 @@ def run_identity(
     recipe: a recipe.Recipe; base_model: name and sha256.
     """
     return {
-        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "recipe": as_read(asdict(recipe)),
         "split": {name: content_checksum(part) for name, part in split.parts().items()},
         "base_model": base_model,
         "n_processes": n_processes,
@@ -89,6 +96,11 @@ class Experiment:
     @property
     def checkpoints(self) -> Path:
         return self.command.checkpoints
+
+    @property
+    def base_source(self) -> dict[str, str]:
+        """Where the base model was read from, for the records of model and checkpoints."""
+        return {"base_model_source": public_command([self.command.base_model])[0]}
 
     def held_folders(self) -> list[Path]:
         """List which of the two folders hold this experiment already; writes nothing.
@@ -119,7 +131,7 @@ class Experiment:
         self.held_folders()
         if self.command.fresh or not (self.output / EXPERIMENT_FILE).is_file():
             return False
-        record = json.loads((self.output / EXPERIMENT_FILE).read_text(encoding="utf-8"))
+        record = read_json(self.output / EXPERIMENT_FILE)
         # Only the record of a finished run has `updates`, and it is written last.
         return "updates" in record and all((self.output / name).is_file() for name in files)
 
@@ -144,7 +156,7 @@ class Experiment:
         for folder in (self.output, self.checkpoints):
             for name, clips in split_files.items():
                 write_manifest(folder / "split" / name, clips)
-        write_json(self.checkpoints / RUN_FILE, self.identity)
+        write_json(self.checkpoints / RUN_FILE, {**self.identity, **self.base_source})
         # This claims the folder. The full record replaces it when the run is finished.
         if not (self.output / EXPERIMENT_FILE).exists():
             write_json(self.output / EXPERIMENT_FILE, self.identity)
@@ -192,9 +204,9 @@ def claim(
     """
     has_checkpoints = bool(numbered_checkpoints(folder))
     try:
-        record = json.loads((folder / file_name).read_text(encoding="utf-8"))
-        earlier = {key: record[key] for key in identity}
-        before, now = earlier["recipe"]["name"], identity["recipe"]["name"]
+        record = read_json(folder / file_name)
+        earlier = {key: json_value(record, key, type(identity[key])) for key in identity}
+        before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
@@ -203,9 +215,10 @@ def claim(
                 "changed. · 어느 실험의 체크포인트인지 알 수 없습니다."
             ) from None
         return has_checkpoints
-    except (ValueError, KeyError, TypeError):
+    except ValueError as error:
         raise DataError(
-            f"{folder / file_name} is damaged. Rename {folder}, or pass another {option}."
+            f"{folder / file_name} is damaged ({error}). Rename {folder}, or pass another "
+            f"{option}. · 파일이 손상되었습니다."
         ) from None
     if before != now:
         raise DataError(
@@ -278,7 +291,7 @@ def experiment_record(
         **experiment.identity,
         **facts,
         "name": command.output.name,
-        "base_model_source": public_command([command.base_model])[0],
+        **experiment.base_source,
         "command": shlex.join([SCRIPT, *public_command(command.words)]),
         "manifest_sha256": data.manifest_sha256,
         "rule": RULE,

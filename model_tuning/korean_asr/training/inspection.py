@@ -1,10 +1,10 @@
 """Check everything that could spoil a long run before it starts."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from korean_asr.files import as_read
 from korean_asr.overlap import (
     EARLIER_FILE,
     overlaps,
@@ -69,7 +69,7 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
         "outside_vocabulary": {name: outside_record(part) for name, part in outside.items()},
     }
     # Convert to plain JSON types: the facts are pickled for the other processes.
-    facts = json.loads(json.dumps(facts))
+    facts = as_read(facts)
     return Inspection(clip_checks.usable_training_clips(parts["train"], found), files, facts)
 
 

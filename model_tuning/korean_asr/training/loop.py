@@ -192,7 +192,7 @@ def _progress(
     checksum = job.clips_sha256
     if checkpoint is None:
         return Progress(checksum)
-    progress = Progress(**read_checkpoint(checkpoint, job.recogniser.model, optimizer, scaler))
+    progress = read_checkpoint(checkpoint, job.recogniser.model, optimizer, scaler)
     if progress.clips_sha256 != checksum:
         raise SharedError(
             f"the usable training clips have changed since {checkpoint} was written: the lines "

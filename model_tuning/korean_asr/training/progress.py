@@ -4,9 +4,12 @@ import math
 import sys
 import time
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from korean_asr.files import json_value, read_json
 
 
 @dataclass(slots=True)
@@ -45,6 +48,44 @@ class Progress:
             "audio_seconds_per_second": round(self.audio_seconds / self.training_seconds, 2),
             "padding_waste": round(1 - self.audio_seconds / self.padded_seconds, 4),
         }
+
+
+# What a progress.json holds; the two of the best checkpoint may be null.
+_TYPES = {
+    **dict.fromkeys(("update", "best_update", "n_nonfinite", "n_skipped"), int),
+    **dict.fromkeys(("best_cer", "training_seconds", "audio_seconds", "padded_seconds"), float),
+    "n_skipped_in_a_row": int,
+    "clips_sha256": str,
+    "log": list,
+}
+
+
+def read_progress(path: Path) -> Progress:
+    """Read what asdict(progress) wrote. Raises OSError, and ValueError that names file and key."""
+    try:
+        content = read_json(path)
+        for name, value in content.items():
+            if name not in _TYPES:
+                raise ValueError(f"`{name}` is unknown")
+            if value is not None or not name.startswith("best_"):
+                json_value(content, name, _TYPES[name])
+        progress = Progress(**content)
+        evaluated = {json_value(row, "step", int) for row in progress.log if _is_evaluation(row)}
+        if progress.best_update is not None and progress.best_update not in evaluated:
+            raise ValueError("`log` has no evaluation of `best_update`")
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    return progress
+
+
+def _is_evaluation(row: Any) -> bool:
+    """Whether a row of the log holds validation rates. Raises ValueError for a malformed row."""
+    json_value({"a row of `log`": row}, "a row of `log`", dict)
+    is_evaluation = "eval_cer" in row
+    needed = ("eval_cer", "eval_wer") if is_evaluation else ("loss", "learning_rate")
+    for name in {*needed, "step", *row} - {"grad_norm"}:
+        json_value(row, name, float)
+    return is_evaluation
 
 
 class TrainingBar:
