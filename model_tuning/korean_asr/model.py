@@ -271,6 +271,8 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
             raise SharedError(
                 f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed."
             )
+        if min(config.conv_stride) < 1:
+            raise ValueError("`conv_stride` in config.json is not positive")
         model, loaded = Wav2Vec2ForCTC.from_pretrained(
             folder,
             dtype=torch.float32,
@@ -318,9 +320,9 @@ def _refuse_unfitting_weights(folder: Path, loaded: dict[str, Any], is_new_head:
             told.append(f"{_some(names)} {'are' if len(names) > 1 else 'is'} {fault}")
     if told:
         raise SharedError(
-            f"{folder}: its weights do not fit its config.json, and random ones would take their "
-            f"place: {'; '.join(told)}. Copy or download the whole model again. "
-            "· 가중치가 설정과 맞지 않습니다. 모델을 다시 받으세요."
+            f"{folder}: its weights are not those of its config.json: {'; '.join(told)}. Copy or "
+            "download the whole model again. "
+            "· 가중치가 config.json과 맞지 않습니다. 모델을 다시 받으세요."
         )
 
 

@@ -41,7 +41,11 @@ def model_folder(source: str) -> Path:
     folder = _folder(source, with_weights=True)
     for name in JSON_FILES:
         if (folder / name).exists():
-            _json_of(folder, name)
+            content = _json_of(folder, name)
+            # Vocabularies of several languages, of which transformers takes one, are objects.
+            is_nested = any(isinstance(value, dict) for value in content.values())
+            if name in VOCABULARY_FILES and not is_nested:
+                _vocabulary(folder, name)
     return folder
 
 

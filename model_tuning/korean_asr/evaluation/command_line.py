@@ -12,6 +12,7 @@ from korean_asr.evaluation.report import Report, comparison_lines, report_lines,
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
 from korean_asr.manifest import Utterance, read_manifest
+from korean_asr.metrics import Hypothesis
 from korean_asr.model_folder import (
     base_of,
     default_manifest,
@@ -216,13 +217,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
     decoded = decoded_by_all(
         recogniser, clips, f"decoding with {recogniser.name}", precision=plan.precision
     )
-    problem = decoded.hypotheses[0].problem
-    if all(hypothesis.problem for hypothesis in decoded.hypotheses):
-        raise SharedError(
-            f"none of the {len(clips)} clips of {plan.manifest} can be read (the first: {problem}, "
-            f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
-            "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
-        )
+    _refuse_none_decoded(plan, source, decoded.hypotheses)
     notes = list(plan.notes)
     if seen.n_validation:
         notes.append(
@@ -240,6 +235,28 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         facts=_facts(source, recogniser, decoded, clips),
         notes=tuple(notes),
         warning=seen.warning(recogniser.name),
+    )
+
+
+def _refuse_none_decoded(plan: Plan, source: str, hypotheses: list[Hypothesis]) -> None:
+    """Raise SharedError, which says whether sound or model is at fault, if no clip was decoded."""
+    from korean_asr.decoding import NOT_FINITE
+
+    problems, clips = [hypothesis.problem for hypothesis in hypotheses], plan.utterances
+    if not all(problems):
+        return
+    if NOT_FINITE in problems:
+        raise SharedError(
+            f"{source} computes NaN or infinity in {plan.precision} for "
+            f"{problems.count(NOT_FINITE)} of {len(clips)} clips, and no clip could be "
+            "decoded. Pass --precision float32; if it is float32, take an earlier checkpoint or "
+            "copy the model again. · 모델의 출력이 NaN입니다. --precision float32를 지정하거나 "
+            "다른 모델을 사용하세요."
+        )
+    raise SharedError(
+        f"none of the {len(clips)} clips of {plan.manifest} can be read (the first: {problems[0]}, "
+        f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
+        "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
     )
 
 

@@ -82,7 +82,8 @@ def step_0(source: str, recogniser: Recogniser, head: str, waveforms: list[np.nd
     """Compare the expanded model with the base model of `source`, on the CPU in float32.
 
     A GPU may choose another way of multiplying for a larger head. Raises DataError if the recipe
-    keeps the base's head ("resize") and the comparison does not hold.
+    keeps the base's head ("resize") and the comparison does not hold, and if a logit is NaN or
+    infinite.
     """
     if not waveforms:
         raise DataError(
@@ -191,6 +192,11 @@ class _ComparedClip:
 def _compared(base: Recogniser, expanded: Recogniser, waveform: np.ndarray) -> _ComparedClip:
     old = frame_logits(base, waveform)
     new = frame_logits(expanded, waveform)
+    if not (old.isfinite().all() and new.isfinite().all()):
+        raise DataError(
+            f"the model {base.name} computes NaN or infinity for a validation clip, so it cannot "
+            "be trained. Copy or download it again. · 모델의 출력이 NaN입니다. 다시 받으세요."
+        )
     # (n_frames, n_old), (n_frames, n_added)
     new_of_old, new_of_added = new.tensor_split([old.shape[1]], dim=1)
     return _ComparedClip(
