@@ -90,7 +90,7 @@ def label_lines(file: IO[bytes], digest: Any) -> Iterator[bytes | None]:
     """
     blocks = _blocks(file, digest)
     first = next(blocks, b"")
-    blocks = chain((first,), blocks)
+    blocks = chain((first.removeprefix(codecs.BOM_UTF8),), blocks)
     if not first.startswith(UTF_16_MARKS):
         yield from _lines(blocks)
         return

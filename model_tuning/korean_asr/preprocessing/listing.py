@@ -61,7 +61,7 @@ class Listing:
 
     def add_unknown(self, keys: str, name: str) -> None:
         """Count a label of no known corpus by its top keys; `name` says where it lies."""
-        if keys not in self.unknown and len(self.unknown) == MAX_UNKNOWN_KINDS:
+        if keys not in self.unknown and len(self.unknown) >= MAX_UNKNOWN_KINDS:
             keys = "(other keys)"
         n, first = self.unknown.get(keys, (0, name))
         self.unknown[keys] = (n + 1, first)
