@@ -65,7 +65,8 @@ if ! cmp -s requirements.txt .venv/installed-requirements.txt || ! .venv/bin/pyt
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
 fi
-export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false
+# PYTHONUTF8: file names are UTF-8 whatever the locale.
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1
 
 if [ "$mode" = test ]; then
   say "ruff"

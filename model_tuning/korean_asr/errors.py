@@ -66,6 +66,7 @@ def exit_status(main: Callable[[], None]) -> int:
         # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
         stream.reconfigure(errors="backslashreplace")
     try:
+        _refuse_other_file_names()
         main()
     except BrokenPipeError:
         # The reader has stopped, as `| head` does. Python would fail again on flushing stdout.
@@ -81,6 +82,20 @@ def exit_status(main: Callable[[], None]) -> int:
     if distributed := _joined_processes():
         distributed.destroy_process_group()
     return 0
+
+
+def _refuse_other_file_names() -> None:
+    """Raise DataError where Python does not read file names as UTF-8, as Linux has them.
+
+    By the locale, such as ko_KR.euckr. A clip with Hangul in its name would not be found there.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding.lower() != "utf-8":
+        raise DataError(
+            f"file names are read as {encoding} here, not as UTF-8, and names in Hangul would not "
+            "be found. Run  export PYTHONUTF8=1  and the same command again. "
+            "· export PYTHONUTF8=1을 실행한 뒤 다시 시도하세요."
+        )
 
 
 def _is_printed_by_another_process(error: BaseException) -> bool:

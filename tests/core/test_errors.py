@@ -98,6 +98,17 @@ def test_a_fault_of_ours_keeps_its_traceback(error):
         exit_status(raising(error))
 
 
+def test_file_names_that_are_not_read_as_utf_8_are_one_line_that_says_what_to_set():
+    code = "sys.exit(exit_status(lambda: print(chr(0xBC25))))"
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    process = in_a_process(code, env=environment)
+    printed, message = process.communicate()
+    assert process.returncode == 1 and message.count("\n") == 1 and printed == ""
+    assert "file names are read as ascii here" in message and "PYTHONUTF8=1" in message
+    process = in_a_process(code, env=environment | {"PYTHONUTF8": "1"})
+    assert process.communicate() == ("밥\n", "")
+
+
 def test_wrong_usage_of_argparse_keeps_its_own_status():
     with pytest.raises(SystemExit):
         exit_status(raising(SystemExit(2)))

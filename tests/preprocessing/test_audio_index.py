@@ -51,18 +51,35 @@ def test_every_file_is_claimed_once_or_told_and_no_id_is_given_twice(files, data
         st.lists(st.tuples(folders, st.sampled_from(["x.wav", "y.wav", "z.wav"])), max_size=12)
     )
     claims = [made.claim(f"{folder}/{name}") for folder, name in asked]
-    claimed = [claim.audio for claim in claims if claim.audio]
+    claimed = [claim.audio for claim in claims if claim.reason is None]
     left = [path for _, path, _ in made.unclaimed()]
     assert sorted(claimed + left) == sorted(f"{ROOT}/{folder}/{name}" for folder, name in files)
-    ids = [claim.id for claim in claims if claim.audio]
+    ids = [claim.id for claim in claims if claim.reason is None]
     assert len(set(ids)) == len(ids)
-    assert {claim.reason for claim in claims if not claim.audio} <= {"no audio", "duplicate id"}
+    assert {claim.reason for claim in claims} <= {None, "no audio", "duplicate id"}
 
 
 def test_a_second_label_of_a_clip_is_a_duplicate_also_where_the_name_repeats_elsewhere():
     made = index("train/001/x.wav", "valid/001/x.wav")
     assert [made.claim("train/001/x.wav").reason for _ in range(2)] == [None, "duplicate id"]
     assert made.claim("valid/001/x.wav") == Claim("valid/001/x", f"{ROOT}/valid/001/x.wav", None)
+
+
+def test_a_second_label_knows_the_file_and_the_place_of_the_first():
+    made = index("a/x.wav", "b/x.wav")
+    for made.claimant in ("spelling", "sound"):
+        claims = [made.claim("a/x.wav"), made.claim("b/x.wav")]
+    assert [(claim.audio, claim.rivals) for claim in claims] == [
+        (f"{ROOT}/a/x.wav", ("spelling", "sound")),
+        (f"{ROOT}/b/x.wav", ("spelling", "sound")),
+    ]
+
+
+@pytest.mark.parametrize("other", ["m4a", "MP4", "opus"])
+def test_a_label_gets_a_type_that_is_surely_read_even_if_it_names_another(other):
+    made = index(f"x.{other}", "x.flac")
+    assert made.claim(f"x.{other}").audio == f"{ROOT}/x.flac"
+    assert list(made.unclaimed()) == [("x", f"{ROOT}/x.{other}", "audio copy")]
 
 
 def test_facts_belong_to_the_clip_whose_folders_they_name():

@@ -491,3 +491,72 @@ def test_audio_that_is_partly_packed_is_said_with_the_command_that_unpacks_it(ro
     (root / "[원천]more.tar").write_bytes(b"")
     printed = printed_corpus("Korean", clean(root, tmp_path))
     assert f"audio that is still packed: run  tar -xf '{root}/[원천]more.tar' -C {root}." in printed
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "AAC", "wma", "mp4", "amr", "opus"])
+def test_audio_of_a_type_that_is_not_read_is_not_called_missing(root, tmp_path, suffix):
+    labels(root, ("a", "밥"), ("b", "국"), ("c", "물"))
+    sound(root / "c.wav")
+    (root / f"a.{suffix}").write_bytes(b"\0\0\0\x20ftypM4A ")
+    (root / f"more.{suffix}").write_bytes(b"x")
+    corpus = clean(root, tmp_path)
+    reason = f"audio is .{suffix.lower()}"
+    assert corpus.tally.reasons == {reason: 1, "no audio": 1, "no label": 1}
+    assert f"rejected        1  {reason}: a type that is not read: convert" in printed_corpus(
+        "korean", corpus
+    )
+
+
+@pytest.mark.parametrize("suffix", ["aiff", "w64", "caf"])
+def test_audio_of_a_rare_type_is_read_where_it_can_be(root, tmp_path, suffix):
+    labels(root, ("a", "밥"))
+    sound(root / f"a.{suffix}")
+    assert clean(root, tmp_path).tally.n_clips == 1
+
+
+def rival_labels(root, first, second):
+    """Labels of the clips c0, c1 … in two folders, as text a clip, and audio beside them."""
+    for folder, texts in (("pron", first), ("spell", second)):
+        for number, text in enumerate(texts):
+            path = root / folder / "01" / f"c{number}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            content = {"transcription": {"AnswerLabelText": text}}
+            path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+            sound(root / "audio" / f"c{number}.wav")
+
+
+@pytest.mark.parametrize("chunk", [1, 1000])
+def test_two_folders_with_other_texts_of_the_same_clips_are_said_once(
+    root, tmp_path, chunk, monkeypatch
+):
+    monkeypatch.setattr(cleaning, "CHUNK_CLIPS", chunk)
+    rival_labels(root, ["삼 번", "밥, 먹어?", "###", "물"], ["3 번", "밥먹어", "국", "물 (국"])
+    corpus = clean(root, tmp_path)
+    assert corpus.tally.reasons == {"duplicate id": 4, "masked": 1}
+    assert corpus.notes == [
+        f"two labels with other letters, 1 clips: the first is used, from {root}/pron, the second "
+        f"from {root}/spell. To use the second, move the label files of {root}/pron out of the "
+        "corpus."
+    ]
+
+
+def test_second_labels_with_the_same_letters_are_not_worth_a_note(root, tmp_path):
+    rival_labels(root, ["밥 먹어.", "국"], ["밥먹어", "국!"])
+    assert clean(root, tmp_path).notes == []
+
+
+def test_a_second_label_in_the_same_file_is_said_to_be_there(root, tmp_path):
+    clips(root, ("a", "밥"), ("b", "국"), ("a", "물"))
+    (note,) = clean(root, tmp_path).notes
+    assert note == (
+        "two labels with other letters, 1 clips: the first is used, and the second are both in "
+        f"{root}/x_scripts.txt. To use the second, take the first ones out of it."
+    )
+
+
+def test_each_second_label_is_compared_with_that_of_its_own_clip(root, tmp_path):
+    for part, text in (("1.Training", "밥"), ("2.Validation", "국")):
+        sound(root / part / "c.wav")
+        labels(root / part, (f"{part}/c", text))
+        labels(root / part, (f"{part}/c", text), name="y_scripts.txt")
+    assert clean(root, tmp_path).notes == []

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
 from korean_asr.manifest import OPTIONAL_KEYS
-from korean_asr.preprocessing.corpora import RawUtterance, listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
 from korean_asr.preprocessing.counts import REASONS
+from korean_asr.preprocessing.listing import listed_corpus
 
 LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
 METADATA = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_metadata.txt"
@@ -224,6 +225,35 @@ def test_a_line_in_cp949_is_read_and_named_without_spoiling_its_neighbours(
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_scripts_metadata_and_manifests_are_read_with_any_line_end_in_utf_16_too(
+    tmp_path, encoding, end, written, utterances_of
+):
+    rows = [{"audio_filepath": f"{number}.wav", "text": "물"} for number in (3, 4)]
+    texts = {
+        "x_scripts.txt": [line(1, "밥"), "", line(2, "국\u2028국")],
+        "x_metadata.txt": [f"/{clip(n)}|1|2|F|A|5|1|7|1" for n in (1, 2)],
+        "m.json": ["", *(json.dumps(row, ensure_ascii=False) for row in rows)],
+    }
+    files = {name: ("\ufeff" + end.join(text)).encode(encoding) for name, text in texts.items()}
+    files |= {clip(1): b"", clip(2): b"", "3.wav": b"", "4.wav": b""}
+    found = utterances_of(written(tmp_path, files))
+    assert [(u.id, u.raw, u.reason, u.facts.get("gender")) for u in found] == [
+        ("3", "물", None, None),
+        ("4", "물", None, None),
+        ("dialog_00000001", "밥", None, "F"),
+        ("dialog_00000002", "국\u2028국", None, "F"),
+    ]
+    assert {u.encoding for u in found} == {encoding[:6].rstrip("-")}
+
+
+def test_one_line_of_a_manifest_may_be_written_over_several_lines(tmp_path, written, utterances_of):
+    row = json.dumps({"audio_filepath": "a.wav", "text": "밥"}, indent=1).replace("\n", "\r")
+    (found,) = utterances_of(written(tmp_path, {"a.json": row, "a.wav": b""}))
+    assert (found.id, found.raw, found.reason) == ("a", "밥", None)
+
+
 def test_bytes_of_no_known_encoding_are_marked_in_the_text(tmp_path, written, utterances_of):
     (utterance,) = utterances_of(
         written(tmp_path, {LABELS: f"{clip(1)} :: ".encode() + b"\xff\xfe\xff"})
@@ -419,10 +449,9 @@ def test_a_label_in_any_encoding_with_crlf_is_read(tmp_path, encoding, foreign):
         b'{"transcription": {"AnswerLabelText": "a\\u0000b"}}',
         b'{"transcription": {"AnswerLabelText": "a\0b"}}',
         b'{"transcription": {"AnswerLabelText": "a"}, "SpeakerID": ' + b"9" * 100_000 + b"}",
-        b'{"transcription": ["text"]}',
         b'{"transcription": {"ReadingLabelText": 7}}',
-        b'{"skill_info": "none"}',
         b"\xff\xfe{\x00}\x00",
+        b"\xff\xfe{\x00",
     ],
     ids=lambda content: repr(content[:40]),
 )
@@ -552,6 +581,18 @@ def test_without_a_trn_the_text_beside_each_clip_is_its_label(
     )
 
 
+def test_texts_and_clips_that_miss_each_other_are_all_told(tmp_path, written, utterances_of):
+    files = {f"K/K_{number}.txt": "밥" for number in range(10)}
+    files |= {f"K/K_{number}.pcm": b"" for number in range(7)}
+    files |= {"K/K_10.pcm": b"", "K/K_11.wav": b"", "L/K_12.TXT": "국", "README.txt": "read me"}
+    found = reasons(utterances_of(written(tmp_path, files)))
+    assert found == {
+        **{f"K_{number}": None for number in range(7)},
+        **{f"K_{number}": "no audio" for number in (7, 8, 9, 12)},
+        **{f"K_{number}": "no label" for number in (10, 11)},
+    }
+
+
 def test_a_text_beside_a_clip_is_passed_over_where_scripts_name_the_clip(
     tmp_path, written, utterances_of
 ):
@@ -609,16 +650,38 @@ def test_labels_of_the_neighbours_are_known_by_their_keys(
 @pytest.mark.parametrize(
     "content",
     [
-        {},
         {"text": "밥"},
+        {"transcription": ["밥"]},
         {"발화정보": {}},
         {"RecordingMetadata": {}},
-        {"RecordingMetadata": {"orthographic": 7}},
+        [{"form": "밥"}],
     ],
 )
-def test_a_label_without_any_known_key_is_unreadable(tmp_path, content, written, utterances_of):
+def test_json_without_any_known_key_is_an_unknown_label(tmp_path, content, written, utterances_of):
     files = {"a/clip_1.json": json.dumps(content), "b/clip_1.wav": b""}
-    assert reasons(utterances_of(written(tmp_path, files))) == {"clip_1": "label unreadable"}
+    assert reasons(utterances_of(written(tmp_path, files))) == {"clip_1": "unknown label"}
+
+
+def test_unknown_labels_are_said_once_for_each_kind_the_most_frequent_first(
+    tmp_path, written, listing_of
+):
+    kinds = {"a": {"k": 1}, "b": {"기본정보": 1, "전사정보": 2}, "c": {"m": 1}, "d": {"n": 1}}
+    files = {f"{name}.json": json.dumps(content) for name, content in kinds.items()}
+    files |= {"e.json": json.dumps(kinds["b"]), "f.jsonl": json.dumps({"audio": "f.wav"})}
+    listing = listing_of(written(tmp_path, files))
+    assert [utterance.reason for utterance in raw_utterances(listing)] == ["unknown label"] * 6
+    first, *_, last = listing.notes
+    assert first.startswith(
+        f"unknown label, 2 with the top keys 기본정보, 전사정보, such as {tmp_path}/b.json: "
+    )
+    assert len(listing.notes) == 4 and last == "and unknown labels of 2 more kinds."
+
+
+def test_a_million_kinds_of_unknown_labels_are_not_kept(tmp_path, written, listing_of):
+    lines = "\n".join(json.dumps({f"key_{i}": 1}) for i in range(300))
+    listing = listing_of(written(tmp_path, {"x.jsonl": lines}))
+    assert len(list(raw_utterances(listing))) == 300
+    assert len(listing.unknown) == 101 and listing.unknown["(other keys)"][0] == 200
 
 
 # A manifest
@@ -687,8 +750,8 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ({"text": "밥"}, "label unreadable"),
-        ({"audio_filepath": "a.wav"}, "label unreadable"),
+        ({"text": "밥"}, "unknown label"),
+        ({"audio_filepath": "a.wav"}, "unknown label"),
         ({"audio_filepath": "", "text": "밥"}, "label unreadable"),
         ({"audio_filepath": 7, "text": "밥"}, "label unreadable"),
         ({"audio_filepath": "a.wav", "text": ["밥"]}, "label unreadable"),
@@ -821,7 +884,7 @@ def test_a_clip_stored_twice_is_taken_once_and_its_copy_told(tmp_path, korean):
     utterances = korean(tmp_path, line(1, suffix="pcm"), line(1), audio=[clip(1), clip(1, "pcm")])
     assert [(u.reason, u.audio) for u in utterances] == [
         (None, str(tmp_path / clip(1, "pcm"))),
-        ("duplicate id", None),
+        ("duplicate id", str(tmp_path / clip(1, "pcm"))),
         ("audio copy", str(tmp_path / clip(1))),
     ]
 

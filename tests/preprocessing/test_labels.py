@@ -30,6 +30,8 @@ from korean_asr.preprocessing.labels import (
         ("\ufeff/b_1.wav::밥 :: 국".encode(), Label("/b_1.wav", "밥 :: 국", "utf-8")),
         (b"b_1.wav some words", Label("b_1.wav", "b_1.wav some words", "utf-8", {}, False)),
         (b"b_1.wav :: \0", Label("b_1.wav", "b_1.wav :: \0", "utf-8", {}, False)),
+        ("\ufeffb_1.wav :: 밥".encode("utf-16-le"), Label("b_1.wav ", "밥", "utf-16")),
+        ("\ufeffb_1.wav :: 밥".encode("utf-16-be"), Label("b_1.wav ", "밥", "utf-16")),
         (b" \r\n", None),
     ],
 )
@@ -93,10 +95,52 @@ def test_the_keys_of_a_json_label_show_its_corpus(content, name, raw, facts):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"{}", b'{"transcription": 7}', b'{"RecordingMetadata": {}}', b"[" * 99_999],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"7",
+        b'{"transcription": {"AnswerLabelText": 7}}',
+        b'{"RecordingMetadata": {"orthographic": ["a"]}}',
+        b"[" * 99_999,
+    ],
 )
 def test_a_json_label_that_cannot_be_read_says_so_and_shows_its_first_characters(content):
     assert json_label(content) == Label("", content.decode()[:200], "utf-8", {}, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        ({"기본정보": {}, "전사정보": {"LabelText": "밥"}}, "기본정보, 전사정보"),
+        ({"id": "DG1", "utterance": [{"form": "밥"}]}, "id, utterance"),
+        ([{"id": 1, "form": "밥"}], "[id, form]"),
+        ({"transcription": {"standard": "밥"}}, "transcription"),
+        ({"fileName": "a.wav", "transcription": "밥"}, "fileName, transcription"),
+        ({"발화정보": {"text": "밥"}}, "발화정보"),
+        ({"발화정보": [{"stt": "밥"}]}, "발화정보"),
+        ({"RecordingMetadata": {}}, "RecordingMetadata"),
+        ({f"k{i}": i for i in range(9)}, "k0, k1, k2, k3, k4, k5, k6, k7, …"),
+        ({"k" * 99: 1}, "k" * 30),
+    ],
+)
+def test_json_of_an_unknown_corpus_is_told_by_its_top_keys(content, keys):
+    label = json_label(json.dumps(content, ensure_ascii=False).encode())
+    assert (label.is_readable, label.unknown_keys) == (False, keys)
+
+
+RAW_TAB = '{"transcription": {"AnswerLabelText": "밥\t먹\r\n어"}, "fileName": "a.wav"}'
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp949", "cp949")],
+)
+def test_tabs_and_line_ends_inside_the_texts_of_json_are_read(encoding, told):
+    assert json_label(RAW_TAB.encode(encoding)) == Label(
+        "a.wav", "밥\t먹\r\n어", told, {"task": "answer"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +157,7 @@ def test_a_json_label_that_cannot_be_read_says_so_and_shows_its_first_characters
         ({"audio_filepath": " ", "text": ""}, None),
         ({"audio_filepath": "a\0.wav", "text": ""}, None),
         ({"audio_filepath": "a.wav", "text": 7}, None),
-        ({"text": "밥"}, None),
+        ({"text": "밥"}, Label("", '{"text": "밥"}', "utf-8", {}, False, unknown_keys="text")),
     ],
 )
 def test_a_line_of_a_manifest_keeps_the_facts_that_manifests_have(row, label):
@@ -132,6 +176,8 @@ def test_a_manifest_is_known_by_the_key_of_its_audio():
     ("content", "label"),
     [
         ("밥\r\n".encode("cp949"), Label("", "밥", "cp949")),
+        ("\ufeff밥\r".encode("utf-16-le"), Label("", "밥", "utf-16")),
+        ("\ufeff밥\r".encode("utf-16-be"), Label("", "밥", "utf-16")),
         (b"a\0b", Label("", "a\0b", "utf-8", {}, False)),
         (b"\xff\xff", Label("", "\ufffd\ufffd", "cp949")),
     ],
@@ -147,6 +193,26 @@ def test_a_line_that_is_too_long_is_none_and_the_next_one_is_read(monkeypatch):
     lines = list(label_lines(io.BytesIO(content), digest))
     assert lines == [b"short\n", None, b"1234567\n", b"last"]
     assert digest.digest() == hashlib.sha256(content).digest()
+
+
+ENDS = "one\rtwo\r\nthree\n\r\rsix\u2028six\x85six\vsix\fsix"
+LINES = ["one", "two", "three", "", "", "six\u2028six\x85six\vsix\fsix"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("n_bytes", range(2, 24))
+def test_a_line_ends_at_lf_and_cr_and_nothing_else_wherever_a_read_ends(encoding, n_bytes):
+    content, digest = ENDS.encode(encoding), hashlib.sha256()
+    file = io.BufferedReader(io.BytesIO(content), buffer_size=n_bytes)
+    # clip_text() decodes a line, and takes white space off its ends.
+    assert [clip_text(line).raw for line in label_lines(file, digest)] == LINES
+    assert digest.digest() == hashlib.sha256(content).digest()
+
+
+def test_each_line_of_a_file_in_utf_16_says_so():
+    content = "\ufeffa.wav :: 밥\r\n\r\nb.wav :: 국".encode("utf-16-be")
+    found = map(script_label, label_lines(io.BytesIO(content), hashlib.sha256()))
+    assert list(found) == [Label("a.wav ", "밥", "utf-16"), None, Label("b.wav ", "국", "utf-16")]
 
 
 @pytest.mark.parametrize("name", ["x_scripts.txt", "train.TRN", "a.json", "m.jsonl"])
