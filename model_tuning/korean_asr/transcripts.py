@@ -11,12 +11,12 @@ is left after that rejects the line, because its meaning would be a guess.
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from korean_asr import transcript_patterns as patterns
+from korean_asr import transcript_rewrites as rewrites
 
 SIDES = ("A", "B", "auto")
 ORDERS = ("spelling-first", "pronunciation-first")
@@ -81,28 +81,6 @@ class Rule:
             return self.replacement(self.pattern, text, choices)
         # Search first: sub() unfolds a template such as `\\1` on each call, six times as slow.
         return self.pattern.sub(self.replacement, text) if self.pattern.search(text) else text
-
-
-def _character_forms(unusual: re.Pattern[str], text: str, _: Choices) -> str:
-    # Most lines hold nothing unusual, and searching is ten times as fast as translating.
-    if not unusual.search(text):
-        return text
-    text = text.translate(patterns.plain_characters())
-    # NFC takes time quadratic in a run of accents: 40,000 pairs took 3.7 s, 1 MB half an hour.
-    text = unicodedata.normalize("NFC", patterns.FIFTH_ACCENT_AND_ON.sub("", text))
-    return text.translate(patterns.LEFT_BY_NFC) if unusual.search(text) else text
-
-
-def _single_quotes(quoted: re.Pattern[str], text: str, _: Choices) -> str:
-    return quoted.sub(r"\1", text.replace("''", ""))
-
-
-def _ellipses(dots: re.Pattern[str], text: str, _: Choices) -> str:
-    return dots.sub(lambda match: " " if match[1] is None else ".", text)
-
-
-def _without_noise_events(dual_or_noise: re.Pattern[str], text: str, _: Choices) -> str:
-    return dual_or_noise.sub(lambda match: match[1] or " ", text)
 
 
 def _reject_if_found(reason: str) -> Rewrite:
@@ -177,24 +155,6 @@ def _repaired_sides(broken_dual: re.Pattern[str], text: str, choices: Choices) -
     return _chosen_sides(broken_dual, text, choices) if choices.repair else text
 
 
-def _removed(pattern: re.Pattern[str], text: str, _: Choices) -> str:
-    def space_between_words(match: re.Match[str]) -> str:
-        # match() takes -1 for 0; a space that this leaves at the start is removed with the others.
-        before = patterns.WORD_END.match(text, match.start() - 1)
-        return " " if before and patterns.WORD_START.match(text, match.end()) else ""
-
-    return pattern.sub(space_between_words, text)
-
-
-def _single_spaces(run: re.Pattern[str], text: str, _: Choices) -> str:
-    text = text.strip(" ")
-    return run.sub(" ", text) if "  " in text else text
-
-
-def _without_colons(marks: re.Pattern[str], text: str, _: Choices) -> str:
-    return marks.sub(lambda match: match[0].replace(":", " "), text)
-
-
 # --- The rules ---
 
 # fmt: off
@@ -204,7 +164,7 @@ RULES: tuple[Rule, ...] = (
          "A tag behind a bracket or quote is removed. · 닫는 괄호나 따옴표 뒤의 태그를 지웁니다.",
          "(SBS)/(에스비에스)n/ 틀어", "SBS 틀어", needs=("/",)),
     # Decomposed Hangul would be six unknown tokens for two syllables.
-    Rule("character forms", patterns.UNUSUAL_CHARACTER, _character_forms,
+    Rule("character forms", patterns.UNUSUAL_CHARACTER, rewrites.character_forms,
          "Each character is written in one form; quotes and invisible characters are removed."
          " · 글자를 한 가지 형태로 통일하고, 따옴표와 보이지 않는 문자를 지웁니다.",
          "\ufeff“전기\u200b차” ７대！", "전기차 7대!"),
@@ -213,12 +173,12 @@ RULES: tuple[Rule, ...] = (
          "A label of intent at the end, such as `| [요청]`, is removed."
          " · 끝에 붙은 의도 라벨(`| [요청]` 등)을 지웁니다.",
          "창문 좀 닫아 줘.. | [요청]", "창문 좀 닫아 줘.", needs=("|",)),
-    Rule("single quotes", patterns.QUOTED, _single_quotes,
+    Rule("single quotes", patterns.QUOTED, rewrites.single_quotes,
          "Single quotes are removed; an apostrophe inside an English word stays."
          " · 작은따옴표를 지웁니다. 영어 단어 안의 아포스트로피는 남깁니다.",
          "'귤'은 달고 'It's me'는 길다", "귤은 달고 It's me는 길다", needs=("'", "‘")),
     # A pause is not a mark that can be heard.
-    Rule("ellipsis", patterns.ELLIPSIS, _ellipses,
+    Rule("ellipsis", patterns.ELLIPSIS, rewrites.ellipses,
          "Two or more dots become a full stop at the end and a space elsewhere."
          " · 말줄임표를 문장 끝에서는 마침표로, 그 밖에서는 공백으로 바꿉니다.",
          "글쎄... 모르겠는데..", "글쎄 모르겠는데.", needs=("..",)),
@@ -229,7 +189,7 @@ RULES: tuple[Rule, ...] = (
          "A filler such as `(FP:음)` keeps its word, which was spoken."
          " · 간투사 표기(`(FP:음)` 등)에서 실제로 말한 단어는 남깁니다.",
          "(FP:음) 글쎄", "음 글쎄", needs=("(FP:",)),
-    Rule("noise event", patterns.DUAL_OR_NOISE, _without_noise_events,
+    Rule("noise event", patterns.DUAL_OR_NOISE, rewrites.without_noise_events,
          "A noise named in Latin letters, such as `/(cough)`, is removed."
          " · 로마자로 적은 소리 표기(`/(cough)` 등)를 지웁니다.",
          "잠깐만 /(cough) (유에스비)/(USB) 어디 있지", "잠깐만 유에스비 어디 있지", needs=("/(",)),
@@ -315,16 +275,16 @@ RULES: tuple[Rule, ...] = (
          "Tags of breath, laughter and noise, such as `b/` and `n/`, are removed."
          " · 숨소리, 웃음, 잡음 태그(`b/`, `n/` 등)를 지웁니다.",
          "하지만n/ 우리 pub/ 가자 l/", "하지만 우리 pub 가자", needs=("/",)),
-    Rule("marker", patterns.MARKER, _removed,
+    Rule("marker", patterns.MARKER, rewrites.removed,
          "Markers of fillers (`/`), repeats (`+`) and unclear words (`*`) go; their words stay."
          " · 간투사(`/`), 반복(`+`), 불분명한 발음(`*`) 표시를 지우고 말은 남깁니다.",
          "음/ 나는+나는 그게*, 10대/20대 때 4/5 지점", "음 나는 나는 그게, 10대 20대 때 4/5 지점",
          needs=("/", "+", "*")),
     # `%` behind a word and `& - ' :` inside one are spoken or belong to its spelling.
-    Rule("symbol", patterns.SYMBOLS, _removed,
+    Rule("symbol", patterns.SYMBOLS, rewrites.removed,
          "Symbols that are not spoken are removed. · 소리 내어 읽지 않는 기호를 지웁니다.",
          "R&D 50%~60% 올라~ ♪ -끝-", "R&D 50% 60% 올라 끝"),
-    Rule("spaces", patterns.SPACES, _single_spaces,
+    Rule("spaces", patterns.SPACES, rewrites.single_spaces,
          "Spaces at both ends are removed, and several in a row become one."
          " · 양 끝의 공백을 지우고 이어진 공백을 하나로 줄입니다.",
          " 자  가자 ", "자 가자"),
@@ -344,7 +304,7 @@ RULES: tuple[Rule, ...] = (
          " · `&[name1]&`처럼 괄호를 섞어 이름을 가린 줄이므로 제외합니다.",
          "A&[b2]&C", "<REJECT:masked>", needs=("&",)),
     # In the raw line this was no speaker mark. With its colon it would look like one now.
-    Rule("speaker mark laid bare", patterns.SPEAKER_MARKS_LEFT, _without_colons,
+    Rule("speaker mark laid bare", patterns.SPEAKER_MARKS_LEFT, rewrites.without_colons,
          "A colon that looks like a speaker's, but is not, becomes a space."
          " · 화자 표시처럼 보이지만 아닌 쌍점을 공백으로 바꿉니다.",
          "비타민~C:감귤", "비타민 C 감귤", needs=(":",)),
