@@ -46,5 +46,40 @@ def single_spaces(run: re.Pattern[str], text: str, _: object) -> str:
     return run.sub(" ", text) if "  " in text else text
 
 
+def spaces_behind_marks(marks_and_spaces: re.Pattern[str], text: str, _: object) -> str:
+    def space_behind(match: re.Match[str]) -> str:
+        run, before, behind = match[0], match.start() - 1, match.end()
+        if not patterns.SPACE_BEFORE_MARK.search(run):
+            return run
+        marks = run.replace(" ", "")
+        if run.endswith(" "):
+            return f"{marks} "
+        parts_words = patterns.WORD_END.match(text, before) and patterns.WORD_START.match(
+            text, behind
+        )
+        # `3 .5` is one number with a space too many.
+        one_number = parts_words and len(run) == 2 and f"{text[before]}{text[behind]}".isdecimal()
+        return f"{marks} " if parts_words and not one_number else marks
+
+    return marks_and_spaces.sub(space_behind, text)
+
+
 def without_colons(marks: re.Pattern[str], text: str, _: object) -> str:
     return marks.sub(lambda match: match[0].replace(":", " "), text)
+
+
+_SPEAKER_OF_NUMBER = dict(zip("1234", "ABCD", strict=True))
+
+
+def _speaker_of(mark: str) -> str | None:
+    """Return the speaker of a mark (`A`, `화자1` and `화자 1` are A); None for one beyond D."""
+    number = mark.removeprefix("화자").strip()
+    return mark if number == mark else _SPEAKER_OF_NUMBER.get(number)
+
+
+def turns(mark: re.Pattern[str], text: str) -> list[tuple[str | None, str, str]]:
+    """Return (speaker, mark, words) of each turn. Text before the first mark is speaker A's."""
+    before, *marks_and_words = mark.split(text)
+    marks, words = marks_and_words[::2], marks_and_words[1::2]
+    speakers = map(_speaker_of, marks)
+    return [("A", "", before), *zip(speakers, (f"{name}:" for name in marks), words, strict=True)]
