@@ -75,6 +75,8 @@ def plain_characters() -> dict[int, int | str | None]:
 # NFC composes jamo and accents; these are what it leaves.
 LEFT_BY_NFC = _jamo_without_position() | dict.fromkeys(ACCENTS)
 FIFTH_ACCENT_AND_ON = re.compile("[\u0300-\u036f](?<=[\u0300-\u036f]{5})[\u0300-\u036f]*")
+# Most lines hold none of these: they are Hangul, letters, digits, marks, and signs of tags.
+UNCOMMON = re.compile(f"[^가-힣A-Za-z0-9 {MARKS}/+*]")
 UNUSUAL_CHARACTER = re.compile("[^ !#-_a-~가-힣ㄱ-ㅣ]")
 
 # --- What was spoken and cannot be written ---
@@ -103,7 +105,6 @@ SPOKEN = f"(?:[{WORD}]|{_FOREIGN_LETTER}|{_OLD_VOWEL}|{_UNIT})"
 
 # --- Words, tags and speakers ---
 
-NOT_PLAIN = re.compile(f"[^가-힣0-9 {MARKS}]")
 WORD_START = re.compile(f"[{WORD}]")
 WORD_END = re.compile(f"[{WORD}%]")
 DIGIT_OR_LATIN = re.compile(f"[0-9{LATIN}]")

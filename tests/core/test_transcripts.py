@@ -680,7 +680,7 @@ def test_the_example_of_each_rule_is_true_and_shows_that_rule_at_work(rule):
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_no_example_comes_out_right_without_its_rule(rule, monkeypatch):
-    for table in ("RULES", "RULES_OF_PLAIN_LINES"):
+    for table in ("RULES", "RULES_OF_COMMON_LINES"):
         others = tuple(other for other in getattr(transcripts, table) if other is not rule)
         monkeypatch.setattr(transcripts, table, others)
     # A dual of the guidelines is also found by the rules that repair one, where they are used.
@@ -824,8 +824,12 @@ def test_skipping_rules_that_a_line_does_not_need_changes_nothing(raw):
 
 
 @QUICK
-@given(st.text(st.sampled_from("가나힣 309.,?!"), max_size=20))
-def test_a_plain_line_needs_no_other_rule(raw):
+@given(
+    st.lists(
+        st.sampled_from([*"가힣 39.,?!/+*bnlusAZ", "n/", "un/", "*가*", " ,"]), max_size=14
+    ).map("".join)
+)
+def test_a_line_of_common_characters_needs_no_other_rule(raw):
     choices = transcripts.Choices("A", "spelling-first", "A", "select", True)
     text, every_rule = outcome(raw), raw
     try:
