@@ -18,8 +18,7 @@ WORD = LETTERS + "0-9"
 MARKS = ".,?!"
 # Signs that are spoken or belong to the spelling, where the marker and symbol rules let them stand.
 SIGNS = "%&':/+*-"
-# A cleaned text holds nothing else. Kana, Han characters and other scripts are symbols here: the
-# model cannot write them, and how they were spoken is unknown.
+# A cleaned text holds nothing else.
 ALLOWED_CHARACTERS = f"[{WORD} {MARKS}{SIGNS}]"
 
 ACCENTS = range(0x0300, 0x0370)
@@ -27,6 +26,7 @@ COMPATIBILITY_JAMO = range(0x3131, 0x3164)
 CONJOINING_JAMO, HALF_WIDTH_JAMO = range(0x1100, 0x1200), range(0xFFA1, 0xFFDD)
 FULL_WIDTH, SMALL_FORMS = range(0xFF01, 0xFF5F), range(0xFE50, 0xFE6C)
 ROMAN_NUMERALS, SQUARED_UNITS = range(0x2160, 0x2180), range(0x3371, 0x33E0)
+FULL_WIDTH_STAR = "＊"
 INVISIBLE_CATEGORIES = ("Cc", "Cf", "Cs", "Mn", "Me")
 SPACE_CATEGORIES = ("Zs", "Zl", "Zp")
 
@@ -65,15 +65,43 @@ def plain_characters() -> dict[int, int | str | None]:
         if ascii_form.isascii():
             plain[code] = ascii_form
     plain |= str.maketrans(dict.fromkeys("\t\n\v\f\r\x85", " "))
-    plain |= str.maketrans("。｡、､‐‑−’´ʼ【】〔〕〖〗", "..,,---'''[][][]")
+    # Two of these in a row hide a name, two plain stars do not.
+    del plain[ord(FULL_WIDTH_STAR)]
+    plain |= str.maketrans("。｡、､‐‑−’´ʼ【】〔〕〖〗≪≫⟨⟩⟪⟫", "..,,---'''[][][]<><><>")
     plain |= str.maketrans({"…": "...", "⋯": "...", "‥": ".."})
-    return plain | str.maketrans("", "", '"“”„‟«»「」『』〈〉《》〝〞〟＂`｀')
+    return plain | str.maketrans("", "", '"“”„‟«»‹›「」『』〈〉《》〝〞〟＂`｀')
 
 
 # NFC composes jamo and accents; these are what it leaves.
 LEFT_BY_NFC = _jamo_without_position() | dict.fromkeys(ACCENTS)
 FIFTH_ACCENT_AND_ON = re.compile("[\u0300-\u036f](?<=[\u0300-\u036f]{5})[\u0300-\u036f]*")
+# Most lines hold none of these: they are Hangul, letters, digits, marks, and signs of tags.
+UNCOMMON = re.compile(f"[^가-힣A-Za-z0-9 {MARKS}/+*]")
 UNUSUAL_CHARACTER = re.compile("[^ !#-_a-~가-힣ㄱ-ㅣ]")
+
+# --- What was spoken and cannot be written ---
+
+# Most lines hold none of these, of which `$` is one: it is spoken beside a number.
+NOT_ORDINARY = re.compile("[^ -#%-~가-힣ㄱ-ㅣ]")
+# Letters and numbers to Unicode, but not spoken: circled numbers of a list, Hangul fillers, the
+# prolonging ー, 〇 and length marks.
+_CIRCLED_NUMBERS = "①-⒛⓪-⓿❶-➓㈠-㈩㉈-㉟㊀-㊉㊱-㊿🄀-🄌"
+_NOT_SPOKEN = f"{_CIRCLED_NUMBERS}\u115f\u1160\u3164\uffa0ーｰ〇ʰ-˿"
+_ARAE_A = "ㆍ\u119e"
+# Han, Greek, kana, Cyrillic, old Hangul …, also ½, ² and ℓ.
+_FOREIGN_LETTER = rf"[^ -~{WORD}{_NOT_SPOKEN}{_ARAE_A}](?<=\w)"
+# Old Hangul spells its vowel ㆍ beside a jamo. Anywhere else people type it as a middle dot.
+_JAMO = "ㄱ-ㅣ\u3165-\u318c\u318e\u1100-\u115e\u1161-\u119d\u119f-\u11ff\ua960-\ua97c\ud7b0-\ud7fb"
+_OLD_VOWEL = f"[{_ARAE_A}](?:(?<=[{_JAMO}].)|(?=[{_JAMO}]))"
+# Units that have no ASCII form: ℃ ℉, squared kana, months, hours, ㎧ ㏀ ㍿ …
+_UNIT = "[℃℉㋀-㋏㌀-㏿]"
+# Currencies, degrees, per mille and numero. `%` is no symbol.
+_SIGN = "[$¢-¥֏؋৲৳฿៛₠-\u20cf￠￡￥￦°˚‰‱№]"
+_NUMBER = "[0-9십백천만억조]"
+UNWRITABLE = re.compile(
+    f"{_FOREIGN_LETTER}|{_OLD_VOWEL}|{_UNIT}|{_SIGN} *[0-9]|{_SIGN}(?<={_NUMBER}.)|[0-9] +{_SIGN}"
+)
+SPOKEN = f"(?:[{WORD}]|{_FOREIGN_LETTER}|{_OLD_VOWEL}|{_UNIT})"
 
 # --- Words, tags and speakers ---
 
@@ -102,8 +130,18 @@ QUOTED = re.compile(f"{_OPENING_QUOTE}([^'‘]*(?:{_APOSTROPHE}[^'‘]*)*){_CLOS
 ELLIPSIS = re.compile(r"\.\.+( *\Z)?")
 EVENT = re.compile(r"\((?:NO|SN):[^()]*\)")
 FILLER_EVENT = re.compile(r"\(FP:([^()]*)\)")
+# The corpora of NIKL write `{laughing}` and `<noise>`. A name is written in capitals (`<SBS>`).
+EVENT_IN_BRACKETS = re.compile(r"\{ *[a-z][a-z _-]*\}|< */?[a-z][a-z _-]*/?>")
+# `*침묵*` at the start of a turn, where tags and other such events may stand before it.
+EVENT_BETWEEN_STARS = re.compile(
+    rf"((?:\A|(?<![^ ])(?:{_SPEAKER}) ?:)(?: |(?:{_TAG_NAME})/)*)"
+    rf"(?:\*[{LETTERS}]+\*(?![{WORD}*])(?: |(?:{_TAG_NAME})/)*)+"
+)
 # A tag may follow directly; any other letter makes it another word.
 VOICE_EVENT = re.compile(f"@(?:웃음|목청|박수|노래)(?!(?!(?:{_TAG_NAME})/)[{WORD}])")
+# △ stands for a name as ○ does; ◯ and 〇 look like it.
+MASKED_SIGNS = re.compile(r"[○●◯〇□■×△▲＊*](?:(?<!\*)[○●◯〇□■×△▲＊]|(?<=[*＊])[*＊]{2})")
+STAR_OF_FULL_WIDTH = re.compile(FULL_WIDTH_STAR)
 MASKED_DIGITS = re.compile("#")
 MASKED_WORD = re.compile(r"@\w")
 # Capitals without a number (`R&D&I`) are a name that is spoken so.
@@ -112,8 +150,8 @@ NOT_UNDERSTOOD = re.compile(r"\(\( *\)\)")
 
 # --- Duals: (spelling)/(pronunciation) ---
 
-# A side holds a letter or a digit.
-_A, _B = (rf"(?P<{side}>(?=[^()]*?[{WORD}])[^()]+)" for side in "ab")
+# A side holds something that is spoken.
+_A, _B = (rf"(?P<{side}>(?=[^()]*?{SPOKEN})[^()]+)" for side in "ab")
 # Typing slips: a bracket typed twice, or the wrong way round. `)` counts as an opening bracket only
 # where a word starts, and `(` as a closing bracket only where a word ends.
 _TWICE_OPENED = r"(?<=\()\(?"
@@ -145,7 +183,7 @@ DUAL_WITHOUT_SLASH = re.compile(rf"{_OPENED}{_A}\)\)?\(\(?{_B}{_CLOSED}")
 # `(어/ 그래)` has none of these.
 _NO_TAG_NEXT = f"(?!(?:{_TAG_NAME})/)"
 _NO_FILLER_ALONE = f"(?=[^()]*(?:[0-9{LATIN}]| /|/(?! )))"
-_SIDE_WITHOUT_SLASH = f"(?=[^()/]*?[{WORD}])"
+_SIDE_WITHOUT_SLASH = f"(?=[^()/]*?{SPOKEN})"
 _FRACTION_SLASH = "(?<=[0-9])/(?=[0-9])"
 _SLASH_BETWEEN_SIDES = "/(?:(?<![0-9]/)(?<![0-9] /)|(?! ?[0-9]))"
 DUAL_IN_ONE_BRACKET = re.compile(
@@ -164,6 +202,8 @@ DUAL_OR_NOISE = re.compile(rf"({_OPENED}[^()]+{_ANY_SLASH}[^()]+{_CLOSED})|{_NOI
 # --- What is left ---
 
 SQUARE_BRACKET = re.compile(r"[\[\]{}]")
+# A title in front of its particle. Behind a digit, `<` may be a sign (`3<5, 7>4`).
+TITLE = re.compile("<(?<![0-9].)([^<>]*)>+(?=[가-힣])")
 ROUND_BRACKET = re.compile("[()]")
 # A single marker between two digits is a sign and stays.
 MARKER = re.compile("[/+*](?:[/+*]+|(?<![0-9].)|(?![0-9]))")
@@ -171,7 +211,8 @@ MARKER = re.compile("[/+*](?:[/+*]+|(?<![0-9].)|(?![0-9]))")
 _SYMBOL = f"[^{WORD} {MARKS}/+*](?<![{WORD}]%)(?<![{WORD}][&':-](?=[{WORD}]))"
 SYMBOLS = re.compile(f"{_SYMBOL}(?:{_SYMBOL})*")
 SPACES = re.compile("  +")
-SPACE_BEFORE_MARK = re.compile(f" ([{MARKS}])")
+SPACE_BEFORE_MARK = re.compile(f" [{MARKS}]")
+MARKS_AND_SPACES = re.compile(f"[ {MARKS}]{{2,}}")
 REPEATED_MARKS = re.compile(f"([{MARKS}])[{MARKS}]+")
 MARKS_AT_START = re.compile(rf"\A[ {MARKS}]+")
 NOTHING = re.compile(r"\A\Z")

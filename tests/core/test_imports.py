@@ -18,6 +18,7 @@ STAGES = ("preprocessing", "training", "evaluation")
 LIGHT = {
     "transcripts",
     "transcript_patterns",
+    "transcript_rewrites",
     "manifest",
     "audio",
     "vocabulary",

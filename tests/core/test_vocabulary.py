@@ -214,11 +214,20 @@ def test_what_is_outside_is_printed_with_the_lowest_cer_and_advice_above_one_per
         # 5 of 146 characters.
         "  lowest reachable CER 0.0342",
     ]
-    assert "--side auto" in printed_outside(outside_vocabulary(texts, KNOWN))[3]
+    assert "--extra-tokens 5" in printed_outside(outside_vocabulary(texts, KNOWN))[3]
     half_a_percent = printed_outside(outside_vocabulary(["가" * 100, "나" * 99 + "%"], KNOWN))
     assert half_a_percent[2:] == ["  lowest reachable CER 0.0050"]
     (none,) = printed_outside(outside_vocabulary(["가", "나."], KNOWN))
     assert none.startswith("labels with characters outside the vocabulary: none of 2")
+
+
+def test_side_auto_is_advised_only_where_a_part_of_the_corpus_was_seen_to_gain_by_it():
+    outside, other = (outside_vocabulary(["가 3"], KNOWN) for _ in range(2))
+    assert "--side auto" not in printed_outside(outside)[3]
+    other.side_auto_helps = True
+    outside.update(other)
+    advice = printed_outside(outside)[3]
+    assert "--side auto" in advice and "--extra-tokens 5" in advice
 
 
 def test_at_most_ten_characters_are_printed():

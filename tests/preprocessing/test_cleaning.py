@@ -120,6 +120,7 @@ REJECTED = [
     ("audio too short", "밥", "short.wav"),
     ("masked", "번호는 ### 이야", None),  # the text tells more than the missing file
     ("masked", "번호는 ### 이야", "empty.wav"),
+    ("unwritable", "밥 漢字", "good.wav"),
 ]
 
 
@@ -450,8 +451,33 @@ def test_characters_that_the_base_model_cannot_write_are_counted_without_those_t
     assert (
         "2 of 3" in printed
         and "lowest reachable CER 0.2353" in printed
-        and "--side auto" in printed
+        and "--extra-tokens 5" in printed
     )
+    # The corpus has no dual that would give a character less.
+    assert "--side auto" not in printed
+
+
+@pytest.mark.parametrize(
+    ("side", "text", "advised"),
+    [
+        ("A", "(3개)/(세 개) 줘", True),
+        ("A", "(TV)/(티비) 봐", True),
+        ("A", "((3개)/(세 개)) 줘", True),
+        ("A", "(그러면)/(그럼) 3개", False),
+        ("A", "밥 3개, TV", False),
+        ("B", "(3개)/(세 개) 줘 5", False),
+        ("B", "(세 개)/(3개) 줘", True),
+        ("auto", "(3개)/(세 개) 줘 5", False),
+    ],
+)
+def test_side_auto_is_advised_where_a_dual_gives_fewer_digits_and_latin_letters_with_it(
+    root, tmp_path, side, text, advised
+):
+    clips(root, ("a", "밥."), ("b", text))
+    corpus = clean(root, tmp_path, Settings(side=side), alphabet=Alphabet("base", frozenset(), ""))
+    assert ("--side auto" in printed_corpus("Korean", corpus)) == advised
+    vocabulary = summary_of(write(tmp_path, corpus, alphabet=Alphabet("base", frozenset(), "")))
+    assert ("--side auto" in vocabulary["vocabulary"]["advice"]) == advised
 
 
 def test_without_a_base_model_no_character_is_compared(root, tmp_path):

@@ -17,22 +17,17 @@ def preprocessing_page(
     summary: dict[str, dict[str, Any]],
     reasons: dict[str, str],
     rules: dict[str, str],
-    advice: str,
-    advised_above: float,
 ) -> str:
     """Render one self-contained page about a preprocessing.json; it can be written as UTF-8.
 
     summary: corpus name -> what script 1 wrote about it.
     reasons, rules: name -> its explanation, "English · 한국어".
-    advice: what to do where the lowest reachable CER is above `advised_above`.
     """
     return page(
         "preprocessing.html",
         summary=summary,
         reasons=reasons,
         rules=rules,
-        advice=advice,
-        advised_above=advised_above,
         marked=marked,
     )
 

@@ -44,6 +44,7 @@ from korean_asr.transcripts import (
     SPEAKERS,
     Rejected,
     clean_transcript,
+    n_digits_and_latin,
 )
 
 # Limits of one chunk in memory. Characters count too: a raw label can be very long.
@@ -225,6 +226,8 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     changes: list[tuple[str, str, str]] = []
     try:
         text = clean_transcript(clip.raw, **choices, changes=changes)
+        if tally.outside and not tally.outside.side_auto_helps:
+            tally.outside.side_auto_helps = _side_auto_helps(clip.raw, text, choices, changes)
         if clip.audio is None:
             return clip.reason
         info = audio_info(clip.audio)
@@ -239,6 +242,19 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     for conversion in _conversions(clip, info):
         tally.converted[conversion] += 1
     return Utterance(clip.id, clip.audio, round(info.duration, 4), text, **clip.facts)
+
+
+def _side_auto_helps(
+    raw: str, text: str, choices: dict[str, Any], changes: list[tuple[str, str, str]]
+) -> bool:
+    """Whether the line has a dual that gives fewer digits and Latin letters with `--side auto`."""
+    if choices["side"] == "auto" or not any(rule.startswith("dual") for rule, _, _ in changes):
+        return False
+    try:
+        spoken = clean_transcript(raw, **choices | {"side": "auto"})
+    except Rejected:
+        return False
+    return n_digits_and_latin(spoken) < n_digits_and_latin(text)
 
 
 def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:

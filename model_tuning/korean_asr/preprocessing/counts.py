@@ -23,7 +23,7 @@ from korean_asr.files import (
 from korean_asr.model_folder import public_name, vocabulary_tokens
 from korean_asr.pages.preprocessing_page import preprocessing_page
 from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
-from korean_asr.vocabulary import ADVICE, WORTH_ADVICE, Outside, characters_of, printed_outside
+from korean_asr.vocabulary import Outside, advice, characters_of, printed_outside
 
 REASONS = {
     "masked": "personal data is masked in the text, not in the audio · 텍스트만 비식별 처리됨",
@@ -31,6 +31,7 @@ REASONS = {
     "other speaker": "only other speakers' turns · 다른 화자의 발화뿐임",
     "mixed turns": "another speaker's turn too (--mixed-turns reject) · 여러 화자의 발화",
     "bracket": "a round bracket that no rule explains · 규칙으로 해석할 수 없는 괄호",
+    "unwritable": "letters of another script, or a unit sign · 표기할 수 없는 문자나 기호를 읽음",
     "no audio": "the label names an audio file that is not there · 라벨만 있고 음성 파일 없음",
     "no label": "an audio file that no label names · 음성만 있고 라벨 없음",
     "audio copy": "a second audio file of a clip, such as its .pcm · 같은 발화의 다른 음성 파일",
@@ -300,7 +301,7 @@ def write_outputs(
     summary = dict(sorted(summary.items(), reverse=True))
     write_json(record, summary)
     with whole_file(page) as file:
-        file.write(preprocessing_page(summary, REASONS, rules, ADVICE, WORTH_ADVICE))
+        file.write(preprocessing_page(summary, REASONS, rules))
     return [*manifests, rejected, record, page]
 
 
@@ -349,6 +350,7 @@ def _vocabulary(tally: Tally, alphabet: Alphabet) -> dict[str, Any]:
         "n_characters": outside.n_characters,
         "n_outside": outside.n_outside,
         "lowest_cer": round(outside.lowest_cer, 6),
+        "advice": advice([outside]),
         "n_kinds": len(outside.characters),
         "characters": [
             {"character": c, "n": n, "n_clips": base.touched[c], "added": c in alphabet.added}
