@@ -22,6 +22,7 @@ LIGHT = {
     "audio",
     "vocabulary",
     "metrics",
+    "alignment",
     "recipe",
     "overlap",
     "messages",
