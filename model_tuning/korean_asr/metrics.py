@@ -15,7 +15,7 @@ MARKS = ".,?!"
 # Longer texts are not scored: the time of an alignment grows with the square of the length. Two
 # texts of this length, which are about an hour of speech, take five seconds.
 MAX_CHARACTERS = 20_000
-NOT_SCORED = f"not scored: a text of more than {MAX_CHARACTERS:,} characters"
+NOT_SCORED = f"more than {MAX_CHARACTERS:,} characters, not scored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,14 @@ def _unchanged(units: list[list[str]]) -> list[list[str]]:
     return units
 
 
+def too_long(reference: str, hypothesis: str) -> bool:
+    """Whether a clip is not scored because one of its texts has more than MAX_CHARACTERS."""
+    return max(len(reference), len(hypothesis)) > MAX_CHARACTERS
+
+
 def scored_text(reference: str, hypothesis: str) -> str:
-    """The hypothesis as it is scored: empty, all deletions, where a text is too long to align."""
-    return "" if max(len(reference), len(hypothesis)) > MAX_CHARACTERS else hypothesis
+    """The hypothesis as it is counted: empty, so all deletions, for a clip that is too long."""
+    return "" if too_long(reference, hypothesis) else hypothesis
 
 
 def normalised(text: str) -> str:
