@@ -7,7 +7,7 @@ import pytest
 
 from korean_asr.errors import DataError
 from korean_asr.evaluation.command_line import gap_to_korean, refuse_different_clips
-from korean_asr.evaluation.scores import differences
+from korean_asr.evaluation.comparison import differences
 
 WEIGHTS = {"weights_sha256": "w"}
 TEXTS = ["가나다라마", "바사아자차", "카타파하", "가나 다라", "마바사아"] * 8

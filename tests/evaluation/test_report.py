@@ -8,13 +8,13 @@ import pytest
 import soundfile
 
 from korean_asr.evaluation.command_line import evaluate, reports_of, show
+from korean_asr.evaluation.comparison import comparison
 from korean_asr.evaluation.report import (
     comparison_lines,
     embedded_audio,
     linked_audio,
     verdict,
 )
-from korean_asr.evaluation.scores import comparison
 from korean_asr.messages import n_columns
 
 

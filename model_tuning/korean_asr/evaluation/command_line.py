@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, SharedError, printable
+from korean_asr.evaluation.comparison import comparison, gap, same_clips
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
-from korean_asr.evaluation.scores import Evaluation, comparison, gap, same_clips
+from korean_asr.evaluation.scores import Evaluation
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.model_folder import (
     base_of,

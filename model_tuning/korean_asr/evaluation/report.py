@@ -263,7 +263,7 @@ def _cut(text: str) -> str:
 def comparison_lines(reports: list[Report], comparisons: list[dict[str, Any]]) -> list[str]:
     """Rates of several models on the same clips, side by side, and differences from the first.
 
-    comparisons: scores.comparison of the first and each other model.
+    comparisons: comparison() of the first and each other model.
     """
     names = [report.summary["model"] for report in reports]
     if len(set(names)) < len(names):
