@@ -31,7 +31,7 @@ from korean_asr.inference import (
     normalised_batch,
     read_clip,
 )
-from korean_asr.metrics import Hypothesis, corpus_counts, normalised, utterance_counts
+from korean_asr.metrics import Hypothesis, corpus_counts, normalised, scored_text, utterance_counts
 
 # Seconds of padded audio. CPU: measured with a model of 94 M parameters on clips of 1 to 12 s, one
 # core decodes 5.3, 4.9 and 4.6 s of audio per second in batches of 8, 16 and 32 s (bf16: 9.1, 8.9,
@@ -173,7 +173,8 @@ def error_rates(
     """Decode every clip once, by all processes, and score the texts: `cer`, `wer` and so on."""
     hypotheses = decoded_by_all(recogniser, utterances, progress).hypotheses
     pairs = zip(utterances, hypotheses, strict=True)
-    counts = corpus_counts([utterance_counts(clip.text, made.text) for clip, made in pairs])
+    texts = [(clip.text, scored_text(clip.text, made.text)) for clip, made in pairs]
+    counts = corpus_counts([utterance_counts(*pair) for pair in texts])
     return {name: count.rate for name, count in counts.items()}
 
 

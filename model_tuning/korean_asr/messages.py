@@ -42,6 +42,12 @@ OVERLAP_KINDS = {
     "sentence": "sentence · 문장",
     "speaker": "speaker · 화자",
 }
+# What the bootstrap draws.
+RESAMPLED = {
+    "speakers": "speakers · 화자",
+    "sentences": "sentences · 문장",
+    "clips": "clips · 발화",
+}
 SPACING = "spacing · 띄어쓰기"
 NUMBER_FORMAT = "number format · 수치 형식"
 SEEN_IN_TRAINING = "seen in training · 학습 데이터와 겹치는 항목"
@@ -53,6 +59,11 @@ TOO_CLOSE = "too close to call · 뚜렷한 차이 없음"
 def english(title: str) -> str:
     """The English half of a title."""
     return title.partition(" · ")[0]
+
+
+def korean(title: str) -> str:
+    """The Korean half of a title."""
+    return title.partition(" · ")[2]
 
 
 def n_columns(text: str) -> int:

@@ -4,13 +4,18 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import repeat
 
 import jiwer
-import numpy as np
+
+from korean_asr.alignment import aligned, matches
 
 RULE = "ko-1"
 MARKS = ".,?!"
+# Longer texts are not scored: the time of an alignment grows with the square of the length. Two
+# texts of this length, which are about an hour of speech, take five seconds.
+MAX_CHARACTERS = 20_000
+NOT_SCORED = f"more than {MAX_CHARACTERS:,} characters, not scored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,9 @@ Counts = EditCounts | HitCounts
 
 def edit_counts(reference: str | list[str], hypothesis: str | list[str]) -> EditCounts:
     """Count the edits between two sequences: the characters of strings, or the words of lists."""
+    if not hypothesis:
+        # What jiwer counts too, but with 200 bytes a unit.
+        return EditCounts(deletions=len(reference), reference_length=len(reference))
     # Pass the units unchanged: they are normalised, and jiwer's default transforms would strip and
     # split them again.
     found = jiwer.process_words([list(reference)], [list(hypothesis)], _unchanged, _unchanged)
@@ -118,6 +126,16 @@ def edit_counts(reference: str | list[str], hypothesis: str | list[str]) -> Edit
 
 def _unchanged(units: list[list[str]]) -> list[list[str]]:
     return units
+
+
+def too_long(reference: str, hypothesis: str) -> bool:
+    """Whether a clip is not scored because one of its texts has more than MAX_CHARACTERS."""
+    return max(len(reference), len(hypothesis)) > MAX_CHARACTERS
+
+
+def scored_text(reference: str, hypothesis: str) -> str:
+    """The hypothesis as it is counted: empty, so all deletions, for a clip that is too long."""
+    return "" if too_long(reference, hypothesis) else hypothesis
 
 
 def normalised(text: str) -> str:
@@ -199,60 +217,6 @@ def corpus_counts(per_utterance: Iterable[dict[str, Counts]]) -> dict[str, Count
     return sums
 
 
-# Index in the reference (None: an insertion) and index in the hypothesis (None: a deletion).
-Pair = tuple[int | None, int | None]
-
-
-def edit_distances(reference: str, hypothesis: str) -> np.ndarray:
-    """The Levenshtein distance between every two prefixes, (R + 1, H + 1) int32.
-
-    Computed row by row (Wagner and Fischer 1974). First take the best of diagonal and above. Then
-    an insertion costs 1 for each column further right: subtract the column's index, take the
-    running minimum, and add the index back.
-    """
-    letters = np.array([ord(character) for character in hypothesis], dtype=np.int32)
-    columns = np.arange(len(hypothesis) + 1, dtype=np.int32)
-    distances = np.empty((len(reference) + 1, len(hypothesis) + 1), dtype=np.int32)
-    distances[0] = columns
-    for row, character in enumerate(reference, 1):
-        above = distances[row - 1]
-        differs = letters != ord(character)
-        best = above + 1
-        best[1:] = np.minimum(best[1:], above[:-1] + differs)
-        distances[row] = np.minimum.accumulate(best - columns) + columns
-    return distances
-
-
-# Cached because swer and spacing read the alignment of the same two texts.
-@lru_cache(maxsize=4)
-def aligned(reference: str, hypothesis: str) -> tuple[Pair, ...]:
-    """Align two texts at the least edit distance; returns index pairs from start to end.
-
-    Ties are broken as in rule ko-1: going back from the end, a diagonal step (equal or substituted)
-    comes first, then a deletion, then an insertion.
-    """
-    if reference == hypothesis:
-        return tuple((index, index) for index in range(len(reference)))
-    distances = edit_distances(reference, hypothesis)
-    row, column = len(reference), len(hypothesis)
-    pairs: list[Pair] = []
-    while row or column:
-        here = distances[row, column]
-        if row and column:
-            differs = reference[row - 1] != hypothesis[column - 1]
-            if distances[row - 1, column - 1] + differs == here:
-                row, column = row - 1, column - 1
-                pairs.append((row, column))
-                continue
-        if row and distances[row - 1, column] + 1 == here:
-            row -= 1
-            pairs.append((row, None))
-        else:
-            column -= 1
-            pairs.append((None, column))
-    return tuple(reversed(pairs))
-
-
 def _boundaries(text: str) -> list[bool]:
     """Whether a space stands before each character that is not a space; text is normalised."""
     return [
@@ -270,9 +234,8 @@ def respaced(reference: str, hypothesis: str) -> str:
     """
     letters = reference.replace(" ", ""), hypothesis.replace(" ", "")
     wanted, spaces = _boundaries(reference), _boundaries(hypothesis)
-    for i, j in aligned(*letters):
-        if i is not None and j is not None and letters[0][i] == letters[1][j]:
-            spaces[j] = wanted[i]
+    for i, j in matches(*letters):
+        spaces[j] = wanted[i]
     spaced = zip(spaces, letters[1], strict=True)
     return "".join(f" {letter}" if space else letter for space, letter in spaced).strip()
 
@@ -284,11 +247,7 @@ def spacing_counts(reference: str, hypothesis: str) -> HitCounts:
     """
     letters = reference.replace(" ", ""), hypothesis.replace(" ", "")
     boundaries = _boundaries(reference), _boundaries(hypothesis)
-    hits = sum(
-        boundaries[0][i] and boundaries[1][j] and letters[0][i] == letters[1][j]
-        for i, j in aligned(*letters)
-        if i is not None and j is not None
-    )
+    hits = sum(boundaries[0][i] and boundaries[1][j] for i, j in matches(*letters))
     return HitCounts(hits, sum(boundaries[0]), sum(boundaries[1]))
 
 
@@ -300,11 +259,7 @@ def punctuation_counts(reference: str, hypothesis: str) -> dict[str, HitCounts]:
     letters = reference.replace(" ", ""), hypothesis.replace(" ", "")
     if not any(mark in text for text in letters for mark in MARKS):
         return dict.fromkeys(MARKS, HitCounts())
-    hits = [
-        letters[0][i]
-        for i, j in aligned(*letters)
-        if i is not None and j is not None and letters[0][i] == letters[1][j]
-    ]
+    hits = [letters[0][i] for i, _ in matches(*letters)]
     return {
         mark: HitCounts(hits.count(mark), letters[0].count(mark), letters[1].count(mark))
         for mark in MARKS
@@ -324,13 +279,16 @@ def jamo_position(jamo: str) -> str | None:
     return "coda" if 0x11A8 <= code < 0x1200 else None
 
 
-def aligned_jamo(reference: str, hypothesis: str) -> list[tuple[str, str]]:
+def aligned_jamo(reference: str, hypothesis: str) -> Iterable[tuple[str, str]]:
     """Align the NFD of two texts; pairs of jamo, with "" on one side of a deletion or insertion."""
     jamo = unicodedata.normalize("NFD", reference), unicodedata.normalize("NFD", hypothesis)
-    return [
+    if not hypothesis:
+        # The reference may have millions of letters, and each pair of indices would take 100 bytes.
+        return zip(jamo[0], repeat(""))
+    return (
         ("" if i is None else jamo[0][i], "" if j is None else jamo[1][j])
         for i, j in aligned(*jamo)
-    ]
+    )
 
 
 def edit_kind(reference: str, hypothesis: str) -> str:
@@ -349,10 +307,12 @@ def jamo_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
     hypothesis' jamo. Letters other than Hangul syllables count in `jamo` alone.
     """
     kinds: Counter[tuple[str | None, str]] = Counter()
-    for reference_jamo, hypothesis_jamo in aligned_jamo(reference, hypothesis):
+    for (reference_jamo, hypothesis_jamo), n in Counter(
+        aligned_jamo(reference, hypothesis)
+    ).items():
         kind = edit_kind(reference_jamo, hypothesis_jamo)
-        kinds["jamo", kind] += 1
-        kinds[jamo_position(reference_jamo or hypothesis_jamo), kind] += 1
+        kinds["jamo", kind] += n
+        kinds[jamo_position(reference_jamo or hypothesis_jamo), kind] += n
     return {
         name: EditCounts(
             kinds[name, "substitution"],

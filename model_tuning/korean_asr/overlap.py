@@ -1,5 +1,6 @@
 """Find clips that a model was trained on, by id, audio, sentence and speaker."""
 
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -30,11 +31,13 @@ class Seen:
     """Indices of the clips that a model was trained on, by each of KINDS; None where unknown.
 
     n_validation: how many of the clips chose the final checkpoint.
+    namesakes: ids of the clips that share the name alone with one of training or validation.
     """
 
     indices: dict[str, list[int] | None]
     n_clips: int
     n_validation: int = 0
+    namesakes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> dict[str, int | None]:
@@ -58,6 +61,23 @@ class Seen:
             f"{source} ({counts})"
         )
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the report about clips that are scored all the same."""
+        notes = []
+        if self.n_validation:
+            notes.append(
+                f"{self.n_validation:,} clips are in the validation split, "
+                "by which the checkpoint was chosen."
+            )
+        if self.namesakes:
+            notes.append(
+                "clips with the name of a training or validation clip, but another sound and "
+                f"another sentence, so they are new: {len(self.namesakes):,} (the first: "
+                f"{self.namesakes[0]}) · 이름만 같고 음성과 문장이 다르면 새 발화로 평가합니다."
+            )
+        return notes
+
 
 def _count(found: list[int] | None) -> int | None:
     return None if found is None else len(found)
@@ -75,9 +95,16 @@ def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
         replace(clip, audio_sha256=sound)
         for clip, sound in zip(utterances, _sounds(utterances), strict=True)
     ]
-    validation = split_folder(source) / "validation.jsonl"
-    chosen_by = {clip.id for clip in read_manifest(validation)} if validation.is_file() else set()
-    return Seen(found_in(trained, clips), len(clips), sum(clip.id in chosen_by for clip in clips))
+    file = split_folder(source) / "validation.jsonl"
+    validation = read_manifest(file) if file.is_file() else []
+    seen = Seen(found_in(trained, clips), len(clips))
+    chosen_by = Seen(found_in(validation, clips), len(clips)).overlap
+    namesakes = namesakes_in([*trained, *validation], clips) - seen.overlap - chosen_by
+    return replace(
+        seen,
+        n_validation=len(chosen_by),
+        namesakes=tuple(clips[index].id for index in sorted(namesakes)),
+    )
 
 
 def trained_on(source: str) -> list[Utterance] | None:
@@ -113,7 +140,11 @@ def _sounds(utterances: list[Utterance]) -> list[str | None]:
 
 
 def found_in(known: list[Utterance], clips: list[Utterance]) -> dict[str, list[int] | None]:
-    """Indices of the clips that `known` also holds, by each of KINDS; None where unknown."""
+    """Indices of the clips that `known` also holds, by each of KINDS; None where unknown.
+
+    Corpora number their clips alike, so a name alone does not make a clip the same: see
+    namesakes_in.
+    """
     found: dict[str, list[int] | None] = {}
     for kind, key in KINDS.items():
         known_keys = {key(clip) for clip in known} - {None}
@@ -121,7 +152,32 @@ def found_in(known: list[Utterance], clips: list[Utterance]) -> dict[str, list[i
         is_unknown = kind in ("audio", "speaker") and not (known_keys and any(keys))
         shared = [index for index, one in enumerate(keys) if one in known_keys]
         found[kind] = None if is_unknown else shared
+    namesakes = namesakes_in(known, clips)
+    found["id"] = [index for index in found["id"] if index not in namesakes]
     return found
+
+
+def namesakes_in(known: list[Utterance], clips: list[Utterance]) -> set[int]:
+    """Indices of the clips that share the id with some of `known` and are others than all of them.
+
+    A clip is another one if both sounds are known, and both sound and sentence differ.
+    """
+    named = defaultdict(list)
+    for clip in known:
+        named[clip.id].append(clip)
+    return {
+        index
+        for index, clip in enumerate(clips)
+        if clip.id in named and all(_is_another(clip, other) for other in named[clip.id])
+    }
+
+
+def _is_another(clip: Utterance, other: Utterance) -> bool:
+    sounds, sentences = KINDS["audio"], KINDS["sentence"]
+    both_known = sounds(clip) and sounds(other)
+    return bool(
+        both_known and sounds(clip) != sounds(other) and sentences(clip) != sentences(other)
+    )
 
 
 def overlaps(parts: dict[str, list[Utterance]]) -> dict[str, dict[str, int | None]]:

@@ -1,9 +1,13 @@
+import random
+import tracemalloc
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
-from korean_asr.metrics import aligned, edit_distances
+from korean_asr.alignment import aligned, matches
 
 SHORT = st.text(alphabet="가나다", max_size=5)
 
@@ -70,10 +74,64 @@ def test_of_all_cheapest_alignments_it_is_the_first_in_the_order_of_the_rule(ref
 @settings(max_examples=200, derandomize=True, deadline=None)
 @given(st.text(alphabet="가나다라 .", max_size=40), st.text(alphabet="가나다라 .", max_size=40))
 def test_every_distance_is_rapidfuzzs_and_every_index_comes_once(reference, hypothesis):
-    assert edit_distances(reference, hypothesis)[-1, -1] == Levenshtein.distance(
-        reference, hypothesis
-    )
     pairs = aligned(reference, hypothesis)
     assert cost(pairs, reference, hypothesis) == Levenshtein.distance(reference, hypothesis)
     assert [i for i, _ in pairs if i is not None] == list(range(len(reference)))
     assert [j for _, j in pairs if j is not None] == list(range(len(hypothesis)))
+
+
+def traced_back(reference, hypothesis):
+    """The alignment of the rule, from the whole matrix of distances (Wagner and Fischer 1974)."""
+    distances = [list(range(len(hypothesis) + 1))]
+    for row, letter in enumerate(reference, 1):
+        distances.append([row])
+        for column, other in enumerate(hypothesis, 1):
+            above, left = distances[row - 1][column], distances[row][column - 1]
+            diagonal = distances[row - 1][column - 1] + (letter != other)
+            distances[row].append(min(diagonal, above + 1, left + 1))
+    i, j, pairs = len(reference), len(hypothesis), []
+    while i or j:
+        differ = i and j and reference[i - 1] != hypothesis[j - 1]
+        if i and j and distances[i - 1][j - 1] + differ == distances[i][j]:
+            i, j = i - 1, j - 1
+            pairs.append((i, j))
+        elif i and distances[i - 1][j] + 1 == distances[i][j]:
+            i -= 1
+            pairs.append((i, None))
+        else:
+            j -= 1
+            pairs.append((None, j))
+    return pairs[::-1]
+
+
+# Blocks end at every 256th letter of the reference.
+@pytest.mark.parametrize("n_letters", [1, 30, 255, 256, 257, 300])
+def test_long_texts_are_aligned_as_the_whole_matrix_says(n_letters):
+    rng = random.Random(n_letters)
+    reference = "".join(rng.choices("가나다", k=n_letters))
+    for hypothesis in (
+        reference[::-1],
+        "".join(rng.choices("가나다라", k=max(1, n_letters - 20))),
+        "".join(letter for letter in reference if rng.random() > 0.1),
+        reference + "라",
+        "마" + reference[:-1],
+    ):
+        assert aligned(reference, hypothesis) == traced_back(reference, hypothesis)
+        assert aligned(hypothesis, reference) == traced_back(hypothesis, reference)
+
+
+def test_matches_are_the_aligned_pairs_of_equal_letters():
+    assert matches("가나다", "나가") == ((1, 0),)
+    assert matches("가나", "") == matches("", "가나") == ()
+
+
+def test_the_jamo_of_thousands_of_syllables_are_aligned_in_little_memory():
+    rng = random.Random(0)
+    text = unicodedata.normalize("NFD", "".join(rng.choices("각난닫랄맘", k=4_000)))
+    tracemalloc.start()
+    pairs = aligned(text, text[::-1])
+    _, highest = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert cost(pairs, text, text[::-1]) == Levenshtein.distance(text, text[::-1])
+    # The matrix of distances would take 576 MB, all rows of bits 36 MB.
+    assert highest < 10 << 20

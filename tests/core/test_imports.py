@@ -23,6 +23,7 @@ LIGHT = {
     "audio",
     "vocabulary",
     "metrics",
+    "alignment",
     "recipe",
     "overlap",
     "messages",

@@ -57,6 +57,55 @@ def test_a_clip_of_the_training_split_is_refused_by_id(model, utterances):
     assert "--allow-overlap" in line
 
 
+def test_a_clip_that_shares_the_name_alone_is_new_and_a_note_says_so(model, utterances):
+    # Corpora number their clips alike.
+    new = [
+        dataclasses.replace(utterances[9], id="clip_03"),
+        dataclasses.replace(utterances[10], id="clip_08"),  # of the validation split
+        utterances[11],
+    ]
+    seen = seen_in_training(model, new)
+    assert (seen.counts["id"], seen.overlap, seen.n_validation) == (0, set(), 0)
+    assert len(seen.notes) == 1 and "so they are new: 2 (the first: clip_03)" in seen.notes[0]
+    refuse_seen(model, new, seen)
+
+
+@pytest.mark.parametrize(
+    ("sound_of", "text_of", "has_checksums"),
+    [(9, 3, True), (3, 9, True), (9, 9, False)],
+    ids=["same sentence", "same sound", "unknown sound"],
+)
+def test_a_name_is_enough_where_sound_or_sentence_is_the_same_or_the_sound_unknown(
+    model, utterances, tmp_path, sound_of, text_of, has_checksums
+):
+    trained = with_sounds(utterances[:8]) if has_checksums else utterances[:8]
+    write_manifest(tmp_path / "model" / "split" / "train.jsonl", trained)
+    clip = dataclasses.replace(
+        utterances[3],
+        audio_filepath=utterances[sound_of].audio_filepath,
+        text=utterances[text_of].text,
+    )
+    assert seen_in_training(model, [clip]).indices["id"] == [0]
+    assert "the first: clip_03" in refusal(model, [clip])
+
+
+def test_a_clip_that_cannot_be_read_is_refused_by_its_name(model, utterances):
+    gone = dataclasses.replace(utterances[3], audio_filepath="/nowhere/a.wav", text="다른 말")
+    assert "(1 by id)" in refusal(model, [gone])
+
+
+def test_a_namesake_must_differ_from_every_clip_of_its_name(model, utterances, tmp_path):
+    new = dataclasses.replace(utterances[9], id="clip_03")
+    write_manifest(tmp_path / "model" / "split" / "earlier.jsonl", with_sounds([new]))
+    assert "(1 by id, 1 by audio)" in refusal(model, [new])
+
+
+def test_splits_that_share_names_alone_do_not_share_clips(utterances):
+    renamed = dataclasses.replace(utterances[9], id="clip_03")
+    parts = {"train": with_sounds(utterances[:8]), "test": with_sounds([renamed])}
+    assert overlaps(parts)["train/test"]["id"] == 0
+
+
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".pcm"])
 def test_a_copy_under_another_name_or_in_another_container_is_refused(
     model, utterances, tmp_path, suffix
@@ -112,8 +161,15 @@ def test_a_repeated_sentence_is_counted_and_a_speaker_only_where_known(model, ut
     refuse_seen(model, [utterances[9], by_kim], seen)
 
 
-def test_clips_by_which_the_checkpoint_was_chosen_are_counted(model, utterances):
+def test_clips_by_which_the_checkpoint_was_chosen_are_counted_also_under_another_name(
+    model, utterances
+):
     assert seen_in_training(model, utterances[8:]).n_validation == 1
+    copy = dataclasses.replace(utterances[8], id="another")
+    seen = seen_in_training(model, [copy, utterances[9]])
+    assert seen.notes == [
+        "1 clips are in the validation split, by which the checkpoint was chosen."
+    ]
 
 
 def test_the_training_data_of_a_model_without_a_split_is_unknown(tiny_base, utterances):

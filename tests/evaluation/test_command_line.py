@@ -24,7 +24,7 @@ def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(plan, tmp_path
     gone = Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가나 다.")
     with_it = evaluate(dataclasses.replace(plan, utterances=[*plan.utterances, gone]))[0]
     without = evaluate(plan)[0]
-    assert with_it.n_unreadable == 1
+    assert with_it.summary["n_unreadable"] == 1
     assert with_it.summary["problems"] == {"audio missing": 1}
     assert with_it.totals["cer"].reference_length == without.totals["cer"].reference_length + 5
     assert with_it.totals["cer"].deletions == without.totals["cer"].deletions + 5

@@ -7,7 +7,7 @@ import pytest
 
 from korean_asr.errors import DataError
 from korean_asr.evaluation.command_line import gap_to_korean, refuse_different_clips
-from korean_asr.evaluation.scores import differences
+from korean_asr.evaluation.comparison import differences
 
 WEIGHTS = {"weights_sha256": "w"}
 TEXTS = ["가나다라마", "바사아자차", "카타파하", "가나 다라", "마바사아"] * 8
@@ -60,7 +60,11 @@ def test_the_gap_to_native_speech_is_that_of_the_same_weights(scored, write_resu
     assert gap_to_korean(learners, [tmp_path]) is None
     write_results([native], tmp_path)
     found = gap_to_korean(learners, [tmp_path / "nowhere", tmp_path])
-    assert found["korean"] == {"manifest": "m.jsonl", "n_clips": 40}
+    assert found["korean"] == {
+        "manifest": "m.jsonl",
+        "n_clips": 40,
+        "drawn": "5 sentences (fewer than 20 speakers are known, and sentences repeat)",
+    }
     gap = found["scores"]["cer_no_space"]
     assert gap["difference"] == pytest.approx(gap["foreign"] - gap["korean"], abs=2e-6)
     assert gap["interval"][0] < gap["difference"] < gap["interval"][1]

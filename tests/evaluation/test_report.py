@@ -8,13 +8,13 @@ import pytest
 import soundfile
 
 from korean_asr.evaluation.command_line import evaluate, reports_of, show
+from korean_asr.evaluation.comparison import comparison
 from korean_asr.evaluation.report import (
     comparison_lines,
     embedded_audio,
     linked_audio,
     verdict,
 )
-from korean_asr.evaluation.scores import differences
 from korean_asr.messages import n_columns
 
 
@@ -36,7 +36,40 @@ def test_every_rate_is_printed_with_its_interval_and_counts(scored, printed):
     assert any(
         line.startswith("punctuation !") and line.split()[2:4] == ["–", "–"] for line in lines
     )
-    assert "intervals: 1,000 draws of 1 clips (fewer than 20 speakers are known)" in lines
+    assert "intervals: 1,000 draws of 1 clip (fewer than 20 speakers are known)" in lines
+
+
+def test_slices_say_where_their_draws_are_of_something_else(
+    scored, printed, write_results, tmp_path
+):
+    texts = ["가나", "다라", "가나", "다라", "마바"]
+    evaluation = scored([(t, t) for t in texts], clips={"gender": [*"FFMMM"]})
+    report = printed(evaluation)
+    assert "1,000 draws of 3 sentences (fewer than 20 speakers are known, and sentences" in report
+    gender = report.partition("gender ·")[2].splitlines()[1:3]
+    assert all(line.endswith("(few clips · 표본 적음, draws of clips)") for line in gender)
+    write_results([evaluation], tmp_path)
+    page = " ".join((tmp_path / "korean.html").read_text(encoding="utf-8").split())
+    assert "1,000 draws of 3 sentences (fewer than 20 speakers are known, and sentences" in page
+    assert '<span class="badge">draws of clips <span lang="ko">발화</span></span>' in page
+
+
+def test_a_clip_that_is_too_long_is_listed_and_its_text_is_not_printed_whole(scored, printed):
+    report = printed(scored([("가" * 30_000, "나"), ("가나", "가나")]))
+    assert "Unreadable: 0  Not scored: 1" in report
+    assert "  more than 20,000 characters, not scored: 1, counted as all deletions" in report
+    assert "  1.00  c0  (more than 20,000 characters, not scored)" in report
+    assert "reference   " + "가" * 1_000 + "…\n" in report
+
+
+def test_durations_whose_sum_is_infinite_are_an_unknown_duration(
+    scored, printed, write_results, tmp_path
+):
+    endless = scored([("가", "가")] * 2, clips={"duration": [1.5e308] * 2})
+    assert "Minutes: unknown" in printed(endless)
+    write_results([endless], tmp_path)
+    for name in ("korean.json", "korean.jsonl"):
+        assert "Infinity" not in (tmp_path / name).read_text(encoding="utf-8")
 
 
 def test_a_warning_is_the_first_line(scored, printed):
@@ -107,6 +140,28 @@ def test_names_cannot_write_to_the_terminal(scored, capsys):
             "too close to call · 뚜렷한 차이 없음: "
             "B is lower by 0.10 points, 95 % interval -0.20 to 0.40",
         ),
+        (
+            -0.0002,
+            [-0.0041, 0.0030],
+            False,
+            "too close to call · 뚜렷한 차이 없음: "
+            "B is higher by 0.02 points, 95 % interval -0.30 to 0.41",
+        ),
+        # No zero has a sign.
+        (
+            -0.00001,
+            [-0.00004, 0.0],
+            False,
+            "too close to call · 뚜렷한 차이 없음: "
+            "B is higher by 0.00 points, 95 % interval 0.00 to 0.00",
+        ),
+        (
+            -0.5,
+            None,
+            False,
+            "too close to call · 뚜렷한 차이 없음: "
+            "B is higher by 50.00 points, 95 % interval 0.00 to 0.00",
+        ),
     ],
 )
 def test_a_difference_is_told_in_points(lower_by, interval, decided, line):
@@ -119,7 +174,7 @@ def compared():
 
     def printed_side_by_side(first, other):
         reports = reports_of([first, other], Path())
-        return "\n".join(comparison_lines(reports, [differences(first, other)]))
+        return "\n".join(comparison_lines(reports, [comparison(first, other)]))
 
     return printed_side_by_side
 
@@ -130,7 +185,7 @@ def test_two_models_are_printed_side_by_side_and_compared(scored, compared):
     good = scored([(t, t) for t in texts], model="good")
     report = compared(bad, good)
     assert any(line.split() == ["CER", "0.2500", "0.0000"] for line in report.splitlines())
-    assert "good against bad, on the same 1,000 draws" in report
+    assert "good against bad, on the same 1,000 draws of 3 sentences (fewer" in report
     assert "good is lower by 25.00 points" in report
 
 
@@ -160,7 +215,7 @@ def test_results_of_two_models_of_one_name_do_not_overwrite_each_other(
 
 def test_models_of_one_name_are_told_apart_by_their_number(scored, compared):
     one, two = scored([("가나", "가")]), scored([("가나", "가나")])
-    assert "m (2) against m (1)" in compared(one, two)
+    assert "m (2) against m (1), on the same 1,000 draws of 1 clip (" in compared(one, two)
 
 
 def test_files_are_written_before_anything_is_printed(scored, tmp_path, monkeypatch):

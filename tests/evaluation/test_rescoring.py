@@ -30,6 +30,17 @@ def test_a_file_of_our_results_gives_all_numbers_again(write_results, evaluation
     assert again["notes"] == ["scored again from korean.jsonl"]
 
 
+def test_a_clip_that_is_too_long_is_not_scored_again_either(write_results, scored, tmp_path):
+    evaluation = scored(
+        [("가나" * 15_000, "가나"), ("가나", "가나")], facts={"weights_sha256": "w"}
+    )
+    write_results([evaluation], tmp_path)
+    again = rescored(tmp_path / "korean.jsonl", "korean")
+    for key in ("n_unreadable", "n_not_scored", "problems", "scores", "groups", "confusions"):
+        assert again.summary[key] == evaluation.summary[key], key
+    assert again.clip_counts() == evaluation.clip_counts()
+
+
 def test_a_file_of_another_system_needs_two_keys(tmp_path):
     rows = [
         {"text": "밥 먹었어?", "pred_text": "밥 먹었어"},

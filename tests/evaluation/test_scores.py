@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from korean_asr.evaluation.scores import SMALL_SLICE, calibration, slices
 from korean_asr.manifest import Utterance
 from korean_asr.messages import OVERLAP_KINDS
-from korean_asr.metrics import EditCounts, utterance_counts
+from korean_asr.metrics import MAX_CHARACTERS, NOT_SCORED, EditCounts, utterance_counts
 from korean_asr.transcripts import without_tags
 
 
@@ -38,8 +39,9 @@ def test_the_summary_holds_what_readers_of_korean_json_rely_on(evaluation, utter
     assert set(content["scores"]["punctuation"]) == set(".,?!")
     assert {"onset", "nucleus", "coda", "rate", "interval"} <= set(content["scores"]["jamo"])
     assert content["intervals"] == {
-        "resampled": "clips",
-        "n_units": 12,
+        "resampled": "sentences",
+        "n_units": 11,
+        "drawn": "11 sentences (fewer than 20 speakers are known, and sentences repeat)",
         "draws": 1000,
         "level": 0.95,
     }
@@ -133,6 +135,41 @@ def test_speakers_are_resampled_where_twenty_are_known(scored):
     pairs = [("가나", "가다")] * 40
     content = scored(pairs, clips={"speaker": [f"s{n % 20}" for n in range(40)]}).summary
     assert content["intervals"]["resampled"] == "speakers" and content["intervals"]["n_units"] == 20
+    assert content["intervals"]["drawn"] == "20 speakers"
+
+
+LONG = "가나 다라." + " 가나 다라." * 3_999  # 27,999 characters
+
+
+@pytest.mark.parametrize("corpus", ["korean", "foreign"])
+@pytest.mark.parametrize(("reference", "hypothesis"), [(LONG, "가나"), ("가나 다.", LONG)])
+def test_a_clip_that_is_too_long_counts_as_all_deletions_everywhere(
+    scored, tmp_path, corpus, reference, hypothesis
+):
+    clips = {"first_language": ["영어", "영어"]}
+    evaluation = scored([(reference, hypothesis), ("가나", "가다")], corpus, clips=clips)
+    unread = scored([(reference, ""), ("가나", "가다")], corpus, clips=clips)
+    assert evaluation.summary["n_not_scored"] == 1 and evaluation.summary["n_unreadable"] == 0
+    assert evaluation.summary["problems"] == {NOT_SCORED: 1}
+    for key in ("scores", "groups", "confusions"):
+        assert evaluation.summary[key] == unread.summary[key], key
+    assert evaluation.clip_counts() == unread.clip_counts()
+    row, other = evaluation.rows(tmp_path)
+    assert (row["problem"], row["pred_text"], row["cer"]) == (NOT_SCORED, hypothesis, 1.0)
+    assert row["cer_errors"] == row["cer_reference_length"] == len(reference)
+    assert "problem" not in other
+
+
+def test_a_clip_of_20_000_characters_is_scored(scored):
+    at_limit = scored([("가" * MAX_CHARACTERS, "나" + "가" * (MAX_CHARACTERS - 1))])
+    assert at_limit.summary["n_not_scored"] == 0
+    assert at_limit.summary["scores"]["cer"]["substitutions"] == 1
+
+
+def test_a_mark_of_another_limit_is_not_kept_where_the_clip_is_scored(scored):
+    evaluation = scored([("가나", "가나")])
+    marked = [dataclasses.replace(evaluation.hypotheses[0], problem=NOT_SCORED)]
+    assert dataclasses.replace(evaluation, hypotheses=marked).summary["problems"] == {}
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,11 @@ def test_silent_clips_are_counted_where_there_are_some(summary, rows, words):
     assert "silent 무음 3" in words(evaluation_page(summary | {"n_silent": 3}, rows, AUDIO))
 
 
+def test_of_a_clip_that_is_too_long_the_start_of_the_reference_is_shown():
+    assert aligned("가" * 30_000, "나") == [["가" * 1_000 + "…", ""]]
+    assert aligned("가나", "다" * 30_000) == [["가나", ""]]
+
+
 @pytest.mark.parametrize(
     ("reference", "hypothesis", "pieces"),
     [
@@ -59,7 +64,9 @@ def test_both_texts_are_aligned_as_cer_counts_them(reference, hypothesis, pieces
         "최저 CER 0.0123",
         "number format 수치 형식 bfloat16",
         "속도 61.2",
-        "95 %, bootstrap of 1,000 draws over 52 speakers",
+        "bootstrap of 1,000 draws of 41 speakers and 14 clips of unknown speakers.",
+        "구간은 화자 단위로 재표본한 부트스트랩 신뢰 구간이며",
+        "not scored 채점하지 못한 발화 1",
         "214.1 s, 187 batches, 6.1 % padding, on 4 processes",
         "audio missing 2 clips",
         "A sample of 3,002. 3,002개를 뽑았습니다.",
@@ -314,6 +321,7 @@ def test_a_table_names_its_columns_and_rows_and_a_chart_its_content(page):
 def test_the_difference_to_another_model_is_shown_with_its_verdict(summary, rows, words):
     summary["compared_with"] = {
         "model": "wav2vec2_korean_v3",
+        "drawn": "19 sentences",
         "differences": {
             "cer": {"lower_by": 0.0081, "interval": [0.0022, 0.0143], "decided": True},
             "wer": {"lower_by": -0.0312, "interval": [-0.0501, -0.0104], "decided": True},
@@ -321,7 +329,9 @@ def test_the_difference_to_another_model_is_shown_with_its_verdict(summary, rows
         },
     }
     text = words(evaluation_page(summary, rows, [None] * len(rows)))
-    assert "the same draws 다른 모델보다 낮은 정도 : wav2vec2_korean_v3" in text
+    assert (
+        "the same draws 다른 모델보다 낮은 정도 : wav2vec2_korean_v3, draws of 19 sentences" in text
+    )
     for shown in (
         "0.0081 0.0022–0.0143 lower",
         "-0.0312 -0.0501–-0.0104 higher",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, SharedError, printable
+from korean_asr.evaluation.comparison import comparison, gap, same_clips
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
-from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
+from korean_asr.evaluation.scores import Evaluation
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.metrics import Hypothesis
 from korean_asr.model_folder import (
@@ -218,12 +219,6 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         recogniser, clips, f"decoding with {recogniser.name}", precision=plan.precision
     )
     _refuse_none_decoded(plan, source, decoded.hypotheses)
-    notes = list(plan.notes)
-    if seen.n_validation:
-        notes.append(
-            f"{seen.n_validation:,} clips are in the validation split, "
-            "by which the checkpoint was chosen."
-        )
     return Evaluation(
         corpus=plan.corpus,
         model=recogniser.name,
@@ -233,7 +228,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         seen=seen.indices,
         overlap=frozenset(seen.overlap),
         facts=_facts(source, recogniser, decoded, clips),
-        notes=tuple(notes),
+        notes=(*plan.notes, *seen.notes),
         warning=seen.warning(recogniser.name),
     )
 
@@ -356,7 +351,7 @@ def show(
     written = write_reports(reports, folder, owner, embed_audio) if folder else []
     lines = [line for report in reports for line in report_lines(report)]
     if len(reports) > 1:
-        others = [differences(evaluations[0], other) for other in evaluations[1:]]
+        others = [comparison(evaluations[0], other) for other in evaluations[1:]]
         lines += comparison_lines(reports, others)
     lines += [f"wrote {path}" for path in written]
     for line in lines:
@@ -384,8 +379,6 @@ def reports_of(evaluations: list[Evaluation], folder: Path, owner: int = 0) -> l
     for index, evaluation in enumerate(evaluations):
         summary = evaluation.summary
         if index != owner:
-            compared = differences(evaluations[owner], evaluation)
-            model = evaluations[owner].model
-            summary = {**summary, "compared_with": {"model": model, "differences": compared}}
+            summary = {**summary, "compared_with": comparison(evaluations[owner], evaluation)}
         reports.append(Report(summary, evaluation.rows(folder), evaluation.clip_counts()))
     return reports

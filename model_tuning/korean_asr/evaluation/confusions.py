@@ -55,14 +55,14 @@ def clip_confusions(reference: str, hypothesis: str) -> tuple[Counter, Counter]:
     said: Counter = Counter()
     heard: Counter = Counter()
     texts = (without_punctuation_and_spaces(text) for text in (reference, hypothesis))
-    for reference_jamo, hypothesis_jamo in aligned_jamo(*texts):
+    for (reference_jamo, hypothesis_jamo), n in Counter(aligned_jamo(*texts)).items():
         position = jamo_position(reference_jamo or hypothesis_jamo)
         if position is None:
             continue
         if reference_jamo:
-            said[position, letter(reference_jamo)] += 1
+            said[position, letter(reference_jamo)] += n
         if _is_confusion(reference_jamo, hypothesis_jamo, position):
-            heard[position, letter(reference_jamo), letter(hypothesis_jamo)] += 1
+            heard[position, letter(reference_jamo), letter(hypothesis_jamo)] += n
     return said, heard
 
 

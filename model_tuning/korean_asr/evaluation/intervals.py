@@ -1,42 +1,68 @@
-"""Bootstrap intervals of rates; speakers or clips are resampled."""
+"""Bootstrap intervals of rates; speakers, sentences or clips are drawn."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 N_DRAWS, SEED, LEVEL = 1_000, 20_240_601, 0.95
-# With fewer speakers the draws differ too little from each other, so clips are resampled.
+# With fewer speakers the draws differ too little from each other, so sentences or clips are drawn.
 MIN_SPEAKERS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What a draw takes with replacement: all clips of a speaker together, or single clips."""
+    """What a draw takes with replacement: all clips of a speaker or sentence together, or clips."""
 
-    resampled: str  # "speakers" or "clips"
+    resampled: str  # "speakers", "sentences" or "clips"
     of_clip: np.ndarray  # (n_clips,) the number of each clip's unit, from 0
     n: int  # how many units there are
+    n_alone: int = 0  # the clips among them that have no speaker, or no sentence
+
+    @property
+    def drawn(self) -> str:
+        """`41 speakers and 14 clips of unknown speakers`; why, where speakers are not drawn."""
+        n_named = f"{self.n - self.n_alone:,}"
+        if self.resampled == "speakers":
+            alone = f" and {_n_clips(self.n_alone)} of unknown speakers" if self.n_alone else ""
+            return f"{n_named} speakers{alone}"
+        few = f"fewer than {MIN_SPEAKERS} speakers are known"
+        if self.resampled == "sentences":
+            alone = f" and {_n_clips(self.n_alone)} without letters" if self.n_alone else ""
+            return f"{n_named} sentences{alone} ({few}, and sentences repeat)"
+        return f"{_n_clips(self.n)} ({few})"
 
 
-def units_of(speakers: list[str | None]) -> Units:
-    """Speakers if at least MIN_SPEAKERS are known, else clips.
+def _n_clips(n: int) -> str:
+    return f"{n:,} clip{'' if n == 1 else 's'}"
 
-    A clip without a speaker is a unit of its own.
+
+def units_of(speakers: list[str | None], sentences: list[str]) -> Units:
+    """Speakers if at least MIN_SPEAKERS are known; else sentences if some repeat; else clips.
+
+    speakers, sentences: one of each clip. Clips of one sentence have the same difficult words, so
+    they are no independent observations. A single sentence cannot be drawn, so its clips are.
+    A clip without a speaker, or with an empty sentence, is a unit of its own.
     """
-    known = {
-        speaker: number for number, speaker in enumerate(dict.fromkeys(filter(None, speakers)))
-    }
-    if len(known) < MIN_SPEAKERS:
-        return Units("clips", np.arange(len(speakers)), len(speakers))
+    if len({*filter(None, speakers)}) >= MIN_SPEAKERS:
+        return _units("speakers", speakers)
+    known = [*filter(None, sentences)]
+    if 1 < len({*known}) < len(known):
+        return _units("sentences", sentences)
+    return Units("clips", np.arange(len(speakers)), len(speakers))
+
+
+def _units(resampled: str, names: list[str | None]) -> Units:
+    """One unit of each name, then one of each clip without a name."""
+    known = {name: number for number, name in enumerate(dict.fromkeys(filter(None, names)))}
     n_units = len(known)
     numbers = []
-    for speaker in speakers:
-        if speaker:
-            numbers.append(known[speaker])
+    for name in names:
+        if name:
+            numbers.append(known[name])
         else:
             numbers.append(n_units)
             n_units += 1
-    return Units("speakers", np.array(numbers), n_units)
+    return Units(resampled, np.array(numbers), n_units, n_units - len(known))
 
 
 def drawn_rates(ratios: np.ndarray, units: Units) -> np.ndarray:

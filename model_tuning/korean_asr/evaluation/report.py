@@ -32,6 +32,7 @@ INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
 FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")
 N_WORST, N_HEARD = 10, 5
+N_PRINTED = 1_000  # characters of a text
 EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
 
 
@@ -67,7 +68,7 @@ def report_lines(report: Report) -> list[str]:
     if summary["corpus"] == "foreign":
         lines += ["", *_fair_lines(scores), "", *_gap_lines(summary["gap_to_korean"])]
     for key, parts in summary["groups"].items():
-        lines += ["", *_slice_lines(SLICES[key], parts)]
+        lines += ["", *_slice_lines(SLICES[key], parts, summary["intervals"]["resampled"])]
     return [*lines, "", *_heard_lines(summary["confusions"]), "", *_worst_clips(report)]
 
 
@@ -83,9 +84,11 @@ def _heading_lines(summary: dict[str, Any]) -> list[str]:
     title = f"{CORPORA[summary['corpus']]} · {summary['model']}{recipe} · rule {summary['rule']}"
     clips = [
         f"Clips: {summary['n_clips']:,}",
-        f"Minutes: {summary['duration'] / 60:.1f}",
+        f"Minutes: {_minutes(summary['duration'])}",
         f"Unreadable: {summary['n_unreadable']}",
     ]
+    if summary["n_not_scored"]:
+        clips.append(f"Not scored: {summary['n_not_scored']}")
     if summary["n_silent"]:
         clips.append(f"Silent: {summary['n_silent']}")
     problems = summary["problems"].items()
@@ -96,6 +99,10 @@ def _heading_lines(summary: dict[str, Any]) -> list[str]:
         "  ".join(clips),
         *(f"  {problem}: {n:,}, counted as all deletions" for problem, n in problems),
     ]
+
+
+def _minutes(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds / 60:.1f}"
 
 
 def _error_rate_lines(scores: dict[str, Any]) -> list[str]:
@@ -127,10 +134,7 @@ def _hit_rate_lines(scores: dict[str, Any]) -> list[str]:
 def _condition_lines(summary: dict[str, Any]) -> list[str]:
     """How intervals were drawn, what the vocabulary allows, how clips were decoded."""
     drawn, decoding = summary["intervals"], summary["decoding"]
-    few = "" if drawn["resampled"] == "speakers" else " (fewer than 20 speakers are known)"
-    lines = [
-        f"intervals: {drawn['draws']:,} draws of {drawn['n_units']:,} {drawn['resampled']}{few}"
-    ]
+    lines = [f"intervals: {drawn['draws']:,} draws of {drawn['drawn']}"]
     if summary["lowest_reachable_cer"] is not None:
         # Not `CER: ` again: users find the headline rate by it with grep.
         lowest = f"{english(LOWEST_CER)} with this model's characters"
@@ -186,20 +190,26 @@ def _gap_lines(gap: dict[str, Any] | None) -> list[str]:
         rates = [f"{row['korean']:.4f}", f"{row['foreign']:.4f}", f"{row['difference']:+.4f}"]
         rows.append([english(SCORES[name]), *rates, _bounds(row["interval"])])
     korean = gap["korean"]
+    # Results that an older version wrote do not say it.
+    drawn = f", draws of {korean['drawn']}" if "drawn" in korean else ""
     return [
         *table(rows, "<>>><"),
-        f"  Korean: {korean['n_clips']:,} clips of {korean['manifest']}",
+        f"  Korean: {korean['n_clips']:,} clips of {korean['manifest']}{drawn}",
     ]
 
 
-def _slice_lines(title: str, parts: dict[str, dict[str, Any]]) -> list[str]:
+def _slice_lines(title: str, parts: dict[str, dict[str, Any]], resampled: str) -> list[str]:
+    """A table of slices; one whose draws are not of the report's `resampled` says of what."""
     rows = [[title, "clips", "CER", INTERVAL, "CER no space", INTERVAL]]
     for name, part in parts.items():
         cells = [f"  {name}", f"{part['n_clips']:,}"]
         for score in ("cer", "cer_no_space"):
             row = part["scores"][score]
             cells += [_rate(row["rate"]), _bounds(row["interval"])]
-        rows.append([*cells, f"({FEW_CLIPS})"] if part["small"] else cells)
+        remarks = [FEW_CLIPS] if part["small"] else []
+        if part["resampled"] != resampled:
+            remarks.append(f"draws of {part['resampled']}")
+        rows.append([*cells, f"({', '.join(remarks)})"] if remarks else cells)
     return table(rows, "<>><><<")
 
 
@@ -240,16 +250,20 @@ def _worst_clips(report: Report) -> list[str]:
         problem = f"  ({row['problem']})" if row.get("problem") else ""
         lines += [
             f"  {badness(row)[0]:.2f}  {row['id']}{problem}",
-            f"        reference   {row['text']}",
-            f"        hypothesis  {row['pred_text']}",
+            f"        reference   {_cut(row['text'])}",
+            f"        hypothesis  {_cut(row['pred_text'])}",
         ]
     return lines
 
 
-def comparison_lines(reports: list[Report], differences: list[dict[str, Any]]) -> list[str]:
+def _cut(text: str) -> str:
+    return text if len(text) <= N_PRINTED else f"{text[:N_PRINTED]}…"
+
+
+def comparison_lines(reports: list[Report], comparisons: list[dict[str, Any]]) -> list[str]:
     """Rates of several models on the same clips, side by side, and differences from the first.
 
-    differences: scores.differences of the first and each other model.
+    comparisons: comparison() of the first and each other model.
     """
     names = [report.summary["model"] for report in reports]
     if len(set(names)) < len(names):
@@ -261,9 +275,11 @@ def comparison_lines(reports: list[Report], differences: list[dict[str, Any]]) -
         rows.append([english(title), *rates])
     lines = ["", "Side by side · 모델 비교", *table(rows, "<" + ">" * len(names))]
     n_draws = reports[0].summary["intervals"]["draws"]
-    for name, rates in zip(names[1:], differences, strict=True):
-        verdicts = [[english(SCORES[score]), verdict(name, row)] for score, row in rates.items()]
-        lines += ["", f"{name} against {names[0]}, on the same {n_draws:,} draws"]
+    for name, compared in zip(names[1:], comparisons, strict=True):
+        rates = compared["differences"].items()
+        verdicts = [[english(SCORES[score]), verdict(name, row)] for score, row in rates]
+        draws = f"the same {n_draws:,} draws of {compared['drawn']}"
+        lines += ["", f"{name} against {names[0]}, on {draws}"]
         lines += table(verdicts, "<<", indent="  ")
     return lines
 
@@ -273,12 +289,15 @@ def verdict(name: str, difference: dict[str, Any]) -> str:
 
     A point is 0.01.
     """
-    points = 100 * difference["lower_by"]
-    low, high = (100 * bound for bound in difference["interval"] or (0.0, 0.0))
-    if difference["decided"] and points < 0:
-        return f"{name} is higher by {-points:.2f} points, {INTERVAL} {-high:.2f} to {-low:.2f}"
-    lower = f"{name} is lower by {points:.2f} points, {INTERVAL} {low:.2f} to {high:.2f}"
-    return lower if difference["decided"] else f"{TOO_CLOSE}: {lower}"
+    low, high = difference["interval"] or (0.0, 0.0)
+    points, low, high = (100 * value for value in (difference["lower_by"], low, high))
+    direction = "lower"
+    if points < 0:
+        direction, points, low, high = "higher", -points, -high, -low
+    # Adding 0 turns -0.0 into 0.0, which is written without a sign.
+    shown, low, high = (f"{round(value, 2) + 0:.2f}" for value in (points, low, high))
+    line = f"{name} is {direction} by {shown} points, {INTERVAL} {low} to {high}"
+    return line if difference["decided"] else f"{TOO_CLOSE}: {line}"
 
 
 def _named_rate(score: str, scores: dict[str, Any]) -> str:

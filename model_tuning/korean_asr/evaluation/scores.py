@@ -1,5 +1,6 @@
 """Scores of one model on one manifest, with intervals, slices, confusions and calibration."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from korean_asr.evaluation.confusions import confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
@@ -17,9 +19,11 @@ from korean_asr.manifest import (
     content_checksum,
     duration_bin,
     manifest_rows,
+    sentence_key,
 )
 from korean_asr.metrics import (
     ERROR_RATES,
+    NOT_SCORED,
     RULE,
     Counts,
     EditCounts,
@@ -27,6 +31,8 @@ from korean_asr.metrics import (
     Hypothesis,
     corpus_counts,
     panel_counts,
+    scored_text,
+    too_long,
     utterance_counts,
 )
 from korean_asr.transcripts import without_tags
@@ -39,8 +45,6 @@ SLICED_BY = {
     "foreign": ("first_language", "topik_level", "task", "country", "gender", "duration"),
 }
 UNKNOWN_VALUE = "unknown"
-GAP_SCORES = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "jamo")
-GAP_SEED = 42
 
 
 @dataclass(frozen=True)
@@ -67,25 +71,41 @@ class Evaluation:
     warning: str | None = None
 
     @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The (reference, hypothesis) of each clip as they are counted; see scored_text."""
+        clips = zip(self.utterances, self.hypotheses, strict=True)
+        return [(clip.text, scored_text(clip.text, heard.text)) for clip, heard in clips]
+
+    @cached_property
+    def problems(self) -> list[str | None]:
+        """Why each clip counts as all deletions; None for a clip that was decoded and scored."""
+        problems = []
+        for clip, heard in zip(self.utterances, self.hypotheses, strict=True):
+            # Results that are scored again may say NOT_SCORED of another limit or another text.
+            problem = None if heard.problem == NOT_SCORED else heard.problem
+            is_long = too_long(clip.text, heard.text)
+            problems.append(problem or (NOT_SCORED if is_long else None))
+        return problems
+
+    @cached_property
     def fair_pairs(self) -> list[tuple[str, str]]:
         """The (reference, hypothesis) of each clip for all scores except cer and wer.
 
         Learners' labels are not cleaned, so tags (un/, 음/) are removed from both sides.
         """
-        pairs = [(u.text, h.text) for u, h in zip(self.utterances, self.hypotheses, strict=True)]
         if self.corpus != "foreign":
-            return pairs
-        return [(without_tags(text), without_tags(hypothesis)) for text, hypothesis in pairs]
+            return self.pairs
+        return [(without_tags(text), without_tags(hypothesis)) for text, hypothesis in self.pairs]
 
     @cached_property
     def per_utterance(self) -> list[dict[str, Counts]]:
         """Counts of each clip: cer and wer on the texts as they are, the others on fair_pairs."""
-        counts = [panel_counts(*pair) for pair in self.fair_pairs]
-        for index, pair in enumerate(self.fair_pairs):
-            texts = self.utterances[index].text, self.hypotheses[index].text
+        progress = tqdm(self.fair_pairs, "scoring", unit=" clips", delay=2)
+        counts = [panel_counts(*pair) for pair in progress]
+        for row, texts, pair in zip(counts, self.pairs, self.fair_pairs, strict=True):
             if texts != pair:
                 raw = utterance_counts(*texts)
-                counts[index] |= {name: raw[name] for name in ("cer", "wer")}
+                row |= {name: raw[name] for name in ("cer", "wer")}
         return counts
 
     @cached_property
@@ -103,27 +123,39 @@ class Evaluation:
 
     @cached_property
     def units(self) -> Units:
-        """What the bootstrap resamples."""
-        return units_of([utterance.speaker for utterance in self.utterances])
+        """What the bootstrap draws."""
+        return self._units(range(len(self.utterances)))
+
+    def _units(self, indices: Sequence[int]) -> Units:
+        """What the bootstrap of some of the clips draws."""
+        clips = [self.utterances[index] for index in indices]
+        sentences = [sentence_key(clip.text) for clip in clips]
+        return units_of([clip.speaker for clip in clips], sentences)
 
     @cached_property
     def drawn(self) -> np.ndarray:
         """Each score in each draw, (N_DRAWS, n_scores), scores in the order of totals."""
         return drawn_rates(self.ratios, self.units)
 
-    @property
-    def n_unreadable(self) -> int:
-        """Clips that could not be decoded; they count as all deletions."""
-        return sum(hypothesis.problem is not None for hypothesis in self.hypotheses)
+    def _intervals(self) -> dict[str, Any]:
+        """How the intervals were drawn."""
+        return {
+            "resampled": self.units.resampled,
+            "n_units": self.units.n,
+            "drawn": self.units.drawn,
+            "draws": N_DRAWS,
+            "level": LEVEL,
+        }
 
     def part(self, indices: list[int]) -> dict[str, Any]:
         """Scores of some of the clips."""
-        units = units_of([self.utterances[index].speaker for index in indices])
+        units = self._units(indices)
         totals = corpus_counts(self.per_utterance[index] for index in indices)
         return {
             "n_clips": len(indices),
             "small": len(indices) < SMALL_SLICE,
             "resampled": units.resampled,
+            "drawn": units.drawn,
             "scores": score_rows(totals, drawn_rates(self.ratios[indices], units)),
         }
 
@@ -147,6 +179,8 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """The content of korean.json or foreign.json."""
         facts, hypotheses = self.facts, self.hypotheses
+        problems = Counter(filter(None, self.problems))
+        seconds = sum(utterance.duration for utterance in self.utterances)
         return {
             "warning": self.warning,
             "rule": RULE,
@@ -160,20 +194,17 @@ class Evaluation:
             },
             "versions": facts.get("versions"),
             "n_clips": len(self.utterances),
-            "n_unreadable": self.n_unreadable,
+            "n_unreadable": problems.total() - problems[NOT_SCORED],
+            "n_not_scored": problems[NOT_SCORED],
             "n_silent": sum(hypothesis.is_silent for hypothesis in hypotheses),
-            "problems": dict(Counter(h.problem for h in hypotheses if h.problem)),
-            "duration": round(sum(utterance.duration for utterance in self.utterances), 3),
+            "problems": dict(problems),
+            # Durations may be anything, and JSON has no infinity.
+            "duration": round(seconds, 3) if math.isfinite(seconds) else None,
             "seen_in_training": facts.get("seen_in_training") or self.seen_counts(),
             "without_seen": facts.get("without_seen") or self.without_seen(),
             "decoding": facts.get("decoding"),
             "lowest_reachable_cer": facts.get("lowest_reachable_cer"),
-            "intervals": {
-                "resampled": self.units.resampled,
-                "n_units": self.units.n,
-                "draws": N_DRAWS,
-                "level": LEVEL,
-            },
+            "intervals": self._intervals(),
             "scores": score_rows(self.totals, self.drawn),
             "groups": {
                 key: {name: self.part(indices) for name, indices in parts.items()}
@@ -212,8 +243,8 @@ class Evaluation:
             row |= _flat(counts, ("cer", "wer"))
             if hypothesis.confidence is not None:
                 row["confidence"] = round(hypothesis.confidence, 6)
-            if hypothesis.problem:
-                row["problem"] = hypothesis.problem
+            if self.problems[index]:
+                row["problem"] = self.problems[index]
             if hypothesis.is_silent:
                 row["is_silent"] = True
         return rows
@@ -330,63 +361,4 @@ def _calibration_bin(
         "accuracy": round(float(hits.sum() / n_characters), 6),
         "n_clips": len(hits),
         "n_characters": int(n_characters),
-    }
-
-
-def same_clips(first: Evaluation, other: Evaluation) -> bool:
-    """Whether two evaluations are of the same clips, by texts and ids.
-
-    Texts alone are not enough, since corpora of read speech repeat sentences. But clips of a file
-    without ids are numbered from 1, and then only the texts are compared.
-    """
-    if [u.text for u in first.utterances] != [u.text for u in other.utterances]:
-        return False
-    ids = [[u.id for u in evaluation.utterances] for evaluation in (first, other)]
-    numbered = [str(number) for number in range(1, len(ids[0]) + 1)]
-    return ids[0] == ids[1] or numbered in ids
-
-
-def differences(first: Evaluation, other: Evaluation) -> dict[str, dict[str, Any]]:
-    """How much lower each error rate of the other model is, with the interval of the difference.
-
-    A negative value means higher. Both evaluations must be of the same clips.
-    Paired bootstrap (Bisani and Ney 2004): both models get the same draws, of speakers if either
-    evaluation resamples speakers.
-    """
-    units = first.units if first.units.resampled == "speakers" else other.units
-    drawn = [drawn_rates(evaluation.ratios, units) for evaluation in (first, other)]
-    found = {}
-    for column, name in enumerate(first.totals):
-        if name not in ERROR_RATES:
-            continue
-        bounds = interval(drawn[0][:, column] - drawn[1][:, column])
-        found[name] = {
-            "lower_by": round(first.totals[name].rate - other.totals[name].rate, 6),
-            "interval": bounds,
-            "decided": bool(bounds and (bounds[0] > 0 or bounds[1] < 0)),
-        }
-    return found
-
-
-def gap(foreign: Evaluation, korean: Evaluation) -> dict[str, Any]:
-    """How much higher the same model's error rates are on foreign than on Korean speakers.
-
-    Returns {"korean": manifest and number of clips, "scores": the gap in each of GAP_SCORES}. The
-    two samples are independent.
-    """
-    # Shuffled, because equal seeds would pair the draws of the two samples.
-    order = np.random.default_rng(GAP_SEED).permutation(len(korean.drawn))
-    gaps = {}
-    for name in GAP_SCORES:
-        column = list(foreign.totals).index(name)
-        foreign_rate, korean_rate = foreign.totals[name].rate, korean.totals[name].rate
-        gaps[name] = {
-            "korean": round(korean_rate, 6),
-            "foreign": round(foreign_rate, 6),
-            "difference": round(foreign_rate - korean_rate, 6),
-            "interval": interval(foreign.drawn[:, column] - korean.drawn[order, column]),
-        }
-    return {
-        "korean": {"manifest": korean.manifest, "n_clips": len(korean.utterances)},
-        "scores": gaps,
     }

@@ -53,6 +53,7 @@ def _origin(summary: Row) -> Row:
         "model": summary["model"],
         "manifest": summary["manifest"],
         "rule": summary["rule"],
+        "draws_of": summary["intervals"]["drawn"],
         "clips_sha256": summary["checksums"]["clips"],
         "weights_sha256": summary["checksums"]["weights"],
     }
@@ -75,7 +76,11 @@ def _slice_rows(groups: Row) -> Iterator[Row]:
     """A row for each score of each slice."""
     for key, parts in groups.items():
         for value, part in parts.items():
-            clips = {"n_clips": part["n_clips"], "few_clips": part["small"]}
+            clips = {
+                "n_clips": part["n_clips"],
+                "few_clips": part["small"],
+                "draws_of": part["drawn"],
+            }
             for row in _score_rows(part["scores"]):
                 yield {"slice": key, "value": value, **clips, **row}
 

@@ -10,8 +10,10 @@ from markupsafe import Markup
 from rapidfuzz.distance import Levenshtein
 
 from korean_asr import messages
+from korean_asr.metrics import too_long
 from korean_asr.pages.html import can_be_seen, page, percent
 
+N_SHOWN = 1_000  # characters of a clip that is too long to be aligned
 N_CONFUSIONS = 10  # of one position, in the list beside its map
 
 
@@ -49,7 +51,10 @@ def aligned(reference: str, hypothesis: str) -> list[str | list[str]]:
 
     A piece is a string where the texts are equal, else [reference, hypothesis]: equally long where
     characters are substituted; ["가", ""] is a deletion, ["", "가"] an insertion.
+    The start of the reference of a clip that is too long, as a deletion.
     """
+    if too_long(reference, hypothesis):
+        return [[reference[:N_SHOWN] + "…" * (len(reference) > N_SHOWN), ""]]
     return [
         reference[i:j] if kind == "equal" else [reference[i:j], hypothesis[k:m]]
         for kind, i, j, k, m in Levenshtein.opcodes(reference, hypothesis)

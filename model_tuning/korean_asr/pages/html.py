@@ -49,6 +49,7 @@ def _environment() -> jinja2.Environment:
         "counted": counted,
         "cut": cut,
         "english": messages.english,
+        "korean": messages.korean,
         "number": "{:,}".format,
         "percent": percent,
         "plain": plain,
