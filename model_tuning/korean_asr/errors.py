@@ -118,6 +118,13 @@ def _explanation(error: BaseException) -> tuple[int | None, str]:
             "which keeps the batch of an update; or lower --max-duration-s. "
             "· GPU 메모리가 부족합니다."
         )
+    if "no kernel image is available" in str(error):
+        return 1, (
+            "this torch has no code for the GPU of this machine, which is older or newer than it. "
+            "Install a torch built for the GPU (https://pytorch.org/get-started/locally; cu126 "
+            'for GTX 10, Titan V and V100), or use the CPU on purpose: CUDA_VISIBLE_DEVICES="" '
+            "before the command. · 설치된 torch가 이 GPU를 지원하지 않습니다."
+        )
     if type(error).__name__ == "BrokenProcessPool":
         return 1, (
             "a process that checks clips was stopped from outside, most likely for lack of memory. "

@@ -46,6 +46,11 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
         (KeyboardInterrupt(), 130, "interrupted"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 1, "the GPU's memory is full"),
         (
+            RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+            1,
+            "this torch has no code for the GPU",
+        ),
+        (
             OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
             1,
             "the disk is full while writing out.jsonl",

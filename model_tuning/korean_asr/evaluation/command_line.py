@@ -80,8 +80,9 @@ def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
             )
     if arguments.model:
         # Wrong usage comes first, before models and manifests are looked for.
-        from korean_asr.hardware import device_here, refuse_unavailable
+        from korean_asr.hardware import device_here, refuse_unavailable, refuse_unusable_cards
 
+        refuse_unusable_cards()
         refuse_unavailable(arguments.precision, device_here())
     return arguments
 
