@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from korean_asr.errors import exit_status
+from korean_asr.lock import lock
 from korean_asr.messages import CORPORA
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
 from korean_asr.preprocessing.counts import base_alphabet, printed_corpus, write_outputs
@@ -23,6 +24,7 @@ from recipes import V3
 
 def main() -> None:
     arguments = parsed_arguments()
+    lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
 
     # 1. The characters of the base model, to count those of the labels that it cannot write.

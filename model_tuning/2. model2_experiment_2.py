@@ -23,7 +23,6 @@ def main() -> None:
 
     source, say = command.base_model, print if is_first() else lambda *_: None
     plan = batch_plan(recipe, hardware.n_processes())
-    hardware.refuse_unusable_cards()
     note = hardware.on_one_gpu_unless_torchrun() or ""
     say(f"recipe {recipe.name}, {plan.n_processes} process(es) {note}".rstrip())
     precision, precision_note = hardware.precision_here(recipe.precision)

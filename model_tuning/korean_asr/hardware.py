@@ -129,8 +129,9 @@ def refuse_unavailable(precision: str, device: torch.device) -> None:
 def precision_here(precision: str) -> tuple[str, str]:
     """Choose the number format that this machine trains in, and say so in a line.
 
-    Raises UsageError for bf16 on a GPU without it.
+    Raises UsageError for bf16 on a GPU without it, and DataError as refuse_unusable_cards does.
     """
+    refuse_unusable_cards()
     if torch.cuda.is_available():
         refuse_unavailable(precision, torch.device("cuda"))
         loss = "" if precision == "float32" else ", loss in float32"

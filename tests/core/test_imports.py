@@ -26,6 +26,7 @@ LIGHT = {
     "overlap",
     "messages",
     "files",
+    "lock",
     "errors",
     "model_folder",
 }

@@ -11,6 +11,7 @@ from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
+from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.model_folder import (
     base_of,
@@ -110,13 +111,18 @@ class Plan:
 def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
     """Read the manifest, by default the test split of the first model that has one.
 
-    Raises OSError now, before the long work, if the results folder cannot be written.
+    Raises OSError now, before the long work, if the results folder cannot be written, and DataError
+    if another run is writing this corpus's files there.
     """
+    from korean_asr.hardware import is_first
+
     models = list(arguments.model)
     if arguments.with_base:
         models.append(base_of(models[0]))
     manifest = arguments.manifest or default_manifest(models)
     results = usable_results_folder(models, arguments.output)
+    if is_first():
+        lock(results, corpus)
     utterances = read_manifest(manifest)
     return Plan(
         corpus,
@@ -318,6 +324,8 @@ def show_rescored(arguments: argparse.Namespace, corpus: str) -> None:
     from korean_asr.hardware import is_first
 
     if is_first():
+        if arguments.output:
+            lock(arguments.output, corpus)
         evaluations = [rescored(path, corpus) for path in arguments.rescore]
         show(evaluations, arguments.output, embed_audio=arguments.embed_audio)
 
