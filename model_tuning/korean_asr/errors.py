@@ -1,6 +1,7 @@
 """One clear line for each fault that a user can cause, and the exit status of a script."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,21 +57,57 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+class LastingOutput(io.FileIO):
+    """Standard output or error: a run goes on and writes its files when nobody reads it any more.
+
+    So it is after `| head -1`, and in a terminal that was closed. What is printed then is dropped.
+    """
+
+    def write(self, content) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            # Later lines, also those of Python's own end, go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if error.errno in DISK_FULL_ERRNOS:
+                error.filename = "standard output"
+                raise
+            return len(content)
+
+
+def keep_outputs() -> None:
+    """Make standard output and error last, also where they were closed by `>&-`."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
+            _keep_number(number, stream.fileno())
+        elif stream is getattr(sys, f"__{name}__"):
+            options = {"line_buffering": stream.line_buffering, "encoding": stream.encoding}
+            raw = io.BufferedWriter(LastingOutput(stream.fileno(), "w", closefd=False))
+            stream = io.TextIOWrapper(raw, write_through=stream.write_through, **options)
+        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+
+
+def _keep_number(number: int, devnull: int) -> None:
+    """Occupy the number of a closed stream, or a file that is opened later gets what is printed."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.dup2(devnull, number)
+
+
 def exit_status(main: Callable[[], None]) -> int:
     """Run a script's main function and return the exit status.
 
-    0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted, 141 output pipe closed.
+    0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted.
     Any other exception is a bug and keeps its traceback.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
-        stream.reconfigure(errors="backslashreplace")
+    keep_outputs()
     try:
         main()
-    except BrokenPipeError:
-        # The reader has stopped, as `| head` does. Python would fail again on flushing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except (Exception, KeyboardInterrupt) as error:
         if _is_printed_by_another_process(error):
             return 1
