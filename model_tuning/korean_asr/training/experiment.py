@@ -16,6 +16,7 @@ from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
     numbered_checkpoints,
+    remove_leftovers,
 )
 from korean_asr.training.model_card import draw_training_curve, model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
@@ -152,6 +153,7 @@ class Experiment:
         # This claims the folder. The full record replaces it when the run is finished.
         if not (self.output / EXPERIMENT_FILE).exists():
             write_json(self.output / EXPERIMENT_FILE, self.identity)
+        remove_leftovers(self.checkpoints)
         checkpoint, half_written = last_complete_checkpoint(self.checkpoints)
         notes += [f"{path} is only half written, so it is not used." for path in half_written]
         if checkpoint:
