@@ -25,6 +25,7 @@ LIGHT = {
     "recipe",
     "overlap",
     "messages",
+    "arguments",
     "files",
     "lock",
     "errors",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
@@ -38,9 +39,14 @@ def evaluation_options(
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
 
     add = parser.add_argument
-    add("--model", action="append", default=[], help="model folder or hub name; may be repeated")
-    add("--manifest", type=Path, default=manifest, help=manifest_help)
-    add("--output", type=Path, help="folder for the results; the model's results/ if not given")
+    models = {"type": given_name, "action": "append", "default": []}
+    add("--model", **models, help="model folder or hub name; may be repeated")
+    add("--manifest", type=given_path, action=GivenOnce, default=manifest, help=manifest_help)
+    add(
+        "--output",
+        type=given_path,
+        help="folder for the results; the model's results/ if not given",
+    )
     add("--with-base", action="store_true", help="also score the base of the first model")
     add(
         "--allow-overlap",
@@ -59,7 +65,7 @@ def evaluation_options(
     )
     add(
         "--rescore",
-        type=Path,
+        type=given_path,
         action="append",
         default=[],
         metavar="RESULTS.jsonl",
