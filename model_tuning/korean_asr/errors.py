@@ -27,6 +27,16 @@ DISK_FULL_MESSAGES = (
     "unexpected pos",
     "File too large",
 )
+# Messages of torch's DataLoader about its workers, and of a worker about /dev/shm.
+SHARED_MEMORY_MESSAGES = (
+    "is killed by signal",
+    "exited unexpectedly",
+    "DataLoader timed out",
+    "unable to write to file </torch_",
+    "unable to allocate shared memory",
+    "unable to open shared memory",
+    "unable to resize file </torch_",
+)
 # Messages of gloo and NCCL after another process has ended.
 LOST_PROCESS_MESSAGES = (
     "Connection closed by peer",
@@ -161,6 +171,13 @@ def _explanation(error: BaseException) -> tuple[int | None, str]:
             "Install a torch built for the GPU (https://pytorch.org/get-started/locally; cu126 "
             'for GTX 10, Titan V and V100), or use the CPU on purpose: CUDA_VISIBLE_DEVICES="" '
             "before the command. · 설치된 torch가 이 GPU를 지원하지 않습니다."
+        )
+    if any(message in str(error) for message in SHARED_MEMORY_MESSAGES):
+        return 1, (
+            "the workers that read audio cannot send their batches: /dev/shm is full, or one was "
+            "stopped from outside for lack of memory. Pass --workers 0, or start the container "
+            "with docker run --shm-size=2g, and run the same command again. "
+            "· 공유 메모리가 부족합니다. --workers 0을 지정하거나 컨테이너의 --shm-size를 늘리세요."
         )
     if type(error).__name__ == "BrokenProcessPool":
         return 1, (

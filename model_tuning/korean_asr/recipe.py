@@ -255,6 +255,11 @@ def training_command(
     command.words = list(words)
     command.output = command.output or Path(f"wav2vec2_korean_{recipe.name}")
     command.checkpoints = command.checkpoints or Path(f"wav2vec2_finetune_ko{of_recipe}")
+    for option in ("output", "checkpoints"):
+        folder = getattr(command, option)
+        # The weights' library opens no other path, which would be told after the training.
+        if not IN_UTF_8.holds(str(folder)):
+            raise UsageError(f"--{option} {folder}: {IN_UTF_8.wanted}.")
     return command, recipe
 
 

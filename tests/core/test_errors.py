@@ -51,6 +51,18 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
             "this torch has no code for the GPU",
         ),
         (
+            RuntimeError(
+                "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"
+            ),
+            1,
+            "Pass --workers 0, or start the container with docker run --shm-size=2g",
+        ),
+        (
+            RuntimeError("unable to write to file </torch_7_1_0>: No space left on device (28)"),
+            1,
+            "/dev/shm is full",
+        ),
+        (
             OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
             1,
             "the disk is full while writing out.jsonl",

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, UsageError
-from korean_asr.files import file_checksum, whole_file, write_json, write_json_lines
+from korean_asr.files import (
+    file_checksum,
+    refuse_unusable_folder,
+    whole_file,
+    write_json,
+    write_json_lines,
+)
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
@@ -115,11 +121,13 @@ class Experiment:
         """Whether the model folder has the record of the finished run, and all of these files.
 
         Never with --fresh or --check. But for --check, which writes nothing, both folders are
-        locked first, until the process ends. Raises as held_folders and lock.lock do.
+        locked first, until the process ends. Raises as held_folders, lock.lock and
+        files.refuse_unusable_folder do.
         """
         if self.command.check:
             return False
         for folder in (self.output, self.checkpoints):
+            refuse_unusable_folder(folder)
             lock(folder)
         self.held_folders()
         if self.command.fresh or not (self.output / EXPERIMENT_FILE).is_file():
