@@ -51,9 +51,7 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
             "this torch has no code for the GPU",
         ),
         (
-            RuntimeError(
-                "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible"
-            ),
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."),
             1,
             "Pass --workers 0, or start the container with docker run --shm-size=2g",
         ),
