@@ -182,6 +182,6 @@ fi
 
 say "written · 결과 파일"
 for path in "$data"/*.json* "$data"/*.html "$model" "$model"/results/*; do
-  [ -e "$path" ] && printf '  %s\n' "$path"
+  if [ -e "$path" ]; then printf '  %s\n' "$path" 2>/dev/null || true; fi
 done
 exit 0

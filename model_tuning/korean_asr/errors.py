@@ -215,9 +215,11 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _failed(status: int, message: str) -> int:
     """Print the message and return the status."""
-    # Until torchrun's processes have joined, all of them meet the same fault, and the first prints
-    # it. Then each works on its own clips and prints its own faults.
-    if not _rank() or _joined_processes():
+    # Until torchrun's processes have joined, all those of a machine meet the same fault, and the
+    # first prints it. Then each works on its own clips and prints its own faults.
+    if not int(os.environ.get("LOCAL_RANK", _rank())) or _joined_processes():
+        # In a log that holds both, what was printed before the fault comes before it.
+        sys.stdout.flush()
         print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
     return status
 

@@ -214,6 +214,11 @@ def test_one_of_several_processes_prints_a_fault_of_the_inputs(monkeypatch, caps
     monkeypatch.setenv("RANK", "1")
     assert exit_status(raising(DataError("missing"))) == 1
     assert capsys.readouterr().err == ""
+    # The first process of each machine: only its own cards may be unusable.
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert exit_status(raising(DataError("missing"))) == 1
+    assert capsys.readouterr().err == "ERROR · 오류: missing\n"
+    monkeypatch.delenv("LOCAL_RANK")
     monkeypatch.setenv("RANK", "0")
     assert exit_status(raising(DataError("missing"))) == 1
     assert capsys.readouterr().err == "ERROR · 오류: missing\n"
