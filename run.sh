@@ -17,13 +17,14 @@ usage() {
     --base-model M    hub name or local folder of the base model
     --stage N         first script to run, 1 to 4; 1 if not given
     --stop-stage N    last script to run, 1 to 4; 4 if not given
-The first call makes .venv and installs requirements.txt.
+The first call makes .venv by python3, or by the program that PYTHON names: PYTHON=python3.12 ./run.sh
 처음 실행할 때 .venv를 만들고 필요한 패키지를 설치합니다.
 TEXT
 }
 
-fail() { printf 'ERROR · 오류: %s\n' "$1" >&2; exit 2; }
-say() { printf '\n>>> %s\n' "$1"; }
+trap '' PIPE  # a reader that stops, as `| head` does, must not end a run
+fail() { printf 'ERROR · 오류: %s\n' "$1" >&2; exit "${2:-2}"; }
+say() { printf '\n>>> %s\n' "$1" 2>/dev/null || true; }
 from_where_the_user_stands() { case $1 in ''|/*) printf '%s' "$1" ;; *) printf '%s/%s' "$started_in" "$1" ;; esac; }
 
 mode=demo; korean=; foreign=; gpus=; recipe=; base_model=; stage=1; stop_stage=4
@@ -35,9 +36,10 @@ while [ $# -gt 0 ]; do
     --korean|--foreign|--gpus|--recipe|--base-model|--stage|--stop-stage) [ $# -ge 2 ] || fail "$1 wants a value." ;;
     *) usage >&2; fail "unknown option $1" ;;
   esac
+  [ -n "$2" ] || fail "$1 \"\": a value is wanted."
   case $1 in
-    --korean) korean=$2; mode=corpora ;;
-    --foreign) foreign=$2 ;;
+    --korean) [ -z "$korean" ] || fail "--korean was given twice."; korean=$2; mode=corpora ;;
+    --foreign) [ -z "$foreign" ] || fail "--foreign was given twice."; foreign=$2 ;;
     --gpus) gpus=$2 ;;
     --recipe) recipe=$2 ;;
     --base-model) base_model=$2 ;;
@@ -55,18 +57,53 @@ fi
 
 given_base_model=$base_model
 
+# The CUDA version of the torch that pip installs by requirements.txt. It runs on drivers of the same
+# major version or a newer one (CUDA minor version compatibility).
+TORCH_CUDA=13.0
+refuse_old_driver() {
+  case ${CUDA_VISIBLE_DEVICES-0} in [0-9]*|GPU-*|MIG-*) ;; *) return 0 ;; esac  # the CPU is used on purpose
+  local cards driver torch
+  cards=$(timeout 10 nvidia-smi -L 2>/dev/null | sed -n '/^GPU [0-9]/{s/^GPU [0-9]*: //;s/ (UUID.*//;p;}' | sort | uniq -c | xargs) || true
+  driver=$(timeout 10 nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version *: *\([0-9]*\.[0-9]*\).*/\1/p' | head -1) || true
+  [ -n "$cards" ] && [ -n "$driver" ] && [ "${driver%%.*}" -lt "${TORCH_CUDA%%.*}" ] || return 0
+  torch=$(sed -n 's/^\(torch==[0-9.]*\).*/\1/p' requirements.txt)
+  fail "nothing was installed: $torch cannot use $cards. The driver's CUDA version is $driver, that of $torch is $TORCH_CUDA. \
+Install a torch built for the driver's CUDA (https://pytorch.org/get-started/locally): ${PYTHON:-python3} -m venv .venv && \
+.venv/bin/pip install $torch --index-url https://download.pytorch.org/whl/cu126, then ./run.sh; \
+or use the CPU on purpose: CUDA_VISIBLE_DEVICES=\"\" ./run.sh. · 드라이버가 오래되어 GPU를 사용할 수 없습니다." 1
+}
+
 # Set up again only when requirements.txt has changed. Its copy is written last, so that a broken
 # installation is repeated.
 if ! cmp -s requirements.txt .venv/installed-requirements.txt || ! .venv/bin/python -c '' 2>/dev/null; then
+  new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+  python=${PYTHON:-python3}
+  case $python in */*) python=$(from_where_the_user_stands "$python") ;; esac
+  if ! new_enough .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+    new_enough "$python" || fail "Python 3.11 or newer is needed, and $python is $("$python" -V 2>/dev/null || echo missing). \
+Name a newer one: PYTHON=python3.12 ./run.sh. With conda: conda create -n korean python=3.12, conda activate korean, \
+./run.sh. · Python 3.11 이상이 필요합니다. PYTHON=python3.12 ./run.sh처럼 지정하세요."
+  fi
+  # No torch yet: say before gigabytes are installed that the driver is older than the torch of requirements.txt.
+  if ! ls -d .venv/lib/python*/site-packages/torch >/dev/null 2>&1; then refuse_old_driver; fi
   say "setting up .venv, once (a few minutes; 1 to 5 GB with CUDA) · 처음 한 번만 설치합니다"
-  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-    || fail "Python 3.11 or newer is needed, and python3 is $(python3 -V)."
-  .venv/bin/python -m pip --version >/dev/null 2>&1 || python3 -m venv --clear .venv
+  .venv/bin/python -m pip --version >/dev/null 2>&1 && new_enough .venv/bin/python || "$python" -m venv --clear .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
 fi
 # PYTHONUTF8: file names are UTF-8 whatever the locale.
 export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1
+
+# Said before the hours of script 1, which needs no card: torch cannot use the cards of this machine.
+if [ "$stop_stage" -gt 1 ] && command -v nvidia-smi >/dev/null; then
+  seen=$(PYTHONPATH=model_tuning python -c '
+import sys
+from korean_asr.errors import exit_status
+from korean_asr.hardware import refuse_unusable_cards
+import torch
+sys.exit(exit_status(refuse_unusable_cards) or print(torch.cuda.device_count()))') || exit
+  gpus=${gpus:-$seen}
+fi
 
 if [ "$mode" = test ]; then
   say "ruff"
@@ -105,9 +142,9 @@ else
   [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # as script 2 does
   also_scored=()
   korean=$(from_where_the_user_stands "$korean") foreign=$(from_where_the_user_stands "$foreign")
+  gpus=${gpus:-0}
   # Otherwise it is a hub name or an absolute path.
   [ -d "$started_in/$base_model" ] && base_model=$(from_where_the_user_stands "$base_model")
-  gpus=${gpus:-$( (nvidia-smi -L 2>/dev/null || true) | wc -l)}
 fi
 runs_stage() { [ "$stage" -le "$1" ] && [ "$1" -le "$stop_stage" ]; }
 first_line() { say "stage $1 of 4: $2"; }
@@ -146,6 +183,6 @@ fi
 
 say "written · 결과 파일"
 for path in "$data"/*.json* "$data"/*.html "$model" "$model"/results/*; do
-  [ -e "$path" ] && printf '  %s\n' "$path"
+  if [ -e "$path" ]; then printf '  %s\n' "$path" 2>/dev/null || true; fi
 done
 exit 0

@@ -14,7 +14,9 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.errors import exit_status
+from korean_asr.lock import lock
 from korean_asr.messages import CORPORA
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
 from korean_asr.preprocessing.counts import base_alphabet, printed_corpus, write_outputs
@@ -23,6 +25,7 @@ from recipes import V3
 
 def main() -> None:
     arguments = parsed_arguments()
+    lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
 
     # 1. The characters of the base model, to count those of the labels that it cannot write.
@@ -49,12 +52,19 @@ def parsed_arguments() -> argparse.Namespace:
         description="Clean the transcripts of the corpora and write manifests."
     )
     add = parser.add_argument
-    add("--korean", type=Path, required=True, help="folder of 한국인 대화 음성, or a manifest")
-    add("--foreign", type=Path, help="folder of 외국인 한국어 발화, or a manifest")
-    add("--output", type=Path, default=Path("data/processed"), help="folder for the manifests")
+    once = {"type": given_path, "action": GivenOnce}
+    add("--korean", **once, required=True, help="folder of 한국인 대화 음성, or a manifest")
+    add("--foreign", **once, help="folder of 외국인 한국어 발화, or a manifest")
+    add(
+        "--output", type=given_path, default=Path("data/processed"), help="folder for the manifests"
+    )
     for choice in fields(Settings):
         add(f"--{choice.name.replace('_', '-')}", default=choice.default, **choice.metadata)
-    add("--base-model", help="hub name or folder: count the characters that it cannot write")
+    add(
+        "--base-model",
+        type=given_name,
+        help="hub name or folder: count the characters that it cannot write",
+    )
     n_jobs = min(8, os.cpu_count() or 1)
     add("--jobs", type=int, default=n_jobs, help="processes that check the clips")
     arguments = parser.parse_args()

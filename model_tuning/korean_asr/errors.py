@@ -1,6 +1,7 @@
 """One clear line for each fault that a user can cause, and the exit status of a script."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,16 @@ DISK_FULL_MESSAGES = (
     "PytorchStreamWriter failed",
     "unexpected pos",
     "File too large",
+)
+# Messages of torch's DataLoader about its workers, and of a worker about /dev/shm.
+SHARED_MEMORY_MESSAGES = (
+    "is killed by signal",
+    "exited unexpectedly",
+    "DataLoader timed out",
+    "unable to write to file </torch_",
+    "unable to allocate shared memory",
+    "unable to open shared memory",
+    "unable to resize file </torch_",
 )
 # Messages of gloo and NCCL after another process has ended.
 LOST_PROCESS_MESSAGES = (
@@ -56,22 +67,58 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
+class LastingOutput(io.FileIO):
+    """Standard output or error: a run goes on and writes its files when nobody reads it any more.
+
+    So it is after `| head -1`, and in a terminal that was closed. What is printed then is dropped.
+    """
+
+    def write(self, content) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            # Later lines, also those of Python's own end, go nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
+            if error.errno in DISK_FULL_ERRNOS:
+                error.filename = "standard output"
+                raise
+            return len(content)
+
+
+def keep_outputs() -> None:
+    """Make standard output and error last, also where they were closed by `>&-`."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (until the end)
+            _keep_number(number, stream.fileno())
+        elif stream is getattr(sys, f"__{name}__"):
+            options = {"line_buffering": stream.line_buffering, "encoding": stream.encoding}
+            raw = io.BufferedWriter(LastingOutput(stream.fileno(), "w", closefd=False))
+            stream = io.TextIOWrapper(raw, write_through=stream.write_through, **options)
+        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
+
+
+def _keep_number(number: int, devnull: int) -> None:
+    """Occupy the number of a closed stream, or a file that is opened later gets what is printed."""
+    try:
+        os.fstat(number)
+    except OSError:
+        os.dup2(devnull, number)
+
+
 def exit_status(main: Callable[[], None]) -> int:
     """Run a script's main function and return the exit status.
 
-    0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted, 141 output pipe closed.
+    0 done, 1 data or model not usable, 2 wrong usage, 130 interrupted.
     Any other exception is a bug and keeps its traceback.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
-        stream.reconfigure(errors="backslashreplace")
+    keep_outputs()
     try:
         _refuse_other_file_names()
         main()
-    except BrokenPipeError:
-        # The reader has stopped, as `| head` does. Python would fail again on flushing stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except (Exception, KeyboardInterrupt) as error:
         if _is_printed_by_another_process(error):
             return 1
@@ -133,6 +180,20 @@ def _explanation(error: BaseException) -> tuple[int | None, str]:
             "which keeps the batch of an update; or lower --max-duration-s. "
             "· GPU 메모리가 부족합니다."
         )
+    if "no kernel image is available" in str(error):
+        return 1, (
+            "this torch has no code for the GPU of this machine, which is older or newer than it. "
+            "Install a torch built for the GPU (https://pytorch.org/get-started/locally; cu126 "
+            'for GTX 10, Titan V and V100), or use the CPU on purpose: CUDA_VISIBLE_DEVICES="" '
+            "before the command. · 설치된 torch가 이 GPU를 지원하지 않습니다."
+        )
+    if any(message in str(error) for message in SHARED_MEMORY_MESSAGES):
+        return 1, (
+            "the workers that read audio cannot send their batches: /dev/shm is full, or one was "
+            "stopped from outside for lack of memory. Pass --workers 0, or start the container "
+            "with docker run --shm-size=2g, and run the same command again. "
+            "· 공유 메모리가 부족합니다. --workers 0을 지정하거나 컨테이너의 --shm-size를 늘리세요."
+        )
     if type(error).__name__ == "BrokenProcessPool":
         return 1, (
             "a process that checks clips was stopped from outside, most likely for lack of memory. "
@@ -169,9 +230,11 @@ def is_disk_full(error: BaseException) -> bool:
 
 def _failed(status: int, message: str) -> int:
     """Print the message and return the status."""
-    # Until torchrun's processes have joined, all of them meet the same fault, and the first prints
-    # it. Then each works on its own clips and prints its own faults.
-    if not _rank() or _joined_processes():
+    # Until torchrun's processes have joined, all those of a machine meet the same fault, and the
+    # first prints it. Then each works on its own clips and prints its own faults.
+    if not int(os.environ.get("LOCAL_RANK", _rank())) or _joined_processes():
+        # In a log that holds both, what was printed before the fault comes before it.
+        sys.stdout.flush()
         print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
     return status
 

@@ -49,6 +49,9 @@ def refuse_unusable_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, "it is not a folder", str(existing))
     try:
         _nameless_file(existing).close()
+    except FileNotFoundError:
+        # As in make_folder().
+        raise PermissionError(errno.EACCES, "no file can be made here", str(folder)) from None
     except OSError as error:
         error.filename = str(existing)
         raise

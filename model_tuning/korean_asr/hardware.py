@@ -1,6 +1,8 @@
 """Where the code runs: process of torchrun, device, number format."""
 
 import os
+import re
+import subprocess
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import torch
 
 from korean_asr.cpu_speed import keep_memory_steady, with_row_encoder
-from korean_asr.errors import UsageError
+from korean_asr.errors import DataError, UsageError
 
 # float32 is the format of the weights, and needs no autocast.
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -19,6 +21,7 @@ torch.backends.cudnn.allow_tf32 = False
 # convolution anew for each shape that it has not met (pytorch#90204), which takes longer than the
 # convolution, and batches of whole samples are all of different shapes.
 LENGTH_STEP = 4_000
+NVIDIA_SMI_TIMEOUT_S = 10
 
 
 def in_precision(device: torch.device, precision: str) -> torch.autocast:
@@ -53,6 +56,50 @@ def device_here() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def refuse_unusable_cards() -> None:
+    """Raise DataError where nvidia-smi lists cards that torch cannot use.
+
+    Without it a run would go on for days on the CPU. torch says so in a warning alone, and only
+    where its build has CUDA. Nothing is asked where CUDA_VISIBLE_DEVICES chooses no card, nor where
+    torch sees one.
+    """
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    # "" and "-1" hide all cards, as does Slurm's "NoDevFiles": the CPU is used on purpose.
+    if chosen is not None and not re.match(r"\s*(\d|GPU-|MIG-)", chosen):
+        return
+    if torch.cuda.is_available() or not (cards := nvidia_cards()):
+        return
+    found = re.search(r"CUDA[\w ]*Version *: *(\d+\.\d+)", _nvidia_smi())
+    driver = f"The driver's CUDA version is {found[1]}" if found else "The driver is not known"
+    build = torch.version.cuda or "none (a build for the CPU)"
+    chose_none = f", and CUDA_VISIBLE_DEVICES is {chosen}" if chosen else ""
+    raise DataError(
+        f"torch cannot use {', '.join(cards)}. {driver}, that of torch {torch.__version__} is "
+        f"{build}{chose_none}. Install a torch built for the driver's CUDA "
+        "(https://pytorch.org/get-started/locally), or use the CPU on purpose: "
+        'CUDA_VISIBLE_DEVICES="" before the command. '
+        "· GPU를 사용할 수 없습니다. 드라이버의 CUDA 버전에 맞는 torch를 설치하거나, CPU를 "
+        '사용하려면 명령 앞에 CUDA_VISIBLE_DEVICES=""를 붙이세요.'
+    )
+
+
+def nvidia_cards() -> list[str]:
+    """Names of the cards that nvidia-smi lists, `2 x NVIDIA RTX 3090` for two of a kind."""
+    names = re.findall(r"^GPU \d+: (.+?)(?: \(UUID.*)?$", _nvidia_smi("-L"), re.M)
+    return [f"{names.count(name)} x {name}" for name in dict.fromkeys(names)]
+
+
+def _nvidia_smi(*arguments: str) -> str:
+    """What nvidia-smi prints; empty where there is none, and where it fails or hangs."""
+    command = ["nvidia-smi", *arguments]
+    try:
+        # A driver that hangs must not stop a run on the CPU.
+        done = subprocess.run(command, capture_output=True, timeout=NVIDIA_SMI_TIMEOUT_S)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return "" if done.returncode else done.stdout.decode(errors="replace")
+
+
 def fast_network(model: torch.nn.Module) -> torch.nn.Module:
     """The model as this device computes it fastest: the same weights, and the same texts."""
     if model.device.type != "cpu":
@@ -82,8 +129,9 @@ def refuse_unavailable(precision: str, device: torch.device) -> None:
 def precision_here(precision: str) -> tuple[str, str]:
     """Choose the number format that this machine trains in, and say so in a line.
 
-    Raises UsageError for bf16 on a GPU without it.
+    Raises UsageError for bf16 on a GPU without it, and DataError as refuse_unusable_cards does.
     """
+    refuse_unusable_cards()
     if torch.cuda.is_available():
         refuse_unavailable(precision, torch.device("cuda"))
         loss = "" if precision == "float32" else ", loss in float32"

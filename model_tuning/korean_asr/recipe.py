@@ -8,6 +8,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.errors import UsageError
 
 PRECISIONS = ("float32", "fp16", "bf16")
@@ -30,6 +31,11 @@ TEN_CLIPS = Bound(
 )
 A_CLIP_EACH = Bound(lambda value: min(value) >= 1, "at least 1 clip is wanted in each split")
 SEEN_ONCE = Bound(lambda value: value >= 1, "how often a character is seen must be at least 1")
+# A lone surrogate is what Python makes of a byte that is not UTF-8.
+IN_UTF_8 = Bound(
+    lambda text: not any("\ud800" <= character <= "\udfff" for character in text),
+    "it must be text in UTF-8",
+)
 TWO_CHECKPOINTS = Bound(
     lambda value: value >= 2,
     "at least 2 are wanted, so that one is whole while the next is written",
@@ -74,7 +80,7 @@ class Recipe:
     )
 
     # Tokens and head.
-    added_tokens: str = _value("", "characters that become tokens")
+    added_tokens: str = _value("", "characters that become tokens", IN_UTF_8)
     extra_tokens: int | None = _value(
         None,
         "also those that the training texts hold at least so often; none: no others",
@@ -196,9 +202,13 @@ def read_options(
     try:
         arguments, unknown = parser.parse_known_args(_with_values_joined(words))
     except argparse.ArgumentError as error:
-        takes_none = "explicit argument" in error.message
-        what = "takes no value" if takes_none else "wants a value"
-        raise UsageError(f"{error.argument_name} {what}.") from None
+        # argparse words the two faults of its own otherwise.
+        what = f": {error.message}"
+        if error.message.startswith("expected"):
+            what = " wants a value"
+        elif "explicit argument" in error.message:
+            what = " takes no value"
+        raise UsageError(f"{error.argument_name}{what}.") from None
     if unknown:
         option = unknown[0].partition("=")[0]
         if not option.startswith("--"):
@@ -225,13 +235,15 @@ def training_command(
     )
     add = parser.add_argument
     data = Path("data/processed")
-    add("--data", type=Path, default=data, help=f"folder that script 1 wrote (default {data})")
+    once = {"type": given_path, "action": GivenOnce}
+    add("--data", **once, default=data, help=f"folder that script 1 wrote (default {data})")
     add("--recipe", default="v3", help=f"one of {', '.join(recipes)} (default v3)")
-    add("--base-model", default=base_model, help=f"hub name or folder (default {base_model})")
-    add("--output", type=Path, help="model folder (default wav2vec2_korean_<recipe>)")
+    one_of = f"hub name or folder (default {base_model})"
+    add("--base-model", type=given_name, default=base_model, help=one_of)
+    add("--output", type=given_path, help="model folder (default wav2vec2_korean_<recipe>)")
     add(
         "--checkpoints",
-        type=Path,
+        type=given_path,
         help="(default wav2vec2_finetune_ko_<recipe>, for v3 without its name)",
     )
     add("--check", action="store_true", help="inspect all inputs, name every fault, write nothing")
@@ -243,6 +255,11 @@ def training_command(
     command.words = list(words)
     command.output = command.output or Path(f"wav2vec2_korean_{recipe.name}")
     command.checkpoints = command.checkpoints or Path(f"wav2vec2_finetune_ko{of_recipe}")
+    for option in ("output", "checkpoints"):
+        folder = getattr(command, option)
+        # The weights' library opens no other path, which would be told after the training.
+        if not IN_UTF_8.holds(str(folder)):
+            raise UsageError(f"--{option} {folder}: {IN_UTF_8.wanted}.")
     return command, recipe
 
 

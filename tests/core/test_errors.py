@@ -16,20 +16,20 @@ def raising(error):
     return main
 
 
-def in_a_process(code, *arguments, **options):
-    start = """
+START = """
 import sys
 sys.path.insert(0, "model_tuning")
 from korean_asr.errors import exit_status
 """
+
+
+def in_a_process(code, *arguments, **options):
     return subprocess.Popen(
-        [sys.executable, "-c", start + code, *arguments],
+        [sys.executable, "-c", START + code, *arguments],
         cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        **options,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
     )
 
 
@@ -45,6 +45,21 @@ def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
         (UsageError("3 processes"), 2, "wrong usage: 3 processes"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), 1, "the GPU's memory is full"),
+        (
+            RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+            1,
+            "this torch has no code for the GPU",
+        ),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error."),
+            1,
+            "Pass --workers 0, or start the container with docker run --shm-size=2g",
+        ),
+        (
+            RuntimeError("unable to write to file </torch_7_1_0>: No space left on device (28)"),
+            1,
+            "/dev/shm is full",
+        ),
         (
             OSError(errno.ENOSPC, "No space left on device", "out.jsonl"),
             1,
@@ -167,16 +182,42 @@ sys.exit(exit_status(lambda: write_json_lines(Path(sys.argv[1]), [{"text": "x" *
     ]
 
 
-def test_a_reader_that_stops_early_is_no_error():
-    process = in_a_process(
-        "sys.exit(exit_status(lambda: [print('밥', flush=True) for _ in range(100_000)]))",
-        env={"PYTHONUTF8": "1"},
-    )
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait() == 141
-    assert process.stderr.read() == ""
-    process.stderr.close()
+PRINT_MUCH_THEN_WRITE = """
+from pathlib import Path
+def main():
+    for number in range(20_000):
+        print("밥", number)
+        print("국", number, file=sys.stderr)
+    with open(sys.argv[1], "w") as file:
+        os.write(1, b"not into the file")
+        file.write("whole")
+sys.exit(exit_status(main))
+"""
+
+
+@pytest.mark.parametrize("redirection", [
+    "| true", "| head -1", "2>&1 | head -1", ">&-", ">&- 2>&-", "<&- >&- 2>&-", "2>&-",
+    "1</dev/null",
+])  # fmt: skip
+@pytest.mark.slow
+def test_a_run_whose_output_nobody_reads_writes_its_files_without_noise(tmp_path, redirection):
+    script = tmp_path / "script.py"
+    script.write_text(f"import os\n{START}{PRINT_MUCH_THEN_WRITE}", encoding="utf-8")
+    command = f"{sys.executable} {script} {tmp_path}/out {redirection}; exit ${{PIPESTATUS[0]}}"
+    options = {"capture_output": True, "text": True, "env": {"PYTHONUTF8": "1"}}
+    result = subprocess.run(["bash", "-c", command], cwd=REPOSITORY, **options)
+    assert result.returncode == 0
+    assert (tmp_path / "out").read_text() == "whole"
+    for noise in ("Traceback", "ignored", "Error"):
+        assert noise not in result.stdout + result.stderr
+
+
+def test_a_full_disk_under_the_output_is_one_line(tmp_path):
+    with open("/dev/full", "w") as full:
+        process = in_a_process("sys.exit(exit_status(lambda: print('밥' * 9_999)))", stdout=full)
+        _, message = process.communicate()
+    assert process.returncode == 1 and message.count("\n") == 1
+    assert "the disk is full while writing standard output" in message
 
 
 def test_one_of_several_processes_prints_a_fault_of_the_inputs(monkeypatch, capsys):
@@ -184,6 +225,11 @@ def test_one_of_several_processes_prints_a_fault_of_the_inputs(monkeypatch, caps
     monkeypatch.setenv("RANK", "1")
     assert exit_status(raising(DataError("missing"))) == 1
     assert capsys.readouterr().err == ""
+    # The first process of each machine: only its own cards may be unusable.
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert exit_status(raising(DataError("missing"))) == 1
+    assert capsys.readouterr().err == "ERROR · 오류: missing\n"
+    monkeypatch.delenv("LOCAL_RANK")
     monkeypatch.setenv("RANK", "0")
     assert exit_status(raising(DataError("missing"))) == 1
     assert capsys.readouterr().err == "ERROR · 오류: missing\n"

@@ -3,13 +3,14 @@ import os
 import pytest
 import torch
 
-from korean_asr.errors import UsageError
+from korean_asr.errors import DataError, UsageError
 from korean_asr.hardware import (
     has_bf16,
     in_precision,
     on_one_gpu_unless_torchrun,
     precision_here,
     refuse_unavailable,
+    refuse_unusable_cards,
 )
 
 CPU = torch.device("cpu")
@@ -82,3 +83,76 @@ def test_torchrun_keeps_all_gpus_and_refuses_more_processes_than_there_are(monke
 
 def test_convolutions_in_float32_are_not_rounded_to_tf32_on_a_gpu():
     assert torch.backends.cudnn.allow_tf32 is False
+
+
+TWO_CARDS = """if [ "$1" = -L ]; then
+echo "GPU 0: NVIDIA GeForce RTX 3090 (UUID: GPU-0a)"
+echo "GPU 1: NVIDIA GeForce RTX 3090 (UUID: GPU-0b)"
+else echo "| NVIDIA-SMI 535.183.01   Driver Version: 535.183.01   CUDA Version: 12.2  |"; fi"""
+MIG = """[ "$1" = -L ] || exit 0
+echo "GPU 0: NVIDIA A100 80GB PCIe (UUID: GPU-0a)"
+echo "  MIG 1g.10gb Device 0: (UUID: MIG-0b)"
+"""
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path, monkeypatch):
+    """nvidia_smi(script): put a program of this name on the path; torch sees no card."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+
+    def put(script):
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("script", "build", "chosen", "said"),
+    [
+        (TWO_CARDS, "13.0", None, "2 x NVIDIA GeForce RTX 3090. The driver's CUDA version is 12.2"),
+        (TWO_CARDS, "13.0", None, f"that of torch {torch.__version__} is 13.0. Install"),
+        (TWO_CARDS, None, "0,1", "none (a build for the CPU), and CUDA_VISIBLE_DEVICES is 0,1"),
+        (TWO_CARDS, "13.0", "GPU-0a", "CUDA_VISIBLE_DEVICES is GPU-0a"),
+        (MIG, "13.0", None, "1 x NVIDIA A100 80GB PCIe. The driver is not known"),
+    ],
+)  # fmt: skip
+def test_cards_that_torch_cannot_use_are_named_with_both_versions_and_two_ways_out(
+    nvidia_smi, monkeypatch, script, build, chosen, said
+):
+    nvidia_smi(script)
+    monkeypatch.setattr(torch.version, "cuda", build)
+    if chosen:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    with pytest.raises(DataError) as refused:
+        refuse_unusable_cards()
+    for words in (said, "https://pytorch.org/get-started", 'CUDA_VISIBLE_DEVICES=""'):
+        assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("chosen", ["", "-1", "NoDevFiles"])
+def test_a_cpu_that_is_used_on_purpose_is_not_asked_about_cards(nvidia_smi, monkeypatch, chosen):
+    nvidia_smi(TWO_CARDS)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    refuse_unusable_cards()
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["exec sleep 30", "echo 'GPU 0: X'; exit 9", "echo 'No devices were found'", "printf '\\377'"],
+)
+def test_an_nvidia_smi_that_fails_or_hangs_or_lists_no_card_stops_nothing(
+    nvidia_smi, monkeypatch, script
+):
+    monkeypatch.setattr("korean_asr.hardware.NVIDIA_SMI_TIMEOUT_S", 0.2)
+    refuse_unusable_cards()
+    nvidia_smi(script)
+    refuse_unusable_cards()
+
+
+def test_cards_that_torch_sees_are_used(nvidia_smi, monkeypatch):
+    nvidia_smi(TWO_CARDS)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    refuse_unusable_cards()

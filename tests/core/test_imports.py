@@ -27,7 +27,9 @@ LIGHT = {
     "recipe",
     "overlap",
     "messages",
+    "arguments",
     "files",
+    "lock",
     "errors",
     "model_folder",
 }

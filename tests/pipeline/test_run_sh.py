@@ -1,10 +1,12 @@
 """run.sh on a copy of the repository: the demo, single stages, wrong usage."""
 
+import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from korean_asr.manifest import REPOSITORY, read_manifest
 
@@ -76,7 +78,65 @@ def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(run, clo
         (["--stage", "3", "--stop-stage", "2"], "comes after"),
         (["--korean", "x", "--gpus", "many"], "--gpus many"),
         (["--recipe", "v1"], "go with --korean"),
+        (["--korean", ""], '--korean "": a value is wanted'),
+        (["--korean", "a", "--korean", "b"], "--korean was given twice"),
     ],
 )
 def test_run_sh_tells_wrong_usage_in_one_line(run, clone, arguments, message):
     assert message in run(["./run.sh", *arguments], 2, clone)
+
+
+OLD_DRIVER = """#!/bin/sh
+if [ "$1" = -L ]; then echo "GPU 0: NVIDIA GeForce RTX 3090 (UUID: GPU-0a)"; exit; fi
+echo "| NVIDIA-SMI 535.183.01   Driver Version: 535.183.01   CUDA Version: 12.2  |"
+"""
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """programs(name=script): put programs in front of the path."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def put(name, script):
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+
+    return put
+
+
+def test_a_driver_too_old_for_the_pinned_torch_is_told_before_anything_is_installed(
+    run, clone, programs, tmp_path
+):
+    programs("nvidia-smi", OLD_DRIVER)
+    bare = tmp_path / "bare"
+    shutil.copytree(clone, bare, ignore=shutil.ignore_patterns(".venv", "data", "demo_output"))
+    printed = run(["./run.sh"], 1, bare)
+    assert "nothing was installed: torch==" in printed and "1 NVIDIA GeForce RTX 3090" in printed
+    assert "CUDA version is 12.2, that of torch==" in printed
+    assert "pytorch.org/get-started" in printed and 'CUDA_VISIBLE_DEVICES="" ./run.sh' in printed
+    assert not (bare / ".venv").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the card")
+def test_cards_that_torch_cannot_use_are_told_before_script_1(run, clone, programs):
+    programs("nvidia-smi", OLD_DRIVER)
+    for arguments in (["--korean", str(KOREAN)], []):
+        printed = run(["./run.sh", *arguments], 1, clone)
+        assert "torch cannot use 1 x NVIDIA GeForce RTX 3090" in printed
+        assert "stage 1" not in printed and printed.count("\n") == 1
+
+
+def test_an_old_python3_is_told_with_the_ways_on(run, clone, programs, tmp_path):
+    programs("python3", "#!/bin/sh\n[ $1 = -V ] && echo Python 3.10.12\nexit 1\n")
+    bare = tmp_path / "bare"
+    shutil.copytree(clone, bare, ignore=shutil.ignore_patterns(".venv", "data", "demo_output"))
+    printed = run(["./run.sh"], 2, bare)
+    assert "Python 3.11 or newer is needed, and python3 is Python 3.10.12" in printed
+    assert "PYTHON=python3.12 ./run.sh" in printed and "conda create" in printed
+    # Another one is named, and makes the environment. No package is installed for this test.
+    (bare / "requirements.txt").write_text("")
+    environment = {**os.environ, "PYTHON": sys.executable}
+    arguments = ["./run.sh", "--korean", "nowhere", "--stop-stage", "1"]
+    printed = run(arguments, 1, bare, env=environment)
+    assert "stage 1 of 4" in printed and (bare / ".venv" / "bin" / "python").exists()

@@ -3,6 +3,7 @@ import itertools
 import json
 import math
 import traceback
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from korean_asr.training.batches import (
     Collator,
     TrainingClips,
     epoch_updates,
+    run_updates,
     updates_with_clips,
 )
 from korean_asr.training.checkpoints import COMPLETE_FILE, last_complete_checkpoint
@@ -30,7 +32,7 @@ from korean_asr.training.loop import (
     prepared_job,
     train,
 )
-from korean_asr.training.trial import memory_used, try_longest_batch
+from korean_asr.training.trial import _planned_work, memory_used, try_longest_batch
 from recipes import RECIPES
 
 # Nothing is drawn at random, so that two ways of making the same update can be compared.
@@ -520,7 +522,60 @@ def test_the_longest_first_and_following_micro_batches_are_tried_in_turn(
         )
         for follows in (False, True)
     )
-    assert tried == [(pytest.approx(first), False), (pytest.approx(later), True)]
+    # The first once more: its time is that without the warm-up.
+    one, two = (pytest.approx(first), False), (pytest.approx(later), True)
+    assert tried == [one, two, one]
+
+
+def test_the_time_of_the_run_is_that_of_its_padded_audio_at_the_speed_of_the_trial(
+    tiny_base, utterances, monkeypatch
+):
+    wanted = job(tiny_base, utterances, batch_per_gpu=4, accumulation=1, gpus=1, epochs=3.0)
+    longest, padded = wanted.durations[-1] * 4, 0.0
+    for update in updates_with_clips(wanted, 0, 0):
+        padded += update.padded_seconds
+    for seconds, said in ((0.5, "seconds"), (60, "minutes"), (2_000, "hours"), (40_000, "days")):
+        monkeypatch.setattr("korean_asr.training.trial._tried", lambda *_, s=seconds: float(s))
+        line = try_longest_batch(wanted)
+        unit = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}[said]
+        of_run = f"{seconds / longest * padded / unit:.1f} {said}"
+        assert f"training: 9 updates, about {of_run}; evaluations and checkpoints" in line
+        assert ("over a day" in line) == (said == "days")
+    for way in ("--clips-before-split 800", "--epochs 1", "a GPU (this run uses the CPU)"):
+        assert way in line
+
+
+def test_the_time_of_several_processes_is_that_of_the_one_with_most_to_do(tiny_base, utterances):
+    wanted = job(tiny_base, utterances, batch_per_gpu=2, accumulation=1, gpus=2, epochs=1.0)
+    both = dataclasses.replace(wanted, plan=batch_plan(wanted.recipe, 2))
+    alone, shared = (_planned_work(one).padded_seconds for one in (wanted, both))
+    assert alone / 2 < shared < alone
+
+
+@pytest.mark.parametrize(("workers", "n_local"), [(0, 1), (1, 1), (4, 1), (4, 2)])
+def test_batches_that_do_not_fit_into_shared_memory_stop_the_run_before_it_starts(
+    tiny_base, utterances, monkeypatch, workers, n_local
+):
+    wanted = job(tiny_base, utterances, batch_per_gpu=2, accumulation=1, gpus=1, workers=workers)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n_local))
+    sizes = [
+        2 * max(wanted.durations[index] for index in update) * 16_000 * 4
+        for update in run_updates(wanted.durations, wanted.recipe)
+    ]
+    held = 2 * workers + 2
+    needed = n_local * max(sum(sizes[i : i + held]) for i in range(len(sizes)))
+    for spare in (1, -1):
+        disk = SimpleNamespace(f_bavail=round(needed) + spare, f_frsize=1)
+        monkeypatch.setattr("os.statvfs", lambda folder, disk=disk: disk)
+        if workers == 0 or spare > 0:
+            assert "longest batch" in try_longest_batch(wanted)
+            continue
+        with pytest.raises(SharedError) as refused:
+            try_longest_batch(wanted)
+        message = str(refused.value)
+        assert message.startswith(f"{workers} workers of {n_local} process(es) hold up to ")
+        assert "--workers 0" in message and "docker run --shm-size=1g" in message
+        assert f"and {disk.f_bavail / 1e6:.0f} MB are free" in message
 
 
 def test_a_longest_batch_without_a_finite_loss_stops_before_training(

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.comparison import comparison, gap, same_clips
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation
+from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.metrics import Hypothesis
 from korean_asr.model_folder import (
@@ -39,9 +41,14 @@ def evaluation_options(
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
 
     add = parser.add_argument
-    add("--model", action="append", default=[], help="model folder or hub name; may be repeated")
-    add("--manifest", type=Path, default=manifest, help=manifest_help)
-    add("--output", type=Path, help="folder for the results; the model's results/ if not given")
+    models = {"type": given_name, "action": "append", "default": []}
+    add("--model", **models, help="model folder or hub name; may be repeated")
+    add("--manifest", type=given_path, action=GivenOnce, default=manifest, help=manifest_help)
+    add(
+        "--output",
+        type=given_path,
+        help="folder for the results; the model's results/ if not given",
+    )
     add("--with-base", action="store_true", help="also score the base of the first model")
     add(
         "--allow-overlap",
@@ -60,7 +67,7 @@ def evaluation_options(
     )
     add(
         "--rescore",
-        type=Path,
+        type=given_path,
         action="append",
         default=[],
         metavar="RESULTS.jsonl",
@@ -82,8 +89,9 @@ def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
             )
     if arguments.model:
         # Wrong usage comes first, before models and manifests are looked for.
-        from korean_asr.hardware import device_here, refuse_unavailable
+        from korean_asr.hardware import device_here, refuse_unavailable, refuse_unusable_cards
 
+        refuse_unusable_cards()
         refuse_unavailable(arguments.precision, device_here())
     return arguments
 
@@ -111,13 +119,18 @@ class Plan:
 def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
     """Read the manifest, by default the test split of the first model that has one.
 
-    Raises OSError now, before the long work, if the results folder cannot be written.
+    Raises OSError now, before the long work, if the results folder cannot be written, and DataError
+    if another run is writing this corpus's files there.
     """
+    from korean_asr.hardware import is_first
+
     models = list(arguments.model)
     if arguments.with_base:
         models.append(base_of(models[0]))
     manifest = arguments.manifest or default_manifest(models)
     results = usable_results_folder(models, arguments.output)
+    if is_first():
+        lock(results, corpus)
     utterances = read_manifest(manifest)
     return Plan(
         corpus,
@@ -329,6 +342,8 @@ def show_rescored(arguments: argparse.Namespace, corpus: str) -> None:
     from korean_asr.hardware import is_first
 
     if is_first():
+        if arguments.output:
+            lock(arguments.output, corpus)
         evaluations = [rescored(path, corpus) for path in arguments.rescore]
         show(evaluations, arguments.output, embed_audio=arguments.embed_audio)
 

@@ -18,6 +18,7 @@ IGNORED_LABEL = -100  # what the CTC loss of transformers masks out of padded la
 # groups: enough for updates of similar length, few enough that other clips meet in every epoch.
 # The length-grouped sampler of transformers has the same numbers.
 UPDATES_SORTED, MIN_GROUPS = 50, 4
+WORKER_TIMEOUT_S = 1_800  # for a batch of a worker: far longer than any disk takes
 
 
 class TrainingClips(torch.utils.data.Dataset):
@@ -241,6 +242,8 @@ def updates_with_clips(job: Job, rank: int, n_done: int) -> Iterator[UpdateClips
         batch_sampler=[batch for update in indices for batch in update],
         collate_fn=Collator(job.recogniser.feature_extractor),
         num_workers=recipe.workers,
+        # A worker that finds no room in /dev/shm sends nothing, and would be waited for for ever.
+        timeout=WORKER_TIMEOUT_S if recipe.workers else 0,
         pin_memory=torch.cuda.is_available(),
         # Without its own generator it draws from the global one, and a resumed run would differ.
         generator=torch.Generator(),

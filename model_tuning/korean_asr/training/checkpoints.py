@@ -16,6 +16,7 @@ from korean_asr.training.progress import Progress, read_progress
 
 COMPLETE_FILE = "complete"  # written last, with the size of every other file of the checkpoint
 PROGRESS_FILE, OPTIMIZER_FILE = "progress.json", "optimizer.pt"
+REMOVED_SUFFIX = ".removed"  # of a checkpoint that is being removed
 
 
 def numbered_checkpoints(folder: Path) -> dict[int, Path]:
@@ -58,7 +59,9 @@ def write_checkpoint(
     written.
     """
     checkpoint = folder / f"checkpoint-{progress.update}"
-    (checkpoint / COMPLETE_FILE).unlink(missing_ok=True)
+    # A run that was killed here left files, which the marker would list and nobody would complete.
+    if checkpoint.exists():
+        _remove(checkpoint)
     recogniser.save(checkpoint)
     state = {"optimizer": optimizer.state_dict(), "scaler": scaler.state_dict()}
     with writing_into(folder):
@@ -111,10 +114,28 @@ def remove_old_checkpoints(folder: Path, n_kept: int, best_update: int | None) -
     complete = sorted(update for update, path in numbered.items() if _is_complete(path))
     kept = {*complete[-n_kept:], best_update}
     for update, path in numbered.items():
-        if update not in kept and update < complete[-1]:
-            # Remove the marker first: a half removed checkpoint must not look complete.
-            (path / COMPLETE_FILE).unlink(missing_ok=True)
-            shutil.rmtree(path)
+        if update not in kept and update < max(complete, default=0):
+            _remove(path)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left: checkpoints half removed, or half written and outdated."""
+    for path in folder.glob(f"*{REMOVED_SUFFIX}"):
+        shutil.rmtree(path)
+    numbered = numbered_checkpoints(folder)
+    complete = {update for update, path in numbered.items() if _is_complete(path)}
+    for update, path in numbered.items():
+        if update not in complete and update < max(complete, default=0):
+            _remove(path)
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint. It is renamed first: a half removed one must not look like one."""
+    removed = checkpoint.with_name(checkpoint.name + REMOVED_SUFFIX)
+    if removed.exists():
+        shutil.rmtree(removed)
+    checkpoint.rename(removed)
+    shutil.rmtree(removed)
 
 
 def bytes_on_disk(folder: Path) -> int:

@@ -12,16 +12,19 @@ from korean_asr.files import (
     file_checksum,
     json_value,
     read_json,
+    refuse_unusable_folder,
     whole_file,
     write_json,
     write_json_lines,
 )
+from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
     numbered_checkpoints,
+    remove_leftovers,
 )
 from korean_asr.training.model_card import draw_training_curve, model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
@@ -124,10 +127,15 @@ class Experiment:
     def is_finished(self, files: Sequence[str]) -> bool:
         """Whether the model folder has the record of the finished run, and all of these files.
 
-        Never with --fresh or --check. Raises as held_folders does.
+        Never with --fresh or --check. But for --check, which writes nothing, both folders are
+        locked first, until the process ends. Raises as held_folders, lock.lock and
+        files.refuse_unusable_folder do.
         """
         if self.command.check:
             return False
+        for folder in (self.output, self.checkpoints):
+            refuse_unusable_folder(folder)
+            lock(folder)
         self.held_folders()
         if self.command.fresh or not (self.output / EXPERIMENT_FILE).is_file():
             return False
@@ -160,6 +168,7 @@ class Experiment:
         # This claims the folder. The full record replaces it when the run is finished.
         if not (self.output / EXPERIMENT_FILE).exists():
             write_json(self.output / EXPERIMENT_FILE, self.identity)
+        remove_leftovers(self.checkpoints)
         checkpoint, half_written = last_complete_checkpoint(self.checkpoints)
         notes += [f"{path} is only half written, so it is not used." for path in half_written]
         if checkpoint:

@@ -1,9 +1,13 @@
 """The longest micro-batches of a run, tried before it starts: their time, memory and loss."""
 
+import os
 import time
+from collections import deque
+from dataclasses import dataclass
 
 import torch
 
+from korean_asr.audio import SAMPLE_RATE
 from korean_asr.errors import SharedError
 from korean_asr.hardware import from_all
 from korean_asr.training import loop
@@ -17,17 +21,25 @@ from korean_asr.training.batches import (
     run_updates,
 )
 
+SHARED_MEMORY = "/dev/shm"
+A_DAY_S = 24 * 3600
+TIME_UNITS = ((A_DAY_S, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"))
+# The first pass also warms up: kernels are loaded and planned. Where it is this short, a second
+# pass is timed.
+WARM_UP_S = 10
+
 
 def try_longest_batch(job: Job) -> str:
-    """Pass the run's longest micro-batches forward and backward, on every process; returns a line.
+    """Pass the run's longest micro-batches forward and backward, on every process; returns lines.
 
     The first micro-batch of an update begins without gradients, and those after it hold them: the
-    longest of either kind is tried. The line has the time and the peak of memory. Weights stay as
-    they are. Raises SharedError if a loss is NaN or infinite or the run would exceed the free
-    memory, and torch's OutOfMemoryError.
+    longest of either kind is tried. The lines have the time, the peak of memory, and how long the
+    run will take. Weights stay as they are. Raises SharedError if a loss is NaN or infinite or the
+    run would exceed the free memory, also that of /dev/shm, and torch's OutOfMemoryError.
     """
     model, durations = job.recogniser.model, job.durations
-    batches = _longest_batches(job)
+    work = _planned_work(job)
+    refuse_small_shared_memory(job, work.held_seconds)
     loop.seed_update(job.recipe.seed, 0)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -35,15 +47,71 @@ def try_longest_batch(job: Job) -> str:
         # The buckets of DistributedDataParallel.
         for values in model.parameters():
             values.grad = torch.zeros_like(values) if values.requires_grad else None
-    # Of the longest alone.
-    seconds = [_tried(job, batch) for batch in batches][0]
+    # Of the longest alone, on the slowest process.
+    seconds = max(from_all([_tried(job, batch) for batch in work.longest][0]))
+    memory = memory_used(model)
+    longest = work.longest[0]
+    if seconds < WARM_UP_S:
+        model.zero_grad(set_to_none=not torch.distributed.is_initialized())
+        seconds = max(from_all(_tried(job, longest)))
     model.zero_grad(set_to_none=True)
-    longest = batches[0]
-    line = (
+    of_run = seconds / padded_seconds([longest], durations) * work.padded_seconds
+    return (
         f"longest batch: {len(longest)} clips of up to {durations[longest[0]]:.1f} s, "
-        f"forward and backward {seconds:.1f} s"
+        f"forward and backward {seconds:.1f} s{memory}\n{printed_time(job, of_run)}"
     )
-    return line + memory_used(model)
+
+
+def printed_time(job: Job, seconds: float) -> str:
+    """How long all updates of a run take; over a day, also how to start smaller."""
+    unit, name = next(unit for unit in TIME_UNITS if seconds >= unit[0] or unit[0] == 1)
+    line = (
+        f"training: {job.n_updates:,} updates, about {seconds / unit:.1f} {name}; evaluations and "
+        "checkpoints come on top · 예상 학습 시간"
+    )
+    if seconds < A_DAY_S:
+        return line
+    recipe = job.recipe
+    fewer_clips = "--clips-before-split 800"
+    if recipe.split_caps:
+        fewer_clips = "--split-caps 640,80,80"
+    ways = [f"fewer clips ({fewer_clips})"]
+    if recipe.epochs > 1:
+        ways.append("fewer epochs (--epochs 1)")
+    if job.recogniser.model.device.type == "cpu":
+        ways.append("a GPU (this run uses the CPU)")
+    return (
+        f"{line}\n  That is over a day. To start smaller: {', or '.join(ways)}. "
+        "· 하루가 넘게 걸립니다. 발화나 에폭 수를 줄이거나 GPU를 사용해 보세요."
+    )
+
+
+def refuse_small_shared_memory(job: Job, held_seconds: float) -> None:
+    """Raise SharedError where the batches that the workers hold do not fit into /dev/shm.
+
+    held_seconds: padded audio that waits there, at most, for one process. A worker that finds no
+    room there sends nothing, and the run would wait for ever.
+    """
+    workers = job.recipe.workers
+    if not workers:
+        return
+    try:
+        disk = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        # Another system shares memory in another way.
+        return
+    free = min(from_all(disk.f_bavail * disk.f_frsize))
+    n_local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # float32; the labels are less than a thousandth of it.
+    needed = n_local * held_seconds * SAMPLE_RATE * 4
+    if needed > free:
+        raise SharedError(
+            f"{workers} workers of {n_local} process(es) hold up to {needed / 1e6:.0f} MB of "
+            f"batches in {SHARED_MEMORY}, and {free / 1e6:.0f} MB are free there. Pass --workers "
+            f"0, or start the container with docker run --shm-size={-(-needed // 5e8):.0f}g. "
+            "· 공유 메모리가 부족합니다. --workers 0을 지정하거나 컨테이너의 --shm-size를 "
+            "늘리세요."
+        )
 
 
 def _tried(job: Job, indices: list[int]) -> float:
@@ -67,21 +135,40 @@ def _tried(job: Job, indices: list[int]) -> float:
     return seconds
 
 
-def _longest_batches(job: Job) -> list[list[int]]:
-    """Indices of the clips in the micro-batches with the most padded audio, of any process.
+@dataclass(frozen=True, slots=True)
+class PlannedWork:
+    """The micro-batches of a run, on all its processes.
 
-    The longest of all that begin an update, and the longest of those that follow, if any do.
+    longest: indices of the clips in the micro-batch with the most padded audio: of those that begin
+        an update, and of those that follow, if any do.
+    padded_seconds: of the whole run, for the process that has most in each update.
+    held_seconds: padded audio that the workers of one process hold at a time, at most.
     """
-    durations, longest = job.durations, {}
+
+    longest: list[list[int]]
+    padded_seconds: float
+    held_seconds: float
+
+
+def _planned_work(job: Job) -> PlannedWork:
+    durations, n_processes = job.durations, job.plan.n_processes
+    longest, seconds, held_seconds = {}, 0.0, 0.0
+    # Two batches for each worker, the one in use, and the one that is copied to pinned memory.
+    held = [deque(maxlen=2 * job.recipe.workers + 2) for _ in range(n_processes)]
     for update in run_updates(durations, job.recipe):
-        for process in range(job.plan.n_processes):
+        most = 0.0
+        for process in range(n_processes):
             batches = dealt(update, process, durations, job.recipe, job.plan)
             for number, batch in enumerate(batches):
                 follows = number > 0
                 size = padded_seconds([batch], durations), durations[batch[0]]
                 if size > longest.get(follows, ((0.0, 0.0), []))[0]:
                     longest[follows] = size, batch
-    return [longest[follows][1] for follows in sorted(longest)]
+                held[process].append(size[0])
+                held_seconds = max(held_seconds, sum(held[process]))
+            most = max(most, padded_seconds(batches, durations))
+        seconds += most
+    return PlannedWork([longest[follows][1] for follows in sorted(longest)], seconds, held_seconds)
 
 
 def peak_memory(model: torch.nn.Module) -> int:

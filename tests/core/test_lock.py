@@ -1,0 +1,101 @@
+"""Two runs never write the same files; a run that was killed locks nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from korean_asr.errors import DataError
+from korean_asr.lock import lock
+from korean_asr.manifest import REPOSITORY
+
+# Each holder is a process of its own.
+pytestmark = pytest.mark.slow
+
+HOLDER = """
+import os, sys
+sys.path.insert(0, "model_tuning")
+from pathlib import Path
+from korean_asr.lock import lock
+lock(Path(sys.argv[1]), *sys.argv[2:])
+child = 0 if os.fork() else sys.stdin.read() or os._exit(0)
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def holder():
+    """holder(folder, *part): a process, with a child, that holds a lock until its stdin closes."""
+    started = []
+
+    def start(*arguments):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", HOLDER, *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=REPOSITORY, **pipes)
+        assert process.stdout.readline() == f"{process.pid}\n"
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+
+
+def test_a_second_run_is_told_who_is_at_work_and_since_when(holder, tmp_path):
+    first = holder(tmp_path / "out")
+    with pytest.raises(DataError) as refused:
+        lock(tmp_path / "out")
+    said = rf"writing into {tmp_path}/out (process {first.pid} on "
+    assert said in str(refused.value) and ", since 20" in str(refused.value)
+    # By another name, it is the same folder.
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    with pytest.raises(DataError):
+        lock(tmp_path / "link")
+    lock(tmp_path / "other")
+
+
+def test_parts_of_a_folder_are_locked_apart(holder, tmp_path):
+    holder(tmp_path / "results", "korean")
+    with pytest.raises(DataError):
+        lock(tmp_path / "results", "korean")
+    lock(tmp_path / "results", "foreign")
+
+
+def test_a_killed_run_locks_nothing_even_while_its_child_lives(holder, tmp_path):
+    first = holder(tmp_path / "out")
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    lock(tmp_path / "out")
+
+
+def test_a_lock_survives_the_renaming_of_its_folder(holder, tmp_path):
+    (tmp_path / "out").mkdir()
+    holder(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "out.old")
+    with pytest.raises(DataError):
+        lock(tmp_path / "out")
+
+
+def test_a_run_that_ends_leaves_nothing_of_its_lock(holder, tmp_path):
+    first = holder(tmp_path / "new" / "folder" / "out")
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == [".out.lock"]
+    first.stdin.close()
+    assert first.wait() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_locked_is_written_without_a_lock(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for folder in ("/proc/x/y", tmp_path / "file" / "out", tmp_path / ("n" * 255)):
+        lock(type(tmp_path)(folder))
+
+    def no_locks(*_):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.lockf", no_locks)
+    lock(tmp_path / "on_a_network_disk")

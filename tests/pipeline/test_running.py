@@ -1,0 +1,95 @@
+"""Two runs at once, and runs whose output nobody reads."""
+
+import subprocess
+import sys
+
+import pytest
+
+from korean_asr.manifest import REPOSITORY
+
+pytestmark = pytest.mark.pipeline
+
+DEMO = REPOSITORY / "data" / "demo"
+HOLDER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from korean_asr.lock import lock
+lock(Path(sys.argv[2]), *sys.argv[3:])
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def locked():
+    """locked(folder, *part): another process holds the lock until the test ends."""
+    started = []
+
+    def hold(*arguments):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        words = [sys.executable, "-c", HOLDER, REPOSITORY / "model_tuning", *arguments]
+        started.append(subprocess.Popen(list(map(str, words)), **pipes))
+        assert started[-1].stdout.readline() == "locked\n"
+
+    yield hold
+    for process in started:
+        process.communicate()
+
+
+def test_script_1_leaves_a_folder_alone_where_another_is_at_work(
+    command, run, locked, work, processed, tmp_path
+):
+    locked(tmp_path / "out")
+    arguments = command(1, "--korean", DEMO / "korean", "--output", tmp_path / "out")
+    printed = run(arguments, 1)
+    assert f"another run is writing into {tmp_path / 'out'} (process " in printed
+    assert printed.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("folder", ["model", "checkpoints"])
+def test_script_2_leaves_folders_alone_where_another_is_at_work(
+    on, run, locked, options_in, few_updates, tmp_path, folder
+):
+    locked(tmp_path / folder)
+    printed = run(on(1 if folder == "model" else 2, 2, *options_in(tmp_path), *few_updates), 1)
+    assert f"another run is writing into {tmp_path / folder} (process " in printed
+    assert printed.count("another run") == 1 and "loading" not in printed
+    assert {path.name for path in tmp_path.iterdir()} == {f".{folder}.lock"}
+
+
+def test_scripts_3_and_4_may_run_at_once_but_neither_twice(
+    command, run, locked, trained, processed, tmp_path
+):
+    results = tmp_path / "results"
+    locked(results, "korean")
+    model = ["--model", DEMO / "base_model", "--manifest", processed[0] / "foreign.jsonl"]
+    printed = run(command(3, *model, "--output", results), 1)
+    assert f"another run is writing into {results} (process " in printed
+    run(command(4, *model, "--limit", "2", "--output", results))
+    printed = run(command(3, "--rescore", results / "foreign.jsonl", "--output", results), 1)
+    assert f"another run is writing into {results} (process " in printed
+
+
+@pytest.mark.parametrize("redirection", [">&-", "| true", "2>&1 | head -1"])
+def test_every_script_writes_its_files_where_nobody_reads_its_output(
+    command, few_updates, tmp_path, redirection
+):
+    def quiet(number, *arguments):
+        words = " ".join(f"'{word}'" for word in command(number, *arguments))
+        shell = f"{words} {redirection}; exit ${{PIPESTATUS[0]}}"
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+    data, model = tmp_path / "processed", tmp_path / "model"
+    corpora = ["--korean", DEMO / "korean", "--foreign", DEMO / "foreign"]
+    quiet(1, *corpora, "--output", data)
+    assert (data / "preprocessing.html").is_file()
+    folders = ["--output", model, "--checkpoints", tmp_path / "checkpoints"]
+    inputs = ["--data", data, "--base-model", DEMO / "base_model"]
+    quiet(2, *inputs, *folders, *few_updates)
+    assert (model / "model.safetensors").is_file()
+    quiet(3, "--model", model)
+    quiet(4, "--model", model, "--manifest", data / "foreign.jsonl", "--limit", "2")
+    assert len(list((model / "results").glob("*.html"))) == 2
