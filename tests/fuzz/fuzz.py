@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 # Before numpy and torch: a forked process has no other threads.
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
+import numpy as np  # noqa: E402
 import soundfile  # noqa: E402
 from inputs import KINDS, SECONDS, Part, made_case, valid_parts, written  # noqa: E402
 from promises import Failure, Limits, Runner  # noqa: E402
@@ -69,7 +71,7 @@ def parsed_arguments() -> argparse.Namespace:
 class Fuzz:
     """Makes cases, runs them, and keeps the smallest inputs of each kind of failure."""
 
-    def __init__(self, runner: Runner, speech, work: Path, found: Path) -> None:
+    def __init__(self, runner: Runner, speech: np.ndarray, work: Path, found: Path) -> None:
         self._runner, self._speech, self._work, self._found = runner, speech, work, found
         self._smallest: dict[str, int] = {}
         self._failures: Counter[str] = Counter()
@@ -87,12 +89,14 @@ class Fuzz:
         kinds, counts, started = arguments.kind or list(KINDS), Counter(), time.monotonic()
         print(f"seed {arguments.seed}", flush=True)
         number = 0
-        while number < arguments.cases if arguments.cases else time.monotonic() < end:
-            kind = kinds[number % len(kinds)]
-            rng = random.Random(f"{arguments.seed}/{kind}/{number}")
-            self._tried(kind, made_case(kind, rng, self._speech), f"{arguments.seed}-{number}")
-            counts[kind] += 1
-            number += 1
+        # Ctrl-C ends a run early, with its summary.
+        with suppress(KeyboardInterrupt):
+            while number < arguments.cases if arguments.cases else time.monotonic() < end:
+                kind = kinds[number % len(kinds)]
+                rng = random.Random(f"{arguments.seed}/{kind}/{number}")
+                self._tried(kind, made_case(kind, rng, self._speech), f"{arguments.seed}-{number}")
+                counts[kind] += 1
+                number += 1
         cases = ", ".join(f"{kind} {n:,}" for kind, n in counts.items())
         minutes = (time.monotonic() - started) / 60
         print(f"seed {arguments.seed}: {number:,} cases in {minutes:.1f} minutes ({cases})")
@@ -165,7 +169,7 @@ class Fuzz:
         return 1 if found else 0
 
 
-def _speech(project: Path):
+def _speech(project: Path) -> np.ndarray:
     """Speech of the demo, (n_samples,) float32 at 16 kHz, SECONDS long."""
     clip = min((project / "data/demo/korean").rglob("*.flac"))
     samples, rate = soundfile.read(clip, dtype="float32")
