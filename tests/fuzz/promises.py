@@ -101,21 +101,24 @@ class Runner:
     def _watched(self, pid: int, before_mb: float) -> tuple[str, int]:
         """Wait for a child, or end it; the promise that it broke, or "", and its status."""
         clock, stopped = Clock(pid, self._limits.seconds), ""
-        descriptor = os.pidfd_open(pid)
-        while not select.select([descriptor], [], [], POLL_S)[0]:
-            # Well above the limit, so that the machine does not run out of memory.
-            if _resident_mb(pid) - before_mb > 2 * self._limits.megabytes:
-                stopped = "memory"
-            elif clock.has_run_out():
-                stopped = "hang"
-            if stopped:
-                # faulthandler writes where it stands; then nothing can keep it alive.
-                os.kill(pid, signal.SIGABRT)
-                if not select.select([descriptor], [], [], 2)[0]:
-                    os.kill(pid, signal.SIGKILL)
-                break
-        os.close(descriptor)
-        return stopped, os.waitpid(pid, 0)[1]
+        with os.fdopen(os.pidfd_open(pid)) as child:
+            try:
+                while not select.select([child], [], [], POLL_S)[0]:
+                    # Well above the limit, so that the machine does not run out of memory.
+                    if _resident_mb(pid) - before_mb > 2 * self._limits.megabytes:
+                        stopped = "memory"
+                    elif clock.has_run_out():
+                        stopped = "hang"
+                    if stopped:
+                        # faulthandler writes where it stands.
+                        os.kill(pid, signal.SIGABRT)
+                        select.select([child], [], [], 2)
+                        break
+            finally:
+                # It is not waited for yet, so that the number is still its own.
+                os.kill(pid, signal.SIGKILL)
+                status = os.waitpid(pid, 0)[1]
+        return stopped, status
 
     def _child(self, kind: str, folder: Path, outputs: Path) -> None:
         """Run all steps, write what failed, and end the process."""
