@@ -8,6 +8,7 @@ usage() {
   cat <<'TEXT'
 ./run.sh                                  run the whole pipeline on the bundled demo (writes demo_output/ only)
 ./run.sh test                             run every check: ruff, unit tests, the four scripts on the demo
+    .venv/bin/python tests/fuzz/fuzz.py --minutes 60   damaged inputs for an hour
 ./run.sh bench                            measure the speed beside other tools (20 minutes)
     --full            more clips and rounds, an hour or more
     --device cuda     on the GPU, at the real size (5 minutes)

@@ -1,5 +1,6 @@
 import copy
 import re
+import time
 import unicodedata
 
 import pytest
@@ -181,6 +182,14 @@ def test_a_long_line_is_cut_to_about_200_characters_around_its_change(korean):
     assert f">…{'가' * 60}<del>b/</del>{'나' * 137}…</p>" in page  # 200 with the first …
     assert f">…{'가' * 60}{'나' * 139}…</p>" in page
     assert f">{'다' * 200}…</p>" in page and f">{'i' * 200}…</p>" in page
+
+
+def test_a_text_that_repeats_itself_is_marked_at_once(korean):
+    change = {"id": "x", "before": "나 " * 1000, "after": "나" * 1000}
+    korean["examples"]["rules"] = {"tag": [change]}
+    started = time.process_time()
+    page_of(korean)
+    assert time.process_time() - started < 0.5
 
 
 def test_text_from_the_corpus_stays_text(korean, parsed, hostile, hostile_text):

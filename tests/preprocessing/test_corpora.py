@@ -721,6 +721,19 @@ def test_a_manifest_is_read_by_itself_and_names_audio_anywhere(tmp_path, name, w
     ]
 
 
+def test_what_is_not_a_regular_file_is_claimed_and_left_to_the_judge_of_audio(tmp_path, manifest):
+    (tmp_path / "m/folder.wav").mkdir(parents=True)
+    os.mkfifo(tmp_path / "m/pipe.wav")
+    (tmp_path / "m/link.wav").symlink_to("pipe.wav")
+    (tmp_path / "m/dangling.wav").symlink_to("gone.wav")
+    names = ["folder.wav", "pipe.wav", "link.wav", "dangling.wav"]
+    rows = [{"audio_filepath": name, "text": "밥"} for name in names]
+    found = [(utterance.audio, utterance.reason) for utterance in manifest(tmp_path, *rows)]
+    assert found == [(str(tmp_path / "m" / name), None) for name in names[:3]] + [
+        (None, "no audio")
+    ]
+
+
 def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
     rows = [
         {"audio_filepath": "a.wav", "text": "1", "id": "one"},

@@ -1,10 +1,10 @@
 """preprocessing.json as a page: what became of every line and clip, with charts and examples."""
 
-import difflib
 import os
 from typing import Any
 
 from markupsafe import Markup
+from rapidfuzz.distance import Indel
 
 from korean_asr.pages.html import N_SHOWN, page, visible
 
@@ -41,7 +41,8 @@ def marked(before: str, after: str) -> tuple[Markup, Markup]:
         head = "…" + head[-N_BEFORE:]
     old = before[start : len(before) - n_same][:N_COMPARED]
     new = after[start : len(after) - n_same][:N_COMPARED]
-    changes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+    # difflib takes seconds for a text that repeats itself.
+    changes = Indel.opcodes(old, new)
     deleted = [(_tag(kind, "del"), old[i:j]) for kind, i, j, _, _ in changes]
     inserted = [(_tag(kind, "ins"), new[i:j]) for kind, _, _, i, j in changes]
     return _line(head, deleted, tail), _line(head, inserted, tail)

@@ -246,7 +246,8 @@ def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtteran
     """Join a line of a manifest. Only if the user names the manifest may its audio lie anywhere."""
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), label.name))
     is_named_by_user = str(listing.root) == member.path
-    if is_named_by_user and os.path.isfile(path):
+    # What is not a regular file is claimed as well, so that its audio is rejected as unreadable.
+    if is_named_by_user and os.path.exists(path):
         claim = listing.audio.claim_file(*os.path.split(path))
     elif not is_named_by_user and _leads_out(label.name, path, listing.root):
         return RawUtterance(label.name, label.raw, None, UNSAFE, label.encoding)
