@@ -202,6 +202,7 @@ DUAL_OR_NOISE = re.compile(rf"({_OPENED}[^()]+{_ANY_SLASH}[^()]+{_CLOSED})|{_NOI
 # --- What is left ---
 
 SQUARE_BRACKET = re.compile(r"[\[\]{}]")
+SPACED_PERCENT = re.compile(f"(?<={_NUMBER}) +%")
 # A title in front of its particle. Behind a digit, `<` may be a sign (`3<5, 7>4`).
 TITLE = re.compile("<(?<![0-9].)([^<>]*)>+(?=[가-힣])")
 ROUND_BRACKET = re.compile("[()]")

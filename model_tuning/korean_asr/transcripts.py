@@ -302,6 +302,9 @@ RULES: tuple[Rule, ...] = (
          "An angle bracket between a title and its particle leaves no space."
          " · 제목 뒤의 꺾쇠표를 지우고 조사를 붙여 씁니다.",
          "<봄날>을 들어", "봄날을 들어", needs=(">",)),
+    Rule("spaced percent", patterns.SPACED_PERCENT, "%",
+         "`%` moves up to its number. · 숫자와 떨어진 `%`를 붙여 씁니다.",
+         "20 % 싸게", "20% 싸게", needs=(" %",)),
     # `%` behind a word and `& - ' :` inside one are spoken or belong to its spelling.
     Rule("symbol", patterns.SYMBOLS, rewrites.removed,
          "Symbols that are not spoken are removed. · 소리 내어 읽지 않는 기호를 지웁니다.",

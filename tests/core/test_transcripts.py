@@ -237,7 +237,9 @@ TEXTS = [
     # Percent and signs inside words.
     ("30% 넘어", "30% 넘어"),
     ("백% 확실해", "백% 확실해"),
-    ("30 % 넘어", "30 넘어"),
+    ("30 % 넘어", "30% 넘어"),
+    ("30 n/ % 넘어", "30% 넘어"),
+    ("삼십 % 넘어", "삼십% 넘어"),
     ("%라고 써", "라고 써"),
     ("30%% 넘어", "30% 넘어"),
     ("50%~60%예요", "50% 60%예요"),
@@ -622,6 +624,8 @@ TWO_SPEAKERS = "A: 어디 가? B: 시장에. A: 같이 가!"
         ("“A: 잘 자.” B: 너도.", "A", "잘 자."),
         ("A: b/ B: 너도.", "A", "<REJECT:empty>"),
         ("A: 그래… B: 응…", "A", "그래"),
+        ("A: 밥 줘. B: 韓國, $5", "A", "밥 줘."),
+        ("A: 밥 줘. B: 韓國, $5", "B", "<REJECT:unwritable>"),
     ],
 )
 def test_only_the_chosen_speakers_turns_are_kept(raw, speaker, text):
@@ -953,6 +957,7 @@ def test_ten_thousand_nested_brackets_are_rejected():
         "{a",
         "<a ",
         "$ ",
+        " %",
         "3 ",
         "*가",
         "*가* ",
