@@ -44,6 +44,8 @@ HEADERLESS = {
 }
 # Fewer samples do not tell speech from other bytes; 25 ms at 16 kHz.
 LEAST_SPEECH = 400
+# An MP3 decoder needs the frames before one, and is silent where it lacks them: nine at most.
+MP3_LEAD = 16 * 1_152
 # Excess is compared in bytes; sound that is compressed counts as 16-bit samples.
 BYTES_A_SAMPLE = 2
 # In these every sample takes the same room, so that libsndfile counts them without decoding.
@@ -209,9 +211,11 @@ class Decoder(soundfile.SoundFile):
 
     def skip(self, n_samples: int) -> None:
         """Go to a sample: by a seek where the file has an index or a length, else by reading."""
-        if n_samples and super().seekable() and self.frames < PLACEHOLDER_BYTES:
-            self.seek(n_samples)
-            return
+        if super().seekable() and self.frames < PLACEHOLDER_BYTES:
+            start = max(0, n_samples - (MP3_LEAD if self.format == "MP3" else 0))
+            if start:
+                self.seek(start)
+            n_samples -= start
         for _ in self.blocks(n_samples):
             pass
 
