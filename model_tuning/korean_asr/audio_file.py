@@ -31,6 +31,7 @@ from korean_asr.audio_header import (
 MIN_RATE, MAX_RATE = 4_000, 384_000
 # Manifests round offsets and durations: a clip may end so much behind its file.
 CUT_TOLERANCE_S = 0.1
+CONTENT_BYTES = 1 << 30
 # Values that are decoded at a time, 65 s at 16 kHz: no header decides how much memory is taken.
 BLOCK_VALUES = 1 << 20
 # (sample rate, encoding) of files that hold samples alone, by suffix.
@@ -87,6 +88,12 @@ class AudioFile(NamedTuple):
 
     def read_at(self, n_bytes: int, offset: int) -> bytes:
         return os.pread(self.descriptor, n_bytes, offset)
+
+    def content(self) -> bytes:
+        """All bytes; one call reads 2 GB at most."""
+        return b"".join(
+            self.read_at(CONTENT_BYTES, offset) for offset in range(0, self.n_bytes, CONTENT_BYTES)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -262,7 +269,7 @@ def _by_header(file: AudioFile) -> Decoder:
     header = file.header
     if header and not header.size and file.head[:4] in (b"RIFF", b"RIFX"):
         # libsndfile reads nothing where the header says 0, so it is given the size.
-        content = bytearray(file.read_at(file.n_bytes, 0))
+        content = bytearray(file.content())
         order = BYTE_ORDERS[file.head[:4]]
         struct.pack_into(f"{order}I", content, header.offset - 4, min(header.held, 0xFFFFFFFF))
         return Decoder(io.BytesIO(content))

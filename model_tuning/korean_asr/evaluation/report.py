@@ -10,7 +10,7 @@ from typing import Any
 
 import soundfile
 
-from korean_asr.audio import UnreadableAudio, read_samples
+from korean_asr.audio import UnreadableAudio, file_content, read_samples
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -32,7 +32,12 @@ INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
 FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")
 N_WORST, N_HEARD = 10, 5
-EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
+EMBEDDED_TYPES = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,8 +345,8 @@ def embedded_audio(path: str) -> str | None:
     """
     try:
         kind = EMBEDDED_TYPES.get(Path(path).suffix.lower())
-        content = Path(path).read_bytes() if kind else b""
-        if content[:4] not in (b"RIFF", b"fLaC"):
+        content = file_content(path) if kind else b""
+        if content[:4] not in (b"RIFF", b"fLaC", b"OggS"):
             samples, buffer = read_samples(path), io.BytesIO()
             soundfile.write(
                 buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16"
