@@ -31,6 +31,7 @@ from korean_asr.audio_header import (
 MIN_RATE, MAX_RATE = 4_000, 384_000
 # Manifests round offsets and durations: a clip may end so much behind its file.
 CUT_TOLERANCE_S = 0.1
+CONTENT_BYTES = 1 << 30
 # Values that are decoded at a time, 65 s at 16 kHz: no header decides how much memory is taken.
 BLOCK_VALUES = 1 << 20
 # (sample rate, encoding) of files that hold samples alone, by suffix.
@@ -44,6 +45,8 @@ HEADERLESS = {
 }
 # Fewer samples do not tell speech from other bytes; 25 ms at 16 kHz.
 LEAST_SPEECH = 400
+# An MP3 decoder needs the frames before one, and is silent where it lacks them: nine at most.
+MP3_LEAD = 16 * 1_152
 # Excess is compared in bytes; sound that is compressed counts as 16-bit samples.
 BYTES_A_SAMPLE = 2
 # In these every sample takes the same room, so that libsndfile counts them without decoding.
@@ -85,6 +88,12 @@ class AudioFile(NamedTuple):
 
     def read_at(self, n_bytes: int, offset: int) -> bytes:
         return os.pread(self.descriptor, n_bytes, offset)
+
+    def content(self) -> bytes:
+        """All bytes; one call reads 2 GB at most."""
+        return b"".join(
+            self.read_at(CONTENT_BYTES, offset) for offset in range(0, self.n_bytes, CONTENT_BYTES)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -209,9 +218,11 @@ class Decoder(soundfile.SoundFile):
 
     def skip(self, n_samples: int) -> None:
         """Go to a sample: by a seek where the file has an index or a length, else by reading."""
-        if n_samples and super().seekable() and self.frames < PLACEHOLDER_BYTES:
-            self.seek(n_samples)
-            return
+        if super().seekable() and self.frames < PLACEHOLDER_BYTES:
+            start = max(0, n_samples - (MP3_LEAD if self.format == "MP3" else 0))
+            if start:
+                self.seek(start)
+            n_samples -= start
         for _ in self.blocks(n_samples):
             pass
 
@@ -258,7 +269,7 @@ def _by_header(file: AudioFile) -> Decoder:
     header = file.header
     if header and not header.size and file.head[:4] in (b"RIFF", b"RIFX"):
         # libsndfile reads nothing where the header says 0, so it is given the size.
-        content = bytearray(file.read_at(file.n_bytes, 0))
+        content = bytearray(file.content())
         order = BYTE_ORDERS[file.head[:4]]
         struct.pack_into(f"{order}I", content, header.offset - 4, min(header.held, 0xFFFFFFFF))
         return Decoder(io.BytesIO(content))

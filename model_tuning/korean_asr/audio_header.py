@@ -109,7 +109,8 @@ def _sound(
     if 0 < size <= there:
         # Nothing may follow but a padding byte: libsndfile goes on, and may stop at what it finds.
         is_plain = form is not None and there - size <= 1
-        return Header(offset, size, size, form=_plain_form(form, size) if is_plain else None)
+        found = _plain_form(form, size) if is_plain else None
+        return Header(offset, size, size, False, False, found)
     is_harmless = not 0 < size < placeholder or size - there <= MAX_EXCESS_BYTES
     held = max(0, there)
     found = _plain_form(form, held) if form else None

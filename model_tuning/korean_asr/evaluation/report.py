@@ -10,7 +10,7 @@ from typing import Any
 
 import soundfile
 
-from korean_asr.audio import UnreadableAudio, read_samples
+from korean_asr.audio import UnreadableAudio, file_content, read_samples
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -33,7 +33,12 @@ INTERVAL = "95 % interval"
 FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")
 N_WORST, N_HEARD = 10, 5
 N_PRINTED = 1_000  # characters of a text
-EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
+EMBEDDED_TYPES = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,7 +354,12 @@ def linked_audio(path: str, folder: Path) -> str | None:
     """A clip's relative URL from the folder of a page; None for files that no browser plays."""
     if Path(path).suffix.lower() not in EMBEDDED_TYPES:
         return None
-    return urllib.parse.quote(os.fsencode(os.path.relpath(path, folder.resolve())))
+    try:
+        name = os.fsencode(os.path.relpath(path, folder.resolve()))
+    except UnicodeEncodeError:
+        # A lone surrogate, which no name of a file holds.
+        return None
+    return urllib.parse.quote(name)
 
 
 def embedded_audio(path: str) -> str | None:
@@ -359,8 +369,8 @@ def embedded_audio(path: str) -> str | None:
     """
     try:
         kind = EMBEDDED_TYPES.get(Path(path).suffix.lower())
-        content = Path(path).read_bytes() if kind else b""
-        if content[:4] not in (b"RIFF", b"fLaC"):
+        content = file_content(path) if kind else b""
+        if content[:4] not in (b"RIFF", b"fLaC", b"OggS"):
             samples, buffer = read_samples(path), io.BytesIO()
             soundfile.write(
                 buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16"
