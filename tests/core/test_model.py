@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from korean_asr.errors import DataError
 from korean_asr.hardware import inputs_on
@@ -215,6 +216,14 @@ def test_a_folder_that_lacks_a_file_is_refused_by_its_name(tiny_base, tmp_path, 
         ("vocab.json", "[1]"),
         ("preprocessor_config.json", "{"),
         ("preprocessor_config.json", '{"sampling_rate": 8000}'),
+        ("preprocessor_config.json", '{"sampling_rate": "16000"}'),
+        ("preprocessor_config.json", '{"sampling_rate": null}'),
+        ("preprocessor_config.json", '{"do_normalize": "false"}'),
+        ("config.json", '{"conv_stride": [0, 0, 0, 0, 0, 0, 0]}'),
+        ("config.json", '{"layer_norm_eps": "small"}'),
+        ("vocab.json", '{"가": "0"}'),
+        ("vocab.json", '{"가": -1}'),
+        ("added_tokens.json", "[1]"),
         ("model.safetensors", "no weights"),
     ],
 )
@@ -224,6 +233,186 @@ def test_a_damaged_folder_is_refused_in_one_line_that_names_it(tiny_base, tmp_pa
     with pytest.raises(DataError, match="copy") as error:
         load_recogniser(str(copy))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        "vocab.json",
+        "added_tokens.json",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+    ],
+)
+def test_json_that_is_nested_too_deep_is_named_by_its_file(tiny_base, tmp_path, name):
+    copy = shutil.copytree(tiny_base, tmp_path / "copy")
+    (copy / name).write_text('{"a":' * 100_000)
+    for load in (load_recogniser, base_identity):
+        with pytest.raises(DataError, match=f"copy .* {name} cannot be read .*nested too deep"):
+            load(str(copy))
+
+
+def with_weights(folder, copy, change):
+    """A copy of a model folder, after change(its weights by name)."""
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    change(weights)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return copy
+
+
+NORM = "wav2vec2.encoder.layer_norm.bias"
+
+
+def without_a_layer(weights):
+    for name in [name for name in weights if "encoder.layers.1." in name]:
+        del weights[name]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (without_a_layer, r"encoder.layers.1.attention.* and \d+ more are missing in the files"),
+        (lambda weights: weights.pop(NORM), f"{NORM} is missing in the files"),
+        (
+            lambda weights: weights.update({"wav2vec2.encoder.layers.2.x": torch.zeros(1)}),
+            "wav2vec2.encoder.layers.2.x is not of this model",
+        ),
+        (
+            lambda weights: weights.update({NORM: torch.zeros(7)}),
+            f"{NORM} is of another size than config.json says",
+        ),
+        (lambda weights: weights[NORM].fill_(torch.nan), f"hold NaN or infinite .* in {NORM}"),
+        (lambda weights: weights["lm_head.bias"][3:4].fill_(-torch.inf), "in lm_head.bias"),
+    ],
+)
+def test_weights_that_would_be_random_or_are_no_numbers_are_named(
+    tiny_base, tmp_path, change, told
+):
+    copy = with_weights(tiny_base, tmp_path / "copy", change)
+    for load in (load_recogniser, lambda source: expanded_base_model(source, RECIPES["v3"])):
+        with pytest.raises(DataError, match=f"copy: its weights .*{told}") as error:
+            load(str(copy))
+        assert "\n" not in str(error.value)
+
+
+def test_a_head_that_starts_anew_excuses_the_head_alone(tiny_base, tmp_path):
+    def shrink_the_head(weights):
+        weights["lm_head.bias"] = weights["lm_head.bias"][:7].clone()
+
+    copy = with_weights(tiny_base, tmp_path / "head", shrink_the_head)
+    with pytest.raises(DataError, match="lm_head.bias is of another size"):
+        expanded_base_model(str(copy), RECIPES["v3"])
+    expanded_base_model(str(copy), RECIPES["v1"])
+    copy = with_weights(tiny_base, tmp_path / "layer", without_a_layer)
+    with pytest.raises(DataError, match="are missing in the files"):
+        expanded_base_model(str(copy), RECIPES["v1"])
+
+
+def old_names_of_the_norm(weights):
+    for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
+        name = f"wav2vec2.encoder.pos_conv_embed.conv.parametrizations.weight.{new}"
+        weights[name.replace(f"parametrizations.weight.{new}", old)] = weights.pop(name)
+
+
+def an_embedding_that_is_not_used(weights):
+    weights["wav2vec2.masked_spec_embed"] = torch.zeros(32)
+
+
+@pytest.mark.parametrize("change", [old_names_of_the_norm, an_embedding_that_is_not_used])
+def test_weights_as_older_versions_name_them_are_loaded(tiny_base, tmp_path, change):
+    copy = with_weights(tiny_base, tmp_path / "copy", change)
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"mask_time_prob": 0.0}))
+    state, same = (load_recogniser(str(one)).model.state_dict() for one in (tiny_base, copy))
+    for name in same:
+        assert torch.equal(same[name], state[name]), name
+
+
+def in_shards(folder, copy, end):
+    """A copy of a model folder whose weights lie in two files and an index."""
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    stem = "model" if end == "safetensors" else "pytorch_model"
+    places = {}
+    for number in (1, 2):
+        name = f"{stem}-{number:05}-of-00002.{end}"
+        part = {key: weights[key] for key in sorted(weights)[number - 1 :: 2]}
+        places |= dict.fromkeys(part, name)
+        if end == "safetensors":
+            save_file(part, copy / name, metadata={"format": "pt"})
+        else:
+            torch.save(part, copy / name)
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    (copy / f"{stem}.{end}.index.json").write_text(json.dumps(index))
+    return copy
+
+
+@pytest.mark.parametrize("end", ["safetensors", "bin"])
+def test_weights_in_several_files_are_loaded_and_identified(tiny_base, tmp_path, end):
+    copy = in_shards(tiny_base, tmp_path / "copy", end)
+    state, same = (load_recogniser(str(one)).model.state_dict() for one in (tiny_base, copy))
+    assert all(torch.equal(same[name], state[name]) for name in state)
+    identity = base_identity(str(copy))
+    assert identity["sha256"] == load_recogniser(str(copy)).weights_sha256
+    assert identity["sha256"] != base_identity(str(tiny_base))["sha256"]
+    shard = next(copy.glob("*-00002-of-*"))
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert base_identity(str(copy)) != identity
+    shard.unlink()
+    with pytest.raises(DataError, match=f"lacks {shard.name}"):
+        load_recogniser(str(copy))
+
+
+@pytest.mark.parametrize(
+    "index", ["[" * 100_000, "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}']
+)
+def test_a_damaged_index_of_shards_is_named(tiny_base, tmp_path, index):
+    copy = in_shards(tiny_base, tmp_path / "copy", "safetensors")
+    (copy / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(DataError, match="model.safetensors.index.json cannot be read"):
+        load_recogniser(str(copy))
+
+
+def test_a_processor_that_transformers_5_saved_is_read(tiny_base, tmp_path):
+    shutil.copytree(tiny_base, tmp_path / "copy")
+    transformers.Wav2Vec2Processor.from_pretrained(tiny_base).save_pretrained(tmp_path / "copy")
+    (tmp_path / "copy" / "preprocessor_config.json").unlink()
+    assert (tmp_path / "copy" / "processor_config.json").is_file()
+    loaded, before = (load_recogniser(str(one)) for one in (tmp_path / "copy", tiny_base))
+    assert loaded.tokenizer.get_vocab() == before.tokenizer.get_vocab()
+    assert loaded.feature_extractor.to_dict() == before.feature_extractor.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("ids", "by_script_3", "by_script_2"),
+    [
+        ({"가": 1_000, "나": 1_001}, "2 of the head's", "2 of the head's"),
+        ({"가": 1}, "1 of the head's .* such as row 0", "1 of the head's"),
+        # A token that the head never had: no harm, until the head is made as large.
+        ({"뷁": 1_000}, None, "1 of the head's"),
+        ({"\ud800": 0}, None, "half a character"),
+    ],
+)
+def test_a_vocabulary_with_gaps_is_refused(
+    tokens, tiny_base, tmp_path, ids, by_script_3, by_script_2
+):
+    copy = shutil.copytree(tiny_base, tmp_path / "copy")
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    if "\ud800" in ids:
+        del vocabulary[tokens[0]]
+    (copy / "vocab.json").write_text(json.dumps(vocabulary | ids))
+    if by_script_3 is None:
+        load_recogniser(str(copy))
+    else:
+        with pytest.raises(DataError, match=by_script_3):
+            load_recogniser(str(copy))
+    with pytest.raises(DataError, match=by_script_2):
+        expanded_base_model(str(copy), RECIPES["v3"])
 
 
 def test_a_model_without_a_trained_head_is_refused(tiny_base, tmp_path):

@@ -10,6 +10,7 @@ from korean_asr.model_folder import (
     owner,
     recipe_of,
     results_folder,
+    split_folder,
     weights_checksum,
 )
 
@@ -54,3 +55,73 @@ def test_the_first_model_with_a_split_gives_manifest_and_results_folder(tiny_bas
     assert owner(sources) == 1
     with pytest.raises(DataError, match="--manifest"):
         default_manifest([str(tiny_base)])
+
+
+def checkpoint_of(folder, tiny_base, **record):
+    """A checkpoint as script 2 leaves it: split/ and run.json lie beside it."""
+    shutil.copytree(tiny_base, folder / "checkpoint-4")
+    (folder / "split").mkdir()
+    (folder / "split" / "test.jsonl").touch()
+    (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    return str(folder / "checkpoint-4")
+
+
+def test_a_checkpoint_has_split_recipe_and_base_of_the_folder_that_it_lies_in(
+    tiny_base, tmp_path, monkeypatch
+):
+    base = {"name": "b", "sha256": weights_checksum(tiny_base)}
+    checkpoint = checkpoint_of(
+        tmp_path / "run",
+        tiny_base,
+        recipe={"name": "demo"},
+        base_model=base,
+        base_model_source=str(tiny_base),
+    )
+    for source in (checkpoint, f"{checkpoint}/"):
+        assert default_manifest([source]) == tmp_path / "run" / "split" / "test.jsonl"
+        assert results_folder([source]) == tmp_path / "run" / "checkpoint-4" / "results"
+        assert owner([str(tiny_base), source]) == 1
+        assert recipe_of(source) == "demo" and base_of(source) == str(tiny_base)
+    monkeypatch.chdir(checkpoint)
+    assert default_manifest(["."]).is_file() and base_of(".") == str(tiny_base)
+
+
+def test_a_checkpoint_of_an_earlier_version_knows_its_base_by_name(
+    tiny_base, tmp_path, monkeypatch
+):
+    base = {"name": tiny_base.name, "sha256": weights_checksum(tiny_base)}
+    checkpoint = checkpoint_of(tmp_path / "run", tiny_base, base_model=base)
+    monkeypatch.chdir(tiny_base.parent)
+    assert base_of(checkpoint) == tiny_base.name
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="is not here. Pass its folder"):
+        base_of(checkpoint)
+
+
+def test_a_folder_of_another_name_has_no_part_in_the_folder_above_it(tiny_base, tmp_path):
+    checkpoint_of(tmp_path / "run", tiny_base, recipe={"name": "demo"})
+    other = shutil.copytree(tiny_base, tmp_path / "run" / "other")
+    assert split_folder(str(other)) is None and recipe_of(str(other)) is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[1]",
+        '{"a":' * 100_000,
+        '{"recipe": "v3"}',
+        '{"recipe": {"name": 3}}',
+        '{"base_model": [1]}',
+        '{"base_model": {"sha256": 5}}',
+        '{"base_model_source": {}}',
+    ],
+    ids=lambda content: content[:30],
+)
+@pytest.mark.parametrize("name", ["checkpoint-4/experiment.json", "run.json"])
+def test_a_damaged_record_of_a_model_is_named(tiny_base, tmp_path, name, content):
+    checkpoint = checkpoint_of(tmp_path / "run", tiny_base)
+    (tmp_path / "run" / name).write_text(content, encoding="utf-8")
+    for read in (recipe_of, base_of):
+        with pytest.raises(DataError, match=f"{name} is damaged"):
+            read(checkpoint)

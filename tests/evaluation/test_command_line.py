@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.torch import load_file, save_file
 
 from korean_asr.audio import sound_checksum
 from korean_asr.errors import DataError
@@ -171,3 +172,16 @@ def test_a_clip_of_nan_of_silence_and_of_399_samples_are_in_the_report(plan, pri
     assert "Unreadable: 2  Silent: 1" in printed(evaluation)
     assert evaluation.summary["n_clips"] == 6
     assert evaluation.totals["cer"].reference_length == sum(len(clip.text) for clip in clips)
+
+
+def test_a_model_that_computes_nan_is_told_from_sound_that_is_missing(plan, tiny_base, tmp_path):
+    copy = shutil.copytree(tiny_base, tmp_path / "copy")
+    weights = load_file(copy / "model.safetensors")
+    # Finite, but the sums overflow.
+    weights["wav2vec2.encoder.layers.1.layer_norm.weight"].fill_(3e38)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(DataError, match=r"copy computes NaN .* in float32 for \d+ of \d+ clips"):
+        evaluate(dataclasses.replace(plan, models=[str(copy)]))
+    gone = [dataclasses.replace(clip, audio_filepath="gone.wav") for clip in plan.utterances]
+    with pytest.raises(DataError, match="can be read .*Were they moved"):
+        evaluate(dataclasses.replace(plan, models=[str(tiny_base)], utterances=gone))

@@ -62,6 +62,32 @@ def test_facts_of_another_manifest_are_not_taken(write_results, evaluation, tmp_
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        {"notes": 3},
+        {"notes": [3]},
+        {"decoding": 5},
+        {"decoding": {"precision": "float32"}},
+        {"lowest_reachable_cer": "low"},
+        {"seen_in_training": [1]},
+        {"seen_in_training": {"id": "none"}},
+        {"without_seen": {"sentence": {"n_clips": 3, "scores": {"cer": 0.1}}}},
+        {"gap_to_korean": True},
+        {"model": None},
+        {"recipe": {"name": "v3"}},
+    ],
+)
+def test_facts_of_other_types_are_not_taken(write_results, evaluation, tmp_path, change):
+    write_results([evaluation], tmp_path)
+    path = tmp_path / "korean.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    assert read_results(tmp_path / "korean.jsonl").facts
+    path.write_text(json.dumps(summary | change), encoding="utf-8")
+    assert read_results(tmp_path / "korean.jsonl").facts == {}
+    write_results([rescored(tmp_path / "korean.jsonl", "korean")], tmp_path / "again")
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         ("", "holds no result"),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import pytest
@@ -14,7 +15,7 @@ from korean_asr.training.checkpoints import (
     remove_old_checkpoints,
     write_checkpoint,
 )
-from korean_asr.training.progress import Progress
+from korean_asr.training.progress import Progress, read_progress
 from recipes import RECIPES
 
 V3 = RECIPES["v3"]
@@ -79,6 +80,40 @@ def test_a_half_written_checkpoint_is_passed_over_and_named(tmp_path):
         tmp_path / "checkpoint-10",
         [tmp_path / "checkpoint-200"],
     )
+
+
+EVALUATION = {"step": 2, "epoch": 0.5, "eval_cer": 0.5, "eval_wer": 0.7}
+UPDATE = {"step": 1, "epoch": 0.2, "loss": 3.0, "learning_rate": 1e-4, "grad_norm": None}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"update": "7"}, '`update` is "7", which is not a whole number'),
+        ({"update": 6.5}, "`update` is 6.5"),
+        ({"update": None}, "`update` is null"),
+        ({"best_cer": "low"}, "`best_cer` is"),
+        ({"training_seconds": "long"}, "`training_seconds` is"),
+        ({"clips_sha256": 5}, "`clips_sha256` is 5, which is not a text"),
+        ({"log": {}}, "`log` is an object, which is not a list"),
+        ({"log": [1]}, "`a row of `log`` is 1"),
+        ({"log": [UPDATE | {"loss": "low"}]}, "`loss` is"),
+        ({"log": [EVALUATION | {"eval_wer": None}]}, "`eval_wer` is null"),
+        ({"log": [{"step": 1}]}, "it has no `l"),
+        ({"best_update": 5}, "`log` has no evaluation of `best_update`"),
+        ({"unknown": 1}, "`unknown` is unknown"),
+        (None, "nested too deep"),
+    ],
+)
+def test_a_progress_file_of_other_types_is_named_with_its_key(tmp_path, change, told):
+    progress = Progress(update=2, log=[UPDATE, EVALUATION], best_update=2, best_cer=0.5)
+    content = dataclasses.asdict(progress)
+    path = tmp_path / "progress.json"
+    path.write_text(json.dumps(content))
+    assert read_progress(path) == progress
+    path.write_text("[" * 100_000 if change is None else json.dumps(content | change))
+    with pytest.raises(ValueError, match=f"progress.json: .*{told}"):
+        read_progress(path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.pt"])

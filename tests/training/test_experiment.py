@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,6 +103,54 @@ def test_a_damaged_run_file_is_named(identity, tmp_path):
     (tmp_path / "run.json").write_text("{")
     with pytest.raises(DataError, match=r"run\.json is damaged"):
         claim(tmp_path, "run.json", identity, "--checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda record: record.update(recipe="v3"), '`recipe` is "v3", which is not an object'),
+        (lambda record: record.update(split=[1]), "`split` is a list, which is not an object"),
+        (lambda record: record.update(n_processes="1"), '`n_processes` is "1"'),
+        (lambda record: record.pop("base_model"), "it has no `base_model`"),
+        (lambda record: record["recipe"].update(name=None), "`name` is null"),
+    ],
+)
+def test_a_value_of_another_type_in_a_run_file_is_named(identity, tmp_path, change, told):
+    record = json.loads(json.dumps(identity))
+    change(record)
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=rf"run\.json is damaged \({told}"):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
+    (tmp_path / "run.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="nested too deep"):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
+
+
+def test_an_unlimited_recipe_is_strict_json_and_the_same_experiment_when_read_again(
+    tiny_base, split, split_files, tmp_path
+):
+    unlimited = dataclasses.replace(V3, max_duration_s=math.inf)
+    identity = run_identity(unlimited, split, base_identity(str(tiny_base)), 1)
+    assert identity["recipe"]["max_duration_s"] is None
+    this = experiment(tmp_path / "model", tmp_path / "checkpoints", identity)
+    this.opened(split_files)
+    path = tmp_path / "checkpoints" / "run.json"
+    record = json.loads(path.read_text(), parse_constant=pytest.fail)
+    # Where the base lies, so that a checkpoint can be compared with it.
+    assert record == identity | {"base_model_source": "base"}
+    # As an earlier version wrote it.
+    record["recipe"]["max_duration_s"] = math.inf
+    path.write_text(json.dumps(record))
+    assert "Infinity" in path.read_text()
+    assert claim(path.parent, "run.json", identity, "--checkpoints")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin.index.json"])
+def test_a_model_that_script_2_did_not_make_is_never_written_over(identity, tmp_path, name):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / name).touch()
+    with pytest.raises(DataError, match="a model that script 2 did not make"):
+        experiment(tmp_path / "model", tmp_path / "checkpoints", identity).held_folders()
 
 
 def test_a_fresh_start_renames_the_old_folders_and_deletes_nothing(

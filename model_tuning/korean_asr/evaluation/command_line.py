@@ -197,6 +197,7 @@ def evaluate(plan: Plan) -> list[Evaluation]:
     # Before the processes join, and before the long work.
     for source in plan.models:
         model_folder(source)
+        recipe_of(source)
     join_processes()
     found = from_first(
         [seen_in_training(source, plan.utterances) for source in plan.models]

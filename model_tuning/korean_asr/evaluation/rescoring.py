@@ -24,19 +24,53 @@ CLIP_FACTS = (
     "country",
     "task",
 )
-# Values of a summary that the rows do not give.
-SUMMARY_FACTS = (
-    "model",
-    "manifest",
-    "recipe",
-    "decoding",
-    "lowest_reachable_cer",
-    "warning",
-    "seen_in_training",
-    "without_seen",
-    "gap_to_korean",
-    "notes",
-)
+# Values of a summary that the rows do not give, and their shapes; see _has_shape.
+_RATE = {"rate": float}
+_GAP = {"korean": float, "foreign": float, "difference": float, "interval": (None, [float])}
+SUMMARY_FACTS = {
+    "model": str,
+    "manifest": str,
+    "recipe": (None, str),
+    "decoding": (
+        None,
+        {
+            "precision": str,
+            "n_processes": int,
+            "n_batches": int,
+            "rtfx": float,
+            "padding_waste": float,
+        },
+    ),
+    "lowest_reachable_cer": (None, float),
+    "warning": (None, str),
+    "seen_in_training": {str: (None, int)},
+    "without_seen": {str: {"n_clips": int, "scores": {"cer": _RATE, "wer": _RATE}}},
+    "gap_to_korean": (
+        None,
+        {"korean": {"n_clips": int, "manifest": str}, "scores": {str: _GAP}},
+    ),
+    "notes": [str],
+}
+
+
+def _has_shape(value: Any, shape: Any) -> bool:
+    """Whether a value of JSON is of a type, or of one of a tuple of shapes.
+
+    `[shape]` is a list of such values, `{str: shape}` an object of them, and `{"key": shape}` an
+    object with these keys, and maybe others.
+    """
+    if isinstance(shape, tuple):
+        return any(_has_shape(value, one) for one in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(one, shape[0]) for one in value)
+    if isinstance(shape, dict):
+        keys = value if isinstance(value, dict) and str in shape else shape
+        return isinstance(value, dict) and all(
+            key in value and _has_shape(value[key], shape.get(key, shape.get(str))) for key in keys
+        )
+    if shape is None or isinstance(value, bool):
+        return value is shape
+    return isinstance(value, (int, float) if shape is float else shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +148,15 @@ def _hypothesis(row: dict[str, Any]) -> Hypothesis:
 
 
 def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
-    """Facts from the .json beside a .jsonl of results; empty if it is about other clips."""
+    """Facts from the .json beside a .jsonl of results; empty if damaged, or about other clips."""
     try:
         summary = read_json(path.with_suffix(".json"))
         if summary["checksums"]["clips"] != content_checksum(utterances) or summary["rule"] != RULE:
             return {}
-        return {
-            **{name: summary[name] for name in SUMMARY_FACTS},
-            "weights_sha256": summary["checksums"]["weights"],
-        }
+        facts = {name: summary[name] for name in SUMMARY_FACTS}
+        weights = summary["checksums"]["weights"]
+        is_whole = _has_shape(facts, SUMMARY_FACTS) and _has_shape(weights, (None, str))
+        return {**facts, "weights_sha256": weights} if is_whole else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

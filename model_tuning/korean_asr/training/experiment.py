@@ -20,6 +20,7 @@ from korean_asr.files import (
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
+from korean_asr.model_folder import WEIGHT_FILES
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
@@ -195,7 +196,8 @@ def _refuse_unusable_folders(output: Path, checkpoints: Path) -> None:
         raise UsageError(
             f"--output and --checkpoints are both {output}: give each a folder of its own."
         )
-    if (output / "model.safetensors").exists() and not (output / EXPERIMENT_FILE).exists():
+    has_weights = any((output / name).exists() for name in WEIGHT_FILES)
+    if has_weights and not (output / EXPERIMENT_FILE).exists():
         raise DataError(
             f"{output} holds a model that script 2 did not make. Pass another --output. "
             "· 2번 스크립트가 만든 모델이 아닙니다."
