@@ -4,7 +4,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import repeat
 
 import jiwer
 
@@ -145,7 +144,10 @@ def normalised(text: str) -> str:
 
 def without_punctuation(text: str) -> str:
     """Remove Unicode punctuation (category P), then normalise the spaces."""
-    return normalised("".join(c for c in text if not unicodedata.category(c).startswith("P")))
+    for character in set(text):
+        if unicodedata.category(character).startswith("P"):
+            text = text.replace(character, "")
+    return normalised(text)
 
 
 def without_punctuation_and_spaces(text: str) -> str:
@@ -279,13 +281,15 @@ def jamo_position(jamo: str) -> str | None:
     return "coda" if 0x11A8 <= code < 0x1200 else None
 
 
-def aligned_jamo(reference: str, hypothesis: str) -> Iterable[tuple[str, str]]:
-    """Align the NFD of two texts; pairs of jamo, with "" on one side of a deletion or insertion."""
+def aligned_jamo(reference: str, hypothesis: str) -> Counter[tuple[str, str]]:
+    """Align the NFD of two texts and count the pairs; "" is the other side of a deleted jamo, and
+    of an inserted one.
+    """
     jamo = unicodedata.normalize("NFD", reference), unicodedata.normalize("NFD", hypothesis)
     if not hypothesis:
         # The reference may have millions of letters, and each pair of indices would take 100 bytes.
-        return zip(jamo[0], repeat(""))
-    return (
+        return Counter({(letter, ""): n for letter, n in Counter(jamo[0]).items()})
+    return Counter(
         ("" if i is None else jamo[0][i], "" if j is None else jamo[1][j])
         for i, j in aligned(*jamo)
     )
@@ -307,9 +311,7 @@ def jamo_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
     hypothesis' jamo. Letters other than Hangul syllables count in `jamo` alone.
     """
     kinds: Counter[tuple[str | None, str]] = Counter()
-    for (reference_jamo, hypothesis_jamo), n in Counter(
-        aligned_jamo(reference, hypothesis)
-    ).items():
+    for (reference_jamo, hypothesis_jamo), n in aligned_jamo(reference, hypothesis).items():
         kind = edit_kind(reference_jamo, hypothesis_jamo)
         kinds["jamo", kind] += n
         kinds[jamo_position(reference_jamo or hypothesis_jamo), kind] += n

@@ -7,7 +7,7 @@ import pytest
 from korean_asr.evaluation.scores import SMALL_SLICE, calibration, slices
 from korean_asr.manifest import Utterance
 from korean_asr.messages import OVERLAP_KINDS
-from korean_asr.metrics import MAX_CHARACTERS, NOT_SCORED, EditCounts, utterance_counts
+from korean_asr.metrics import NOT_SCORED, EditCounts, scored_text, utterance_counts
 from korean_asr.transcripts import without_tags
 
 
@@ -160,10 +160,10 @@ def test_a_clip_that_is_too_long_counts_as_all_deletions_everywhere(
     assert "problem" not in other
 
 
-def test_a_clip_of_20_000_characters_is_scored(scored):
-    at_limit = scored([("가" * MAX_CHARACTERS, "나" + "가" * (MAX_CHARACTERS - 1))])
-    assert at_limit.summary["n_not_scored"] == 0
-    assert at_limit.summary["scores"]["cer"]["substitutions"] == 1
+def test_a_clip_of_20_000_characters_is_scored():
+    longest = "가" * 20_000
+    assert scored_text(longest, longest) == longest
+    assert scored_text(longest + "가", longest) == scored_text(longest, longest + "가") == ""
 
 
 def test_a_mark_of_another_limit_is_not_kept_where_the_clip_is_scored(scored):

@@ -55,7 +55,7 @@ def clip_confusions(reference: str, hypothesis: str) -> tuple[Counter, Counter]:
     said: Counter = Counter()
     heard: Counter = Counter()
     texts = (without_punctuation_and_spaces(text) for text in (reference, hypothesis))
-    for (reference_jamo, hypothesis_jamo), n in Counter(aligned_jamo(*texts)).items():
+    for (reference_jamo, hypothesis_jamo), n in aligned_jamo(*texts).items():
         position = jamo_position(reference_jamo or hypothesis_jamo)
         if position is None:
             continue
