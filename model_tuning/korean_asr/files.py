@@ -51,7 +51,7 @@ def refuse_unusable_folder(folder: Path) -> None:
         _nameless_file(existing).close()
     except FileNotFoundError:
         # As in make_folder().
-        raise PermissionError(errno.EACCES, "no file can be made here", str(folder)) from None
+        raise PermissionError(errno.EACCES, "no file can be made here", str(existing)) from None
     except OSError as error:
         error.filename = str(existing)
         raise

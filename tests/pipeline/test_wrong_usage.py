@@ -29,7 +29,12 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
         (4, ["--model", "a", "--output", ""], 2, "argument --output: '' is empty"),
         (3, ["--model", "a", "--manifest", "b", "--manifest", "c"], 2, "it was given twice"),
         (4, ["--model", "a", "--manifest", "b", "--manifest", "c"], 2, "it was given twice"),
-        (3, ["--model", str(BASE), "--output", "/proc/x"], 1, "/proc"),
+        (
+            3,
+            ["--model", str(BASE), "--manifest", "processed/korean.jsonl", "--output", "/proc/x"],
+            1,
+            "/proc cannot be used: no file can be made here",
+        ),
         (2, ["--data", "nowhere"], 1, "Run 'model_tuning/1. script_preprocessing.py' first"),
         (2, ["--recipe", "v33"], 2, "Did you mean 'v3'?"),
         (2, ["--learnin-rate", "1"], 2, "Did you mean '--learning-rate'?"),
