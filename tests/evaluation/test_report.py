@@ -193,6 +193,7 @@ def test_a_link_is_quoted_and_what_no_browser_plays_has_none(tmp_path):
         == "../a%20b%23%3F%ED%95%9C.wav"
     )
     assert linked_audio(str(tmp_path / "a.pcm"), tmp_path) is None
+    assert linked_audio(str(tmp_path / "\ud800.wav"), tmp_path) is None
 
 
 def test_embedded_audio_is_the_clip(utterances, tmp_path):

@@ -330,7 +330,12 @@ def linked_audio(path: str, folder: Path) -> str | None:
     """A clip's relative URL from the folder of a page; None for files that no browser plays."""
     if Path(path).suffix.lower() not in EMBEDDED_TYPES:
         return None
-    return urllib.parse.quote(os.fsencode(os.path.relpath(path, folder.resolve())))
+    try:
+        name = os.fsencode(os.path.relpath(path, folder.resolve()))
+    except UnicodeEncodeError:
+        # A lone surrogate, which no name of a file holds.
+        return None
+    return urllib.parse.quote(name)
 
 
 def embedded_audio(path: str) -> str | None:
