@@ -44,7 +44,7 @@ RUN_EACH = """
 import json, pathlib, sys
 from promises import Limits, Runner
 work = pathlib.Path(sys.argv[1])
-runner = Runner(work, work, Limits(seconds=1.0, megabytes=100))
+runner = Runner(work, work, Limits(seconds=2.0, megabytes=100))
 for folder in sorted((work / "corpora").iterdir()):
     outputs = work / "outputs" / folder.name
     outputs.mkdir(parents=True)
