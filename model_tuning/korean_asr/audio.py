@@ -1,10 +1,11 @@
 """Read a clip as a mono waveform at 16 kHz, and its duration without decoding."""
 
 import hashlib
+import math
 import os
 import stat
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ MAX_SAMPLE_RATE = 655_350
 # has one of these: 0xFFFFFFFF is ffmpeg's, 0x7FFFF000 is sox's.
 STREAMED_SIZES = {0, 0xFFFFFFFF, 0x7FFFF000}
 PCM_ENCODING = 1
+# Manifests round offsets and durations: a clip may end so much behind its file.
+CUT_TOLERANCE_S = 0.1
 
 
 def n_frames(n_samples: int) -> int:
@@ -51,15 +54,22 @@ class AudioInfo:
     headerless: bool = False
 
 
-def audio_info(path: str | Path) -> AudioInfo:
+def audio_info(path: str | Path, offset: float = 0.0, duration: float | None = None) -> AudioInfo:
     """Read the header and compare it with the file's size, without decoding.
 
+    offset, duration: where the clip lies in a longer file, in seconds; None means to its end. The
+    duration that is returned is the clip's.
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated, too short.
     """
     head, n_bytes = _head_and_size(path)
     if n_bytes == 0:
         raise UnreadableAudio("audio empty")
     info = _plain_wav_info(head, n_bytes) or _info_by_libsndfile(Path(path), n_bytes)
+    if offset or duration is not None:
+        first, last = cut(
+            round(info.duration * info.sample_rate), info.sample_rate, offset, duration
+        )
+        info = replace(info, duration=(last - first) / info.sample_rate)
     if info.duration == 0:
         raise UnreadableAudio("audio empty")
     if info.duration * SAMPLE_RATE < MIN_SAMPLES:
@@ -191,12 +201,35 @@ def _resampled(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     )
 
 
-def read_samples(path: str | Path) -> Samples:
-    """Decode a file. Raises UnreadableAudio: audio missing, unreadable."""
+def cut(n_samples: int, sample_rate: int, offset: float, duration: float | None) -> tuple[int, int]:
+    """The first sample of a clip in a longer file, and the one behind its last.
+
+    n_samples: of the file. offset, duration: in seconds; None means to the file's end.
+    Raises UnreadableAudio where the clip does not lie in the file.
+    """
+    end = n_samples / sample_rate if duration is None else offset + duration
+    if not (0 <= offset < math.inf and offset <= end < math.inf):
+        raise UnreadableAudio("audio unreadable")
+    first, last = round(offset * sample_rate), round(end * sample_rate)
+    if first >= n_samples or last > n_samples + CUT_TOLERANCE_S * sample_rate:
+        raise UnreadableAudio("audio truncated")
+    return first, min(last, n_samples)
+
+
+def read_samples(path: str | Path, offset: float = 0.0, duration: float | None = None) -> Samples:
+    """Decode a file, or the part of it that starts at `offset` and takes `duration`, in seconds.
+
+    Raises UnreadableAudio: audio missing, unreadable; audio truncated where the file ends earlier.
+    """
     path = Path(path)
     try:
         with _opened(path) as file:
-            return Samples(file.read(dtype="float32", always_2d=True), file.samplerate)
+            if not offset and duration is None:
+                return Samples(file.read(dtype="float32", always_2d=True), file.samplerate)
+            first, last = cut(file.frames, file.samplerate, offset, duration)
+            file.seek(first)
+            values = file.read(last - first, dtype="float32", always_2d=True)
+            return Samples(values, file.samplerate)
     except FileNotFoundError:
         raise UnreadableAudio("audio missing") from None
     except (soundfile.SoundFileError, OSError):
@@ -204,18 +237,22 @@ def read_samples(path: str | Path) -> Samples:
         raise UnreadableAudio(reason) from None
 
 
-def read_waveform(path: str | Path) -> np.ndarray:
-    """Decode a file as (n_samples,) float32 at 16 kHz, -1 to 1.
+def read_waveform(
+    path: str | Path, offset: float = 0.0, duration: float | None = None
+) -> np.ndarray:
+    """Decode a clip as (n_samples,) float32 at 16 kHz, -1 to 1; see read_samples.
 
-    Raises UnreadableAudio: audio missing, empty, unreadable, too short.
+    Raises UnreadableAudio: audio missing, empty, unreadable, truncated, too short.
     """
-    return read_samples(path).waveform()
+    return read_samples(path, offset, duration).waveform()
 
 
-def sound_checksum(path: str | Path) -> str | None:
-    """Samples.checksum of a file; None also for a file that cannot be read."""
+def sound_checksum(
+    path: str | Path, offset: float = 0.0, duration: float | None = None
+) -> str | None:
+    """Samples.checksum of a clip; None also for one that cannot be read."""
     try:
-        return read_samples(path).checksum()
+        return read_samples(path, offset, duration).checksum()
     except UnreadableAudio:
         return None
 
