@@ -1,9 +1,10 @@
-"""Write whole files or none, read JSON lines, sort lines that exceed memory, take checksums."""
+"""Write whole files or none, read JSON, sort lines that exceed memory, take checksums."""
 
 import errno
 import hashlib
 import heapq
 import json
+import math
 import os
 import pickle
 import tempfile
@@ -19,6 +20,8 @@ from korean_asr.errors import DataError, writing_into
 RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
 # Each run is an open file, and a process may have 1,024.
 MAX_RUNS = 200
+# Far more than any file of ours has, and far less than Python's recursion limit.
+MAX_JSON_LEVELS = 100
 
 Record = TypeVar("Record")
 
@@ -73,21 +76,109 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file, whole or not at all.
+
+    Raises ValueError for NaN and Infinity, which JSON does not have.
+    """
     with whole_file(path) as file:
-        json.dump(content, file, ensure_ascii=False, indent=1)
+        json.dump(content, file, ensure_ascii=False, allow_nan=False, indent=1)
         file.write("\n")
 
 
 # One encoder for all lines: json.dumps() would make a new one for each. A lone surrogate (from
 # undecodable bytes in a file name, or a broken label) is written as \udcc7, which JSON reads back.
-json_line = json.JSONEncoder(ensure_ascii=False).encode
+# NaN and Infinity, which JSON does not have, raise ValueError.
+json_line = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def write_json_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write one JSON object on each line, the whole file or nothing."""
     with whole_file(path) as file:
         file.writelines(json_line(row) + "\n" for row in rows)
+
+
+def _finite(digits: str) -> float | None:
+    number = float(digits)
+    return number if math.isfinite(number) else None
+
+
+# One decoder for all JSON. Other programs write NaN, Infinity and 1e999, which are not JSON, and
+# raw tabs and line ends inside texts. The former are read as null, an unknown number.
+_decode_json = json.JSONDecoder(
+    parse_constant=lambda _: None, parse_float=_finite, strict=False
+).decode
+
+
+def parsed_json(text: str) -> Any:
+    """Parse a JSON text, of whatever file: the only place where this project does.
+
+    Numbers are finite; a byte order mark is skipped; of a repeated key the last value counts.
+    Raises ValueError for anything else, also for JSON that is nested too deep for Python.
+    """
+    try:
+        return _decode_json(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Raises OSError if it cannot be opened, such as FileNotFoundError, and ValueError that says what
+    is wrong with its content.
+    """
+    try:
+        content = parsed_json(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"its bytes are not UTF-8 (byte {error.start})") from None
+    if not isinstance(content, dict):
+        raise ValueError("it is not a JSON object")
+    if _n_levels_exceed(content, MAX_JSON_LEVELS):
+        # Whoever walks through it, or writes it again, would exceed Python's limit.
+        raise ValueError("it is nested too deep")
+    return content
+
+
+def _n_levels_exceed(content: Any, n_levels: int) -> bool:
+    if not isinstance(content, dict | list):
+        return False
+    parts = content.values() if isinstance(content, dict) else content
+    return not n_levels or any(_n_levels_exceed(part, n_levels - 1) for part in parts)
+
+
+# The types of JSON, as error messages name them.
+_JSON_TYPES = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+    list: "a list",
+}
+
+
+def json_value(content: dict[str, Any], key: str, kind: type) -> Any:
+    """Return content[key], which must be of one of the types of JSON; `float` takes any number.
+
+    Raises ValueError that names the key where it is missing, of another type, or a whole number of
+    more than 64 bits.
+    """
+    if key not in content:
+        raise ValueError(f"it has no `{key}`")
+    value = content[key]
+    kinds = (int, float) if kind is float else kind
+    # In Python, but not in JSON, true is a number.
+    is_other = not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool)
+    if is_other or (isinstance(value, int) and value.bit_length() > 63):
+        raise ValueError(f"`{key}` is {_shown_json(value)}, which is not {_JSON_TYPES[kind]}")
+    return value
+
+
+def _shown_json(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return _JSON_TYPES[type(value)]
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +219,8 @@ def read_json_lines(
         if not line.strip():
             continue
         try:
-            records.append(record(json.loads(line), number))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            records.append(record(parsed_json(line), number))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise DataError(
                 f"{path}, line {number}: not a {form.line}. "
                 f"Each line is a JSON object with {', '.join(form.keys)}."

@@ -12,6 +12,10 @@ from korean_asr.files import (
     LineFormat,
     SortedLines,
     file_checksum,
+    json_line,
+    json_value,
+    parsed_json,
+    read_json,
     read_json_lines,
     refuse_unusable_folder,
     whole_file,
@@ -97,6 +101,98 @@ def test_a_name_of_undecodable_bytes_is_written_and_read_back(tmp_path):
     row = {"audio_filepath": os.fsdecode(b"/raw/\xc7\xd1.wav")}
     write_json_lines(tmp_path / "out.jsonl", [row])
     assert json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8")) == row
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_does_not_have_is_never_written(tmp_path, number):
+    for write in (
+        lambda: write_json(tmp_path / "out.json", {"a": [number]}),
+        lambda: write_json_lines(tmp_path / "out.jsonl", [{"a": number}]),
+        lambda: json_line({"a": number}),
+    ):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write()
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        ('{"밥": [1, 2.5, true, null]}', {"밥": [1, 2.5, True, None]}),
+        ('\ufeff{"a": 1}\r\n', {"a": 1}),
+        # What other programs write beyond the standard.
+        ('{"a": NaN, "b": [Infinity, -Infinity, 1e999, -1e999]}', {"a": None, "b": [None] * 4}),
+        ('{"a": "a tab\t, a line\nend"}', {"a": "a tab\t, a line\nend"}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
+        ('{"a": "\\ud800"}', {"a": "\ud800"}),
+        ("[" * 90 + "]" * 90, None),
+    ],
+)
+def test_json_is_parsed_as_other_programs_write_it(text, content):
+    found = parsed_json(text)
+    assert content is None or found == content
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "{'a': 1}",
+        '{"a": 1} {"b": 2}',
+        '{"a": ' + "9" * 5_000 + "}",
+        "[" * 100_000,
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 100_000,
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_text_that_is_not_json_is_a_value_error(text):
+    with pytest.raises(ValueError):
+        parsed_json(text)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Expecting value"),
+        (b"[1]", "it is not a JSON object"),
+        (b"null", "it is not a JSON object"),
+        (b'{"a": "\xb9\xe4"}', r"its bytes are not UTF-8 \(byte 7\)"),
+        (b'{"a":' * 100_000, "it is nested too deep"),
+        # Python reads it, and would not write it again.
+        (b'{"a":' * 200 + b"1" + b"}" * 200, "it is nested too deep"),
+        (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "it is nested too deep"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_file_without_a_json_object_says_what_is_wrong(tmp_path, content, reason):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=reason):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "b.json")
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong"),
+    [
+        (int, [0, -7, 2**63 - 1], [1.0, "16000", True, None, 2**63, [1]]),
+        (float, [0, 2.5, -7], ["0.5", True, None, 10**400, {}]),
+        (str, ["", "밥"], [1, None, ["밥"]]),
+        (bool, [True, False], [0, 1, "true", None]),
+        (dict, [{}], [[], None, "{}"]),
+        (list, [[]], [{}, None, "[]"]),
+    ],
+)
+def test_a_value_is_of_the_wanted_type_or_named(kind, right, wrong):
+    for value in right:
+        assert json_value({"a": value}, "a", kind) == value
+    for value in wrong:
+        with pytest.raises(ValueError, match="`a` is .*, which is not "):
+            json_value({"a": value}, "a", kind)
+    with pytest.raises(ValueError, match="it has no `a`"):
+        json_value({}, "a", kind)
 
 
 def test_a_checksum_is_the_sha_256_of_the_bytes(tmp_path):

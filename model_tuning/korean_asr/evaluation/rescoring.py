@@ -1,6 +1,5 @@
 """Read files of results, of this or another system, so that they can be scored again."""
 
-import json
 import math
 import os
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError
+from korean_asr.files import parsed_json, read_json
 from korean_asr.manifest import Utterance, content_checksum
 from korean_asr.metrics import RULE, Hypothesis, normalised
 
@@ -71,10 +71,10 @@ def read_results(path: Path) -> Results:
     utterances, hypotheses, trained_on = [], [], []
     for index, line in enumerate(lines):
         try:
-            row = json.loads(line)
+            row = parsed_json(line)
             utterances.append(_utterance(row, path.resolve().parent, index + 1))
             hypotheses.append(_hypothesis(row))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise DataError(
                 f"{path}, line {index + 1}: no result. "
                 "Each line is a JSON object with `text` and `pred_text`."
@@ -116,7 +116,7 @@ def _hypothesis(row: dict[str, Any]) -> Hypothesis:
 def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
     """Facts from the .json beside a .jsonl of results; empty if it is about other clips."""
     try:
-        summary = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        summary = read_json(path.with_suffix(".json"))
         if summary["checksums"]["clips"] != content_checksum(utterances) or summary["rule"] != RULE:
             return {}
         return {
@@ -135,7 +135,7 @@ def clean_korean_results(folders: list[Path], weights_sha256: str | None) -> Res
     for folder in folders:
         for path in sorted(folder.glob("korean*.json")):
             try:
-                summary = json.loads(path.read_text(encoding="utf-8"))
+                summary = read_json(path)
                 weights, rule = summary["checksums"]["weights"], summary["rule"]
                 if weights is None or weights != weights_sha256 or rule != RULE:
                     continue
