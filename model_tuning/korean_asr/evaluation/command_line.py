@@ -11,7 +11,7 @@ from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, differences, gap, same_clips
-from korean_asr.manifest import Utterance, read_manifest
+from korean_asr.manifest import DURATION_TOLERANCE_S, Utterance, read_manifest
 from korean_asr.model_folder import (
     base_of,
     default_manifest,
@@ -223,7 +223,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
             f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
             "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
         )
-    notes = list(plan.notes)
+    notes = [*plan.notes, *duration_notes(clips, decoded.clip_seconds)]
     if seen.n_validation:
         notes.append(
             f"{seen.n_validation:,} clips are in the validation split, "
@@ -241,6 +241,30 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         notes=tuple(notes),
         warning=seen.warning(recogniser.name),
     )
+
+
+def duration_notes(clips: list[Utterance], seconds: list[float]) -> list[str]:
+    """A note on the clips whose audio is longer or shorter than the manifest says.
+
+    seconds: of each clip as it was read; 0 for one that could not be read. A manifest's duration of
+    0 is unknown.
+    """
+    differing = [
+        (clip, n_seconds)
+        for clip, n_seconds in zip(clips, seconds, strict=True)
+        if clip.duration and n_seconds and abs(clip.duration - n_seconds) > DURATION_TOLERANCE_S
+    ]
+    if not differing:
+        return []
+    named = ", ".join(
+        f"{clip.id} ({clip.duration:.2f} s, audio {n_seconds:.2f} s)"
+        for clip, n_seconds in differing[:3]
+    )
+    return [
+        f"{len(differing):,} of {len(clips):,} clips have another duration than the manifest says, "
+        f"such as {named}. What the file holds was scored. A clip that is cut out of a longer file needs "
+        "its `offset`. · 매니페스트의 길이와 실제 음성의 길이가 다릅니다."
+    ]
 
 
 def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -> dict[str, Any]:
