@@ -10,7 +10,8 @@ import torch
 from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.manifest import OPTIONAL_KEYS, sentence_key
 from korean_asr.model import load_recogniser
-from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import raw_utterances
+from korean_asr.preprocessing.listing import listed_corpus
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 

@@ -4,7 +4,8 @@ import pytest
 
 from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.manifest import OPTIONAL_KEYS
-from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import raw_utterances
+from korean_asr.preprocessing.listing import listed_corpus
 
 
 @pytest.fixture(scope="session")

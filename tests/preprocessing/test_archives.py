@@ -737,7 +737,8 @@ import json, resource, sys
 from pathlib import Path
 from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.manifest import OPTIONAL_KEYS
-from korean_asr.preprocessing.corpora import listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import raw_utterances
+from korean_asr.preprocessing.listing import listed_corpus
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
 for root in map(Path, sys.argv[1:]):

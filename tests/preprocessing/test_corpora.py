@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from korean_asr.audio import AUDIO_SUFFIXES
 from korean_asr.errors import DataError
 from korean_asr.manifest import OPTIONAL_KEYS
-from korean_asr.preprocessing.corpora import RawUtterance, listed_corpus, raw_utterances
+from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
 from korean_asr.preprocessing.counts import REASONS
+from korean_asr.preprocessing.listing import listed_corpus
 
 LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
 METADATA = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_metadata.txt"

@@ -23,13 +23,9 @@ from tqdm import tqdm
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.errors import DataError, printable
 from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
-from korean_asr.preprocessing.corpora import (
-    RawUtterance,
-    listed_corpus,
-    raw_utterances,
-    unpack_hint,
-)
+from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
 from korean_asr.preprocessing.counts import Alphabet, Corpus, Tally, empty_corpus, empty_tally
+from korean_asr.preprocessing.listing import listed_corpus, unpack_hint
 from korean_asr.transcripts import (
     MIXED_TURNS,
     ORDERS,

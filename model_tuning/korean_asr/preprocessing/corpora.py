@@ -1,38 +1,31 @@
-"""A corpus on disk -> raw utterances: labels joined to audio by name, every file accounted for.
+"""A listed corpus -> raw utterances: labels joined to audio by name, every file accounted for.
 
-A corpus is a folder, or one manifest or label file. File names and keys show what its labels are;
-labels.py lists the formats. Label archives (.tar .tar.gz .tgz .zip) are read where they lie and
-never unpacked. What a label or an archive says is never used to open or write a file of another
-folder: a clip's audio is looked up among the files that were found.
+Names and keys show what the labels are; labels.py lists the formats. Label archives (.tar .tar.gz
+.tgz .zip) are read where they lie and never unpacked. What a label or an archive says is never used
+to open or write a file of another folder: a clip's audio is looked up among the files that were
+found.
 """
 
-import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from tqdm import tqdm
-
-from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archives import (
     ARCHIVE_ERRORS,
-    ARCHIVE_SUFFIXES,
     TOO_LARGE,
     UNREADABLE,
     UNSAFE,
     Member,
-    archive_names,
     label_file,
     label_members,
     leaves_its_folder,
     problem_of,
-    unpack_command,
 )
-from korean_asr.preprocessing.audio_index import AudioIndex, Facts, parts_of, stem_of
+from korean_asr.preprocessing.audio_index import Facts, parts_of, stem_of
 from korean_asr.preprocessing.labels import (
     MAX_LINE_BYTES,
     Label,
@@ -46,6 +39,7 @@ from korean_asr.preprocessing.labels import (
     metadata_facts,
     script_label,
 )
+from korean_asr.preprocessing.listing import Listing
 
 
 # Not frozen, as labels.Label: a frozen one takes three times as long to make.
@@ -59,164 +53,6 @@ class RawUtterance:
     reason: str | None = None  # why the clip must be rejected
     encoding: str = "utf-8"  # of the label
     facts: dict[str, str] = field(default_factory=dict)  # Utterance fields
-
-
-@dataclass(slots=True)
-class Listing:
-    """A corpus as it was found: label files, archives, audio, and notes for the user.
-
-    root: the folder, or the one manifest.
-    digest: a hash over labels and metadata. It and n_label_files are complete once all of
-        raw_utterances has been read.
-    """
-
-    root: Path
-    audio: AudioIndex
-    fact_keys: tuple[str, ...]
-    labels: list[str] = field(default_factory=list)
-    clip_texts: list[str] = field(default_factory=list)
-    label_archives: list[str] = field(default_factory=list)
-    audio_archives: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    n_label_files: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
-
-    @property
-    def has_labels(self) -> bool:
-        return bool(self.clip_texts or self.label_archives or any(map(is_label, self.labels)))
-
-
-# --- Listing ---
-
-
-def listed_corpus(
-    root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
-) -> Listing:
-    """Find the labels and the audio of a corpus: a folder, or a manifest.
-
-    output: a folder to leave out, because script 1 writes there.
-    audio_suffixes: the suffixes of audio files, in lower case.
-    fact_keys: the optional keys of a manifest's line to keep.
-    Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
-    """
-    if root.is_file():
-        if root.suffix.lower() not in (".json", ".jsonl"):
-            raise DataError(
-                f"{root} is a file, but not a manifest (*.json, *.jsonl). Pass its folder. "
-                "· 폴더를 지정하세요."
-            )
-        return Listing(root, AudioIndex(str(root.parent)), fact_keys, labels=[str(root)])
-    _refuse_unusable_folder(root, output)
-    listing = Listing(root, AudioIndex(str(root)), fact_keys)
-    suffixes = tuple(audio_suffixes)
-    archives = []
-    for folder, names in _folders(listing, output):
-        for name in names:
-            lower = name.lower()
-            if lower.endswith(suffixes):
-                listing.audio.add(folder, name)
-            elif is_label(lower) or is_metadata(lower):
-                listing.labels.append(f"{folder}/{name}")
-            elif lower.endswith(ARCHIVE_SUFFIXES):
-                archives.append(f"{folder}/{name}")
-    listing.labels.sort()
-    for archive in sorted(archives):
-        _file_archive(archive, listing, suffixes)
-    if not listing.has_labels:
-        # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
-        listing.clip_texts = sorted(
-            f"{folder}/{name}"
-            for folder, names in _folders(listing, output)
-            for name in names
-            if name.lower().endswith(".txt") and stem_of(name) in listing.audio
-        )
-    _refuse_incomplete(listing)
-    return listing
-
-
-def _refuse_unusable_folder(root: Path, output: Path) -> None:
-    if not root.is_dir():
-        what = "is neither a folder nor a file" if root.exists() else "does not exist"
-        raise DataError(
-            f"{root} {what}. Pass the folder of the corpus, or a manifest. · 해당 폴더가 없습니다."
-        )
-    if os.path.realpath(root) == os.path.realpath(output):
-        raise DataError(
-            f"{root} is the folder to write into. Pass another --output. "
-            "· 출력 폴더를 따로 지정하세요."
-        )
-
-
-def _refuse_incomplete(listing: Listing) -> None:
-    if listing.audio_archives and not len(listing.audio):
-        raise DataError(
-            f"the audio of {listing.root} is still packed: {unpack_hint(listing)} "
-            "· 음성 압축을 먼저 푸세요."
-        )
-    if not listing.has_labels:
-        notes = "".join(f" {note}" for note in listing.notes)
-        raise DataError(
-            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.json or *.jsonl, no "
-            "archive with some, no text beside a clip. Pass the folder that holds 1.Training, or a "
-            f"manifest.{notes} · 전사 파일이 없습니다."
-        )
-
-
-def unpack_hint(listing: Listing) -> str:
-    """Return the command that unpacks the first audio archive, and how many others there are."""
-    first, *others = listing.audio_archives
-    likewise = f", and likewise {len(others):,} more" if others else ""
-    return printable(f"run  {unpack_command(first)}{likewise}. Label archives may stay packed.")
-
-
-def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield every folder of the corpus with the names of its files; links are followed."""
-    visited = {os.path.realpath(output)}
-    unreadable: list[OSError] = []
-    walk = os.walk(listing.root, followlinks=True, onerror=unreadable.append)
-    progress = tqdm(walk, f"listing {listing.root.name}", unit=" folders", delay=2)
-    for folder, subfolders, names in progress:
-        real = os.path.realpath(folder)
-        # A link that leads back, or the folder that is written into.
-        if real in visited:
-            subfolders.clear()
-            continue
-        visited.add(real)
-        if "preprocessing.json" in names and {"korean.jsonl", "foreign.jsonl"} & {*names}:
-            _note(listing, f"{folder} was left out: script 1 wrote it.")
-            subfolders.clear()
-            continue
-        # macOS puts a `._name` beside each file that it copies to a foreign disk.
-        yield folder, [name for name in names if not name.startswith("._")]
-    for error in unreadable:
-        _note(listing, f"{error.filename} was left out: {error.strerror}.")
-
-
-def _note(listing: Listing, note: str) -> None:
-    """Add a note once; folders may be walked twice."""
-    if printable(note) not in listing.notes:
-        listing.notes.append(printable(note))
-
-
-def _file_archive(archive: str, listing: Listing, suffixes: tuple[str, ...]) -> None:
-    """Sort an archive under labels, audio or both, by AI Hub's names or by its content."""
-    *folders, base = parts_of(archive)
-    is_ai_hub_audio = "[원천]" in base or base.startswith(("TS_", "VS_"))
-    if is_ai_hub_audio or any("원천데이터" in folder for folder in folders):
-        listing.audio_archives.append(archive)
-        return
-    names, are_all = archive_names(archive)
-    holds_audio = any(name.lower().endswith(suffixes) for name in names)
-    if holds_audio:
-        listing.audio_archives.append(archive)
-    # One that cannot be read counts as labels, so that it is refused by name when it is read.
-    if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
-        listing.label_archives.append(archive)
-    elif not holds_audio:
-        _note(listing, f"{archive} was left out: it holds neither labels nor audio.")
-
-
-# --- Joining labels to audio ---
 
 
 def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
@@ -268,10 +104,10 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
             else:
                 yield member
         if not n_found and wanted is is_label:
-            _note(listing, f"{archive} holds no labels.")
+            listing.note(f"{archive} holds no labels.")
         if n_unpacked and wanted is is_label:
             what = f"{n_unpacked:,} label files are there unpacked as well, and are read once."
-            _note(listing, f"{archive}: {what}")
+            listing.note(f"{archive}: {what}")
 
 
 def _read_metadata(file: IO[bytes], listing: Listing) -> None:

@@ -1,0 +1,169 @@
+"""What a corpus holds on disk: label files, archives, audio by name.
+
+A corpus is a folder, or one manifest. File names show what its labels are.
+"""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from korean_asr.errors import DataError, printable
+from korean_asr.preprocessing.archives import ARCHIVE_SUFFIXES, archive_names, unpack_command
+from korean_asr.preprocessing.audio_index import AudioIndex, parts_of, stem_of
+from korean_asr.preprocessing.labels import is_label, is_metadata
+
+
+@dataclass(slots=True)
+class Listing:
+    """A corpus as it was found: label files, archives, audio, and notes for the user.
+
+    root: the folder, or the one manifest.
+    digest: a hash over labels and metadata. It and n_label_files are complete once all of
+        raw_utterances has been read.
+    """
+
+    root: Path
+    audio: AudioIndex
+    fact_keys: tuple[str, ...]
+    labels: list[str] = field(default_factory=list)
+    clip_texts: list[str] = field(default_factory=list)
+    label_archives: list[str] = field(default_factory=list)
+    audio_archives: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    n_label_files: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def has_labels(self) -> bool:
+        return bool(self.clip_texts or self.label_archives or any(map(is_label, self.labels)))
+
+    def note(self, note: str) -> None:
+        """Add a note once; folders may be walked twice."""
+        if printable(note) not in self.notes:
+            self.notes.append(printable(note))
+
+
+def listed_corpus(
+    root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
+) -> Listing:
+    """Find the labels and the audio of a corpus: a folder, or a manifest.
+
+    output: a folder to leave out, because script 1 writes there.
+    audio_suffixes: the suffixes of audio files, in lower case.
+    fact_keys: the optional keys of a manifest's line to keep.
+    Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
+    """
+    if root.is_file():
+        if root.suffix.lower() not in (".json", ".jsonl"):
+            raise DataError(
+                f"{root} is a file, but not a manifest (*.json, *.jsonl). Pass its folder. "
+                "· 폴더를 지정하세요."
+            )
+        return Listing(root, AudioIndex(str(root.parent)), fact_keys, labels=[str(root)])
+    _refuse_unusable_folder(root, output)
+    listing = Listing(root, AudioIndex(str(root)), fact_keys)
+    suffixes = tuple(audio_suffixes)
+    archives = []
+    for folder, names in _folders(listing, output):
+        for name in names:
+            lower = name.lower()
+            if lower.endswith(suffixes):
+                listing.audio.add(folder, name)
+            elif is_label(lower) or is_metadata(lower):
+                listing.labels.append(f"{folder}/{name}")
+            elif lower.endswith(ARCHIVE_SUFFIXES):
+                archives.append(f"{folder}/{name}")
+    listing.labels.sort()
+    for archive in sorted(archives):
+        _file_archive(archive, listing, suffixes)
+    if not listing.has_labels:
+        # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
+        listing.clip_texts = sorted(
+            f"{folder}/{name}"
+            for folder, names in _folders(listing, output)
+            for name in names
+            if name.lower().endswith(".txt") and stem_of(name) in listing.audio
+        )
+    _refuse_incomplete(listing)
+    return listing
+
+
+def _refuse_unusable_folder(root: Path, output: Path) -> None:
+    if not root.is_dir():
+        what = "is neither a folder nor a file" if root.exists() else "does not exist"
+        raise DataError(
+            f"{root} {what}. Pass the folder of the corpus, or a manifest. · 해당 폴더가 없습니다."
+        )
+    if os.path.realpath(root) == os.path.realpath(output):
+        raise DataError(
+            f"{root} is the folder to write into. Pass another --output. "
+            "· 출력 폴더를 따로 지정하세요."
+        )
+
+
+def _refuse_incomplete(listing: Listing) -> None:
+    if listing.audio_archives and not len(listing.audio):
+        raise DataError(
+            f"the audio of {listing.root} is still packed: {unpack_hint(listing)} "
+            "· 음성 압축을 먼저 푸세요."
+        )
+    if not listing.has_labels:
+        notes = "".join(f" {note}" for note in listing.notes)
+        raise DataError(
+            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.json or *.jsonl, no "
+            "archive with some, no text beside a clip. Pass the folder that holds 1.Training, or a "
+            f"manifest.{notes} · 전사 파일이 없습니다."
+        )
+
+
+def unpack_hint(listing: Listing) -> str:
+    """Return the command that unpacks the first audio archive, and how many others there are."""
+    first, *others = listing.audio_archives
+    likewise = f", and likewise {len(others):,} more" if others else ""
+    return printable(f"run  {unpack_command(first)}{likewise}. Label archives may stay packed.")
+
+
+def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield every folder of the corpus with the names of its files; links are followed."""
+    visited = {os.path.realpath(output)}
+    unreadable: list[OSError] = []
+    walk = os.walk(listing.root, followlinks=True, onerror=unreadable.append)
+    progress = tqdm(walk, f"listing {listing.root.name}", unit=" folders", delay=2)
+    for folder, subfolders, names in progress:
+        real = os.path.realpath(folder)
+        # A link that leads back, or the folder that is written into.
+        if real in visited:
+            subfolders.clear()
+            continue
+        visited.add(real)
+        if "preprocessing.json" in names and {"korean.jsonl", "foreign.jsonl"} & {*names}:
+            listing.note(f"{folder} was left out: script 1 wrote it.")
+            subfolders.clear()
+            continue
+        # macOS puts a `._name` beside each file that it copies to a foreign disk.
+        yield folder, [name for name in names if not name.startswith("._")]
+    for error in unreadable:
+        listing.note(f"{error.filename} was left out: {error.strerror}.")
+
+
+def _file_archive(archive: str, listing: Listing, suffixes: tuple[str, ...]) -> None:
+    """Sort an archive under labels, audio or both, by AI Hub's names or by its content."""
+    *folders, base = parts_of(archive)
+    is_ai_hub_audio = "[원천]" in base or base.startswith(("TS_", "VS_"))
+    if is_ai_hub_audio or any("원천데이터" in folder for folder in folders):
+        listing.audio_archives.append(archive)
+        return
+    names, are_all = archive_names(archive)
+    holds_audio = any(name.lower().endswith(suffixes) for name in names)
+    if holds_audio:
+        listing.audio_archives.append(archive)
+    # One that cannot be read counts as labels, so that it is refused by name when it is read.
+    if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
+        listing.label_archives.append(archive)
+    elif not holds_audio:
+        listing.note(f"{archive} was left out: it holds neither labels nor audio.")
