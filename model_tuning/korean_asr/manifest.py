@@ -115,12 +115,10 @@ def _utterance(row: Any, folder: Path) -> Utterance:
         raise ValueError("`audio_filepath` is empty")
     audio = os.path.normpath(folder / path)
     offset, duration = seconds_in(row, "offset"), seconds_in(row, "duration")
-    if duration is None:
-        duration = _measured(audio, offset)
     return Utterance(
         id=_fact(row, "id") or clip_name(Path(audio).stem, offset, duration),
         audio_filepath=audio,
-        duration=duration,
+        duration=_measured(audio, offset) if duration is None else duration,
         # Normalised as for scoring: in decomposed Hangul every letter would be [UNK].
         text=normalised(json_value(row, "text", str)),
         offset=offset,
@@ -156,7 +154,7 @@ def _measured(audio: str, offset: float | None) -> float:
         return 0.0
 
 
-def clip_name(stem: str, offset: float | None, duration: float) -> str:
+def clip_name(stem: str, offset: float | None, duration: float | None) -> str:
     """The id of a clip without one: the stem of its file, and what is cut out of it.
 
     A clip at the start of its file has the stem alone, as a whole file has.
@@ -164,18 +162,22 @@ def clip_name(stem: str, offset: float | None, duration: float) -> str:
     return stem + cut_name(offset, duration) if offset else stem
 
 
-def cut_name(offset: float, duration: float) -> str:
-    """Start and end of a clip in its file as a part of its id, such as `_1.5000-3.2500`."""
-    return f"_{offset:.4f}-{offset + duration:.4f}"
+def cut_name(offset: float, duration: float | None) -> str:
+    """Start and end of a clip in its file as a part of its id: `_1.5000-3.2500`, `_1.5000-end`."""
+    return f"_{offset:.4f}-{offset + duration:.4f}" if duration else f"_{offset:.4f}-end"
 
 
 def _with_path_as_id(clip: Utterance) -> Utterance:
-    """Make the path the id, if the id is made of the stem; all cuts of a file stay apart."""
+    """Put the path into the id, if the id is made of the stem; all cuts of a file stay apart."""
     audio = Path(clip.audio_filepath)
-    if clip.id not in (audio.stem, clip_name(audio.stem, clip.offset, clip.duration)):
+    stem, path = audio.stem, audio.with_suffix("").as_posix()
+    if clip.offset is None:
+        return replace(clip, id=path) if clip.id == stem else clip
+    # An unknown duration has been measured meanwhile.
+    cuts = [cut_name(clip.offset, duration) for duration in (clip.duration, None)]
+    if clip.id not in (stem, *(stem + cut for cut in cuts)):
         return clip
-    cut = "" if clip.offset is None else cut_name(clip.offset, clip.duration)
-    return replace(clip, id=audio.with_suffix("").as_posix() + cut)
+    return replace(clip, id=path + (cuts[1] if clip.id == stem + cuts[1] else cuts[0]))
 
 
 def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, Any]]:

@@ -108,7 +108,7 @@ def test_a_json_label_that_cannot_be_read_says_so_and_shows_its_first_characters
         ),
         (
             {"audio_filepath": "a.wav", "text": None, "offset": 1.5},
-            Label("a.wav", "", "utf-8", is_part=True),
+            Label("a.wav", "", "utf-8", offset=1.5),
         ),
         ({"audio_filepath": " ", "text": ""}, None),
         ({"audio_filepath": "a\0.wav", "text": ""}, None),

@@ -43,6 +43,12 @@ def clips(n_clips, n_sentences=None, **facts):
     ]
 
 
+def test_cuts_of_one_file_with_one_id_are_split_alike_in_any_order():
+    made = [replace(clip, id="talk", audio_filepath="/talk.wav") for clip in clips(20)]
+    made = [replace(clip, offset=float(n)) for n, clip in enumerate(made)]
+    assert split_utterances(made, BY_CLIP) == split_utterances(made[::-1], BY_CLIP)
+
+
 def ids(split):
     return {name: [clip.id for clip in part] for name, part in split.parts().items()}
 

@@ -262,8 +262,8 @@ def duration_notes(clips: list[Utterance], seconds: list[float]) -> list[str]:
     )
     return [
         f"{len(differing):,} of {len(clips):,} clips have another duration than the manifest says, "
-        f"such as {named}. What the file holds was scored. A clip that is cut out of a longer file needs "
-        "its `offset`. · 매니페스트의 길이와 실제 음성의 길이가 다릅니다."
+        f"such as {named}. What the file holds was scored. A clip that is cut out of a longer file "
+        "needs its `offset`. · 매니페스트의 길이와 실제 음성의 길이가 다릅니다."
     ]
 
 

@@ -213,6 +213,7 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         if clip.audio is None:
             return clip.reason
         info = audio_info(clip.audio)
+        duration, offset = _extent(clip, info)
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
@@ -221,7 +222,21 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         tally.add_changes(clip.id, changes)
     for conversion in _conversions(clip, info):
         tally.converted[conversion] += 1
-    return Utterance(clip.id, clip.audio, round(info.duration, 4), text, **clip.facts)
+    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **clip.facts)
+
+
+def _extent(clip: RawUtterance, file: AudioInfo) -> tuple[float, float | None]:
+    """Seconds of the clip, and where it is cut out of its file; None if it is the whole file.
+
+    Raises UnreadableAudio for a clip that does not lie in its file.
+    """
+    if clip.offset is None:
+        return round(file.duration, 4), None
+    cut = audio_info(clip.audio, clip.offset, clip.duration or None)
+    if cut.duration == file.duration:
+        return round(file.duration, 4), None
+    # Not rounded, so that all scripts read the same samples from this manifest and from the given.
+    return clip.duration or round(cut.duration, 4), clip.offset
 
 
 def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:

@@ -34,7 +34,6 @@ REASONS = {
     "no label": "an audio file that no label names · 음성만 있고 라벨 없음",
     "audio copy": "a second audio file of a clip, such as its .pcm · 같은 발화의 다른 음성 파일",
     "duplicate id": "a second label of the same clip · 같은 발화의 두 번째 라벨",
-    "part of a file": "a manifest line with an offset: cut the clip out first · 파일의 일부",
     "label unreadable": "not a label of a known corpus, damaged, or in an unknown encoding"
     " · 라벨 손상",
     "label too large": "a label of over 1 MB, or an archive that unpacks to far more than it holds"
