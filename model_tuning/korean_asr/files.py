@@ -18,6 +18,8 @@ from korean_asr.errors import DataError, writing_into
 
 # SortedLines spills to disk beyond these.
 RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
+# SpilledLines holds so much in memory before it moves to disk.
+SPILL_CHARACTERS = 8 << 20
 # Each run is an open file, and a process may have 1,024.
 MAX_RUNS = 200
 # Far more than any file of ours has, and far less than Python's recursion limit.
@@ -271,6 +273,45 @@ class SortedLines:
                 pickle.dump(pair, file)
             file.flush()
         return file
+
+
+class SpilledLines:
+    """Lines in the order of extend(); beyond SPILL_CHARACTERS they move to a nameless file.
+
+    folder: where that file is made. It has no name, so a killed process leaves nothing behind.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: list[str] = []
+        self._n_characters = 0
+        self._file: IO[bytes] | None = None
+
+    def extend(self, lines: list[str]) -> None:
+        self._held += lines
+        self._n_characters += sum(map(len, lines))
+        if self._n_characters >= SPILL_CHARACTERS:
+            self._spill()
+
+    def __iter__(self) -> Iterator[str]:
+        if self._file:
+            self._file.seek(0)
+            for line in self._file:
+                yield line.decode().removesuffix("\n")
+        yield from self._held
+
+    def _spill(self) -> None:
+        make_folder(self._folder)
+        try:
+            self._file = self._file or _nameless_file(self._folder)
+            for line in self._held:
+                # Lone surrogates become escape sequences, as in whole_file.
+                self._file.write(f"{line}\n".encode(errors="backslashreplace"))
+            self._file.flush()
+        except OSError as error:
+            error.filename = str(self._folder)
+            raise
+        self._held, self._n_characters = [], 0
 
 
 def _nameless_file(folder: Path) -> IO[bytes]:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from korean_asr.preprocessing import counts
+from korean_asr import files
+from korean_asr.files import SpilledLines
 from korean_asr.preprocessing.counts import (
     REASONS,
     Alphabet,
-    SpilledLines,
     Tally,
     base_alphabet,
     empty_tally,
@@ -86,7 +86,7 @@ LINES = [json.dumps({"id": f"{i}", "raw": "줄\u2028\x85\n"}, ensure_ascii=False
 
 @pytest.mark.parametrize("n_held", [1, 100, 1 << 20])
 def test_rejected_lines_come_back_in_the_order_they_came(tmp_path, monkeypatch, n_held):
-    monkeypatch.setattr(counts, "SPILL_CHARACTERS", n_held)
+    monkeypatch.setattr(files, "SPILL_CHARACTERS", n_held)
     spilled = SpilledLines(tmp_path / "out")
     for first in range(0, len(LINES), 7):
         spilled.extend(LINES[first : first + 7])
@@ -95,7 +95,7 @@ def test_rejected_lines_come_back_in_the_order_they_came(tmp_path, monkeypatch, 
 
 
 def test_a_lone_surrogate_is_spilled_as_an_output_file_writes_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(counts, "SPILL_CHARACTERS", 1)
+    monkeypatch.setattr(files, "SPILL_CHARACTERS", 1)
     spilled = SpilledLines(tmp_path)
     spilled.extend(["a\udcc7b"])
     assert list(spilled) == ["a\\udcc7b"]
@@ -110,8 +110,8 @@ def test_a_disk_that_is_full_is_named_by_the_output_folder(tmp_path, monkeypatch
     def full(dir):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(counts, "SPILL_CHARACTERS", 1)
-    monkeypatch.setattr(counts.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(files, "SPILL_CHARACTERS", 1)
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
     with pytest.raises(OSError) as error:
         SpilledLines(tmp_path).extend(LINES)
     assert error.value.filename == str(tmp_path)

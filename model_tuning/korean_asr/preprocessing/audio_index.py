@@ -11,6 +11,13 @@ from typing import NamedTuple
 
 # (key, value) pairs: clips with equal metadata share one object.
 Facts = tuple[tuple[str, str], ...]
+# Types of audio that need not be readable. They are found too, so that a clip of such a type is not
+# said to be missing.
+OTHER_AUDIO_SUFFIXES = (
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".dsf",
+    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpga", ".nist", ".oga", ".opus",
+    ".spx", ".sph", ".voc", ".w64", ".webm", ".wma", ".wv",
+)  # fmt: skip
 # At most so many folders that agree equally well are compared: a million files named 1.wav must not
 # take hours.
 MAX_COMPARED = 100
@@ -19,12 +26,17 @@ MAX_COMPARED = 100
 # Not frozen: a frozen one takes three times as long to make, and a corpus has millions.
 @dataclass(slots=True)
 class Claim:
-    """What a label gets: the clip's id and audio file, or the reason why there is no file."""
+    """What a label gets: the clip's id and audio file, or the reason why it gets no file.
+
+    rivals: of a second label of a clip: the claimant of the first label, and of this one. `audio`
+        is then the file that the first label has.
+    """
 
     id: str
     audio: str | None
     reason: str | None
     facts: Facts = ()
+    rivals: tuple[str, str] | None = None
 
 
 # Named tuples: as small as tuples, equal by value and hashable, so that clips can share them.
@@ -33,11 +45,12 @@ class Claim:
 class _File(NamedTuple):
     """One audio file. A suffix that starts with "/" is a whole file name, unlike the stem.
 
-    is_claimed: by a clip that is the whole file. is_cut: by clips that are cut out of it.
+    claimed_by: the claimant whose label has the file as a whole; "" if none has. is_cut: whether
+        clips are cut out of it.
     """
 
     suffix: str
-    is_claimed: bool = False
+    claimed_by: str = ""
     is_cut: bool = False
 
 
@@ -50,7 +63,7 @@ class _Clip(NamedTuple):
 
     @property
     def is_claimed(self) -> bool:
-        return any(file.is_claimed for file in self.files)
+        return any(file.claimed_by for file in self.files)
 
 
 class _WayUp(NamedTuple):
@@ -98,9 +111,11 @@ class AudioIndex:
     A million clips must not take a gigabyte. A clip costs its stem and one reference, because all
     clips of one folder, suffix and metadata share one _Clip. Only stems that repeat in other
     folders cost more.
+    claimant: who claims now: the label file or the folder of label files that is being read.
     """
 
     def __init__(self, root: str) -> None:
+        self.claimant = root
         self._root = root
         self._clips: dict[str, _Clip | _Namesakes] = {}  # by stem
         self._shared: dict[_Clip, _Clip] = {}
@@ -145,11 +160,17 @@ class AudioIndex:
         clip = self._clip(stem, folder)
         suffix = clip.files[0].suffix
         if len(clip.files) > 1:
-            # A clip with several files: claim the one that the label names, else the .wav.
+            # A clip with several files: claim one of a type that is surely read, if possible the
+            # one that the label names, else the .wav.
             wanted = _suffix(stem, parts_of(name)[-1])
             suffix = min(
                 (file.suffix for file in clip.files),
-                key=lambda suffix: (suffix != wanted, suffix != ".wav", suffix),
+                key=lambda suffix: (
+                    suffix.lower().endswith(OTHER_AUDIO_SUFFIXES),
+                    suffix != wanted,
+                    suffix != ".wav",
+                    suffix,
+                ),
             )
         return self._claimed(stem, clip, suffix, cut)
 
@@ -184,7 +205,7 @@ class AudioIndex:
             entry = self._clips[stem]
             clips = sorted(entry.clips.values()) if isinstance(entry, _Namesakes) else [entry]
             for clip in clips:
-                unclaimed = [file for file in clip.files if not (file.is_claimed or file.is_cut)]
+                unclaimed = [file for file in clip.files if not (file.claimed_by or file.is_cut)]
                 reason = "audio copy" if len(unclaimed) < len(clip.files) else "no label"
                 for file in unclaimed:
                     yield stem, self._path(stem, clip.folder, file.suffix), reason
@@ -216,14 +237,17 @@ class AudioIndex:
         if cut:
             return self._cut_out(stem, clip, suffix, cut)
         if clip.is_claimed:
-            return Claim(stem, None, "duplicate id")
+            first = next(file for file in clip.files if file.claimed_by)
+            path = self._path(stem, clip.folder, first.suffix)
+            return Claim(stem, path, "duplicate id", rivals=(first.claimed_by, self.claimant))
         entry = self._clips[stem]
         is_second = stem in self._other_ids
         if isinstance(entry, _Namesakes):
             is_second = is_second or entry.n_claimed > 0
             entry.n_claimed += 1
         files = tuple(
-            file._replace(is_claimed=True) if file.suffix == suffix else file for file in clip.files
+            file._replace(claimed_by=self.claimant if file.suffix == suffix else "")
+            for file in clip.files
         )
         self._put(stem, _Clip(clip.folder, clip.facts, files))
         path = self._path(stem, clip.folder, suffix)

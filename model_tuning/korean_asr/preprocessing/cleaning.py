@@ -4,11 +4,12 @@ Clips pass in chunks, through several processes where there are many, and their 
 that memory does not grow with the corpus.
 """
 
+import hashlib
 import os
 import signal
 import threading
 import unicodedata
-from collections import deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -22,9 +23,18 @@ from tqdm import tqdm
 
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.errors import DataError, printable
+from korean_asr.files import parsed_json
 from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
+from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
 from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
-from korean_asr.preprocessing.counts import Alphabet, Corpus, Tally, empty_corpus, empty_tally
+from korean_asr.preprocessing.counts import (
+    Alphabet,
+    Corpus,
+    SecondLabel,
+    Tally,
+    empty_corpus,
+    empty_tally,
+)
 from korean_asr.preprocessing.listing import listed_corpus, unpack_hint
 from korean_asr.transcripts import (
     MIXED_TURNS,
@@ -40,6 +50,8 @@ from korean_asr.transcripts import (
 CHUNK_CLIPS, CHUNK_CHARACTERS = 1000, 1 << 20
 # Each of these is also printed by clip id: one such line may stand for a whole label file.
 REFUSED = ("label unreadable", "label too large", "unsafe path")
+# Pairs of places with labels of the same clips, of which so many are named.
+N_RIVALS_SHOWN = 3
 # Name -> explanation. The HTML page of script 1 explains the rules that changed a line.
 RULE_SENTENCES = {rule.name: rule.sentence for rule in RULES}
 
@@ -99,6 +111,7 @@ def preprocessed(
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:
         _refuse_empty(corpus)
+    corpus.notes += _notes_about_second_labels(corpus)
     return corpus
 
 
@@ -192,6 +205,8 @@ def _checked(
             continue
         row = {"id": clip.id, "raw": clip.raw, "reason": outcome, "corpus": corpus}
         tally.add_rejected(row)
+        if clip.rivals:
+            tally.second_labels += _second_label(clip, choices, output)
         if outcome in REFUSED:
             tally.add_refused(f"refused {printable(clip.id[:300])}: {outcome}.")
     for row in manifest_rows(utterances, output):
@@ -217,7 +232,9 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
-        return str(error)
+        suffix = os.path.splitext(clip.audio)[1].lower()
+        is_other = suffix in OTHER_AUDIO_SUFFIXES and str(error) == "audio unreadable"
+        return f"audio is {suffix}" if is_other else str(error)
     finally:
         tally.add_changes(clip.id, changes)
     for conversion in _conversions(clip, info):
@@ -251,3 +268,66 @@ def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:
         yield f"{clip.encoding} label -> UTF-8"
     if not unicodedata.is_normalized("NFC", clip.raw):
         yield "NFD text -> NFC"
+
+
+# --- Two labels of one clip ---
+
+
+def _second_label(clip: RawUtterance, choices: dict[str, Any], output: Path) -> list[SecondLabel]:
+    """What the comparison with the clip's first label needs; nothing if the text is rejected."""
+    try:
+        text = clean_transcript(clip.raw, **choices)
+    except Rejected:
+        return []
+    # The path as the manifest writes it.
+    (row,) = manifest_rows([Utterance(clip.id, clip.audio, 0.0, text)], output)
+    return [SecondLabel(_hash(row["audio_filepath"]), _hash_of_letters(text), clip.rivals)]
+
+
+def _hash(text: str) -> int:
+    """A short hash that is the same in every process: a corpus may have a million second labels."""
+    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
+    return int.from_bytes(digest.digest(), "big")
+
+
+def _hash_of_letters(text: str) -> int:
+    return _hash("".join(filter(str.isalnum, text)))
+
+
+def _notes_about_second_labels(corpus: Corpus) -> list[str]:
+    """Say where clips have two labels that differ in letters, and whose labels are used."""
+    if not corpus.second_labels:
+        return []
+    seconds = defaultdict(list)
+    for second in corpus.second_labels:
+        seconds[second.audio].append(second)
+    n_other: Counter[tuple[str, str]] = Counter()
+    for line in corpus.rows:
+        row = parsed_json(line)
+        for second in seconds.get(_hash(row["audio_filepath"]), ()):
+            if second.letters != _hash_of_letters(row["text"]):
+                n_other[_without_common_end(*second.rivals)] += 1
+    notes = []
+    for (first, second), n in n_other.most_common(N_RIVALS_SHOWN):
+        where = f"from {first}, the second from {second}"
+        choice = f"move the label files of {first} out of the corpus"
+        if first == second:
+            where, choice = f"and the second are both in {first}", "take the first ones out of it"
+        notes.append(
+            f"two labels with other letters, {n:,} clips: the first is used, {where}. "
+            f"To use the second, {choice}."
+        )
+    if len(n_other) > N_RIVALS_SHOWN:
+        n_more = len(n_other) - N_RIVALS_SHOWN
+        notes.append(f"and clips with two such labels in {n_more:,} other places.")
+    return [printable(note) for note in notes]
+
+
+def _without_common_end(one: str, other: str) -> tuple[str, str]:
+    """Two paths up to where they differ: (a/spelling/01, a/sound/01) -> (a/spelling, a/sound)."""
+    if one == other:
+        return one, other
+    parts, others = one.split("/"), other.split("/")
+    while parts[-1:] == others[-1:]:
+        del parts[-1], others[-1]
+    return "/".join(parts), "/".join(others)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 from korean_asr.manifest import cut_name
 from korean_asr.preprocessing.archives import (
@@ -42,11 +41,17 @@ from korean_asr.preprocessing.labels import (
 )
 from korean_asr.preprocessing.listing import Listing
 
+# JSON that is sound, but no label of a corpus that is read here.
+UNKNOWN = "unknown label"
+
 
 # Not frozen, as labels.Label: a frozen one takes three times as long to make.
 @dataclass(slots=True)
 class RawUtterance:
-    """One label, or one audio file that no label names."""
+    """One label, or one audio file that no label names.
+
+    rivals: of a second label of a clip: where the first label lies, and where this one.
+    """
 
     id: str
     raw: str  # the transcript as it stands
@@ -54,6 +59,7 @@ class RawUtterance:
     reason: str | None = None  # why the clip must be rejected
     encoding: str = "utf-8"  # of the label
     facts: dict[str, str] = field(default_factory=dict)  # Utterance fields
+    rivals: tuple[str, str] | None = None
     # Seconds, where the clip is cut out of a longer file; a duration of None or 0: to its end.
     offset: float | None = None
     duration: float | None = None
@@ -63,7 +69,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
     """Yield every label in the order of its files, then the audio that no label claimed."""
     for member in _members(listing, is_metadata):
         if member.file:
-            _read_metadata(member.file, listing)
+            _read_metadata(member, listing)
         elif is_metadata(member.name):
             yield RawUtterance(member.name, "", None, member.problem)
     for member in _members(listing, is_label):
@@ -71,6 +77,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
         if is_metadata(member.name):
             continue
         listing.n_label_files += 1
+        listing.audio.claimant = _place_of_labels(member)
         is_json = member.name.lower().endswith((".json", ".jsonl"))
         reader = _json_labels if is_json else _script_labels
         try:
@@ -83,10 +90,20 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
             yield RawUtterance(member.name, "", None, problem_of(error))
     for path in listing.clip_texts:
         listing.n_label_files += 1
+        listing.audio.claimant = os.path.dirname(path)
         for member in label_file(path):
             yield _clip_text(member, listing)
+    listing.note_unknown()
     for stem, path, reason in listing.audio.unclaimed():
         yield RawUtterance(stem, "", path, reason)
+
+
+def _place_of_labels(member: Member) -> str:
+    """Return the folder of a file that holds one label, or the name of a file that holds many."""
+    if not member.name.lower().endswith(".json"):
+        return member.name
+    is_at_top = member.inside and "/" not in member.inside
+    return member.path if is_at_top else os.path.dirname(member.name)
 
 
 def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member]:
@@ -114,12 +131,11 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
             listing.note(f"{archive}: {what}")
 
 
-def _read_metadata(file: IO[bytes], listing: Listing) -> None:
+def _read_metadata(member: Member, listing: Listing) -> None:
     """Give the facts of metadata to the audio; lines of another shape are skipped."""
     try:
-        while line := file.readline(MAX_LINE_BYTES):
-            listing.digest.update(line)
-            if found := metadata_facts(line):
+        for line in label_lines(member.file, listing.digest):
+            if line and (found := metadata_facts(line)):
                 listing.audio.describe(*found)
     except ARCHIVE_ERRORS:
         # No clip depends on metadata, and what was read so far holds.
@@ -148,7 +164,21 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
         claim = listing.audio.claim(label.name)
         theme = stem_of(label.name).rpartition("_")[0] if has_themes else ""
         facts = _script_facts(theme, part, claim.facts)
-        yield RawUtterance(claim.id, label.raw, claim.audio, claim.reason, label.encoding, facts)
+        yield _joined(label, claim, facts)
+
+
+def _joined(label: Label, claim: Claim, facts: dict[str, str]) -> RawUtterance:
+    return RawUtterance(
+        claim.id,
+        label.raw,
+        claim.audio,
+        claim.reason,
+        label.encoding,
+        facts,
+        claim.rivals,
+        label.offset,
+        label.duration,
+    )
 
 
 @lru_cache(maxsize=10_000)
@@ -171,7 +201,12 @@ def _json_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
             yield RawUtterance(member.name, "", None, TOO_LARGE)
             return
         content += line
-    yield _json_label(json_label(bytes(content)), member, listing)
+    label = json_label(bytes(content))
+    # One line of a manifest, written over several lines.
+    if label.unknown_keys and is_manifest_line(content):
+        yield from _manifest_lines(iter([(1, bytes(content))]), member, listing)
+    else:
+        yield _json_label(label, member, listing)
 
 
 def _json_label(label: Label, member: Member, listing: Listing) -> RawUtterance:
@@ -190,14 +225,18 @@ def _json_label(label: Label, member: Member, listing: Listing) -> RawUtterance:
     facts = dict(label.facts)
     if part := member.part:
         facts["part"] = part
-    return RawUtterance(claim.id, label.raw, claim.audio, claim.reason, label.encoding, facts)
+    return _joined(label, claim, facts)
 
 
 def _unreadable(audio: str, name: str, label: Label, listing: Listing) -> RawUtterance:
     """Reject a label that cannot be read, under the id of the audio that it seems to mean."""
-    if stem_of(audio) in listing.audio:
+    reason = UNREADABLE
+    if label.unknown_keys:
+        reason = UNKNOWN
+        listing.add_unknown(label.unknown_keys, name)
+    if audio and stem_of(audio) in listing.audio:
         name = listing.audio.claim(audio).id
-    return RawUtterance(name, label.raw, None, UNREADABLE, label.encoding)
+    return RawUtterance(name, label.raw, None, reason, label.encoding)
 
 
 def _manifest_lines(
@@ -212,7 +251,7 @@ def _manifest_lines(
             if label.is_readable:
                 yield _manifest_clip(label, member, listing)
             else:
-                yield RawUtterance(line_name, label.raw, None, UNREADABLE, label.encoding)
+                yield _unreadable("", line_name, label, listing)
 
 
 def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtterance:
@@ -222,20 +261,10 @@ def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtteran
     if not is_named_by_user and _leads_out(label.name, path, listing.root):
         return RawUtterance(label.name, label.raw, None, UNSAFE, label.encoding)
     claim = _manifest_claim(label, path, is_named_by_user, listing.audio)
-    name, reason = claim.id, claim.reason
-    if reason is None and label.id not in ("", name, stem_of(label.name)):
-        name = label.id
-        reason = None if listing.audio.is_new_id(name) else "duplicate id"
-    return RawUtterance(
-        name,
-        label.raw,
-        claim.audio,
-        reason,
-        label.encoding,
-        label.facts,
-        label.offset,
-        label.duration,
-    )
+    if claim.reason is None and label.id not in ("", claim.id, stem_of(label.name)):
+        claim.id = label.id
+        claim.reason = None if listing.audio.is_new_id(label.id) else "duplicate id"
+    return _joined(label, claim, label.facts)
 
 
 def _manifest_claim(label: Label, path: str, is_named_by_user: bool, audio: AudioIndex) -> Claim:
@@ -270,10 +299,10 @@ def _clip_text(member: Member, listing: Listing) -> RawUtterance:
         problem = UNREADABLE
     listing.digest.update(content)
     label = clip_text(content)
-    raw = label.raw
     if len(content) > MAX_LINE_BYTES:
-        raw, problem = "", TOO_LARGE
+        label.raw, problem = "", TOO_LARGE
     elif not label.is_readable:
         problem = UNREADABLE
     claim = listing.audio.claim(member.path)
-    return RawUtterance(claim.id, raw, claim.audio, problem or claim.reason, label.encoding)
+    claim.reason = problem or claim.reason
+    return _joined(label, claim, {})

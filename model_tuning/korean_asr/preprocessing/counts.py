@@ -5,23 +5,23 @@ here cleans a text or reads audio.
 """
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple
 
 from korean_asr.files import (
     SortedLines,
+    SpilledLines,
     file_checksum,
     json_line,
-    make_folder,
     whole_file,
     write_json,
 )
 from korean_asr.model_folder import public_name, vocabulary_tokens
 from korean_asr.pages.preprocessing_page import preprocessing_page
+from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
 from korean_asr.vocabulary import ADVICE, WORTH_ADVICE, Outside, characters_of, printed_outside
 
 REASONS = {
@@ -34,8 +34,8 @@ REASONS = {
     "no label": "an audio file that no label names · 음성만 있고 라벨 없음",
     "audio copy": "a second audio file of a clip, such as its .pcm · 같은 발화의 다른 음성 파일",
     "duplicate id": "a second label of the same clip · 같은 발화의 두 번째 라벨",
-    "label unreadable": "not a label of a known corpus, damaged, or in an unknown encoding"
-    " · 라벨 손상",
+    "label unreadable": "a damaged label, or one in an unknown encoding · 라벨 손상",
+    "unknown label": "JSON of a corpus that is not known here · 알 수 없는 형식의 라벨",
     "label too large": "a label of over 1 MB, or an archive that unpacks to far more than it holds"
     " · 너무 큰 라벨",
     "unsafe path": "a path that leads out of its folder (`..`, absolute), a link or a device"
@@ -45,6 +45,10 @@ REASONS = {
     "audio unreadable": "not an audio file · 음성 파일 손상",
     "audio truncated": "the audio file ends before its header says · 음성 파일이 중간에 잘림",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
+} | {
+    f"audio is {suffix}": "a type that is not read: convert it to .wav or .flac (ffmpeg does)"
+    " · 지원하지 않는 음성 형식"
+    for suffix in OTHER_AUDIO_SUFFIXES
 }
 N_EXAMPLES, N_EXTREMES = 3, 10
 N_REFUSED_SHOWN, N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 10, 50, 100
@@ -53,8 +57,6 @@ DURATION_STEP_S, N_DURATION_BINS = 1.0, 30
 RATE_STEP, N_RATE_BINS = 0.5, 30
 # Durations are written to a tenth of a millisecond; sums of whole ticks are exact in any order.
 TICKS_PER_S = 10_000
-# Rejected lines that are held in memory before they go to disk.
-SPILL_CHARACTERS = 8 << 20
 COUNTERS = ("reasons", "rules", "converted", "durations", "rates", "speakers", "first_languages")
 
 
@@ -86,6 +88,14 @@ class Extreme:
     text: str
 
 
+class SecondLabel(NamedTuple):
+    """A second label of a clip: hashes of the audio's path and of the letters; where both lie."""
+
+    audio: int
+    letters: int
+    rivals: tuple[str, str]
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts of some clips, and their lines.
@@ -94,6 +104,7 @@ class Tally:
     rejected: the line of rejected.jsonl of each other one.
     rules: how many lines each rule changed or rejected.
     durations, rates: clips in each bin.
+    second_labels: of the clips that had a label before.
     refused: the first few notes about labels that were refused; n_refused: how many there are.
     outside: characters that neither the base model nor the recipe's tokens can write.
     outside_base: characters that the base model alone cannot write.
@@ -117,6 +128,7 @@ class Tally:
     slowest: list[Extreme] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     n_refused: int = 0
+    second_labels: list[SecondLabel] = field(default_factory=list)
     outside: Outside | None = None
     outside_base: Outside | None = None
 
@@ -194,49 +206,6 @@ def empty_tally(alphabet: Alphabet | None) -> Tally:
     return Tally(outside=Outside(writable), outside_base=Outside(alphabet.characters))
 
 
-class SpilledLines:
-    """Lines in the order of extend(); beyond SPILL_CHARACTERS they move to a nameless file.
-
-    folder: where that file is made. It has no name, so a killed process leaves nothing behind.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._held: list[str] = []
-        self._n_characters = 0
-        self._file: IO[bytes] | None = None
-
-    def extend(self, lines: list[str]) -> None:
-        self._held += lines
-        self._n_characters += sum(map(len, lines))
-        if self._n_characters >= SPILL_CHARACTERS:
-            self._spill()
-
-    def __iter__(self) -> Iterator[str]:
-        if self._file:
-            self._file.seek(0)
-            for line in self._file:
-                yield line.decode().removesuffix("\n")
-        yield from self._held
-
-    def _spill(self) -> None:
-        make_folder(self._folder)
-        try:
-            self._file = self._file or _nameless_file(self._folder)
-            for line in self._held:
-                # Lone surrogates become escape sequences, as in whole_file.
-                self._file.write(f"{line}\n".encode(errors="backslashreplace"))
-            self._file.flush()
-        except OSError as error:
-            error.filename = str(self._folder)
-            raise
-        self._held, self._n_characters = [], 0
-
-
-def _nameless_file(folder: Path) -> IO[bytes]:
-    return tempfile.TemporaryFile(dir=folder)
-
-
 @dataclass(slots=True)
 class Corpus:
     """One preprocessed corpus: its counts, and its lines on temporary disk space.
@@ -254,11 +223,13 @@ class Corpus:
     n_label_files: int = 0
     labels_sha256: str = ""
     notes: list[str] = field(default_factory=list)
+    second_labels: list[SecondLabel] = field(default_factory=list)
 
     def take(self, tally: Tally) -> None:
         """Add clips that come after those of this corpus."""
         self.rows.extend(tally.rows)
         self.rejected.extend(tally.rejected)
+        self.second_labels += tally.second_labels
         self.tally.add_counts(tally)
 
 

@@ -10,16 +10,19 @@
 No reader opens a file or raises: a label that cannot be read says so.
 """
 
-import json
-from collections.abc import Iterator
+import codecs
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain, islice
 from typing import IO, Any
 
+from korean_asr.files import parsed_json
 from korean_asr.manifest import seconds_in
 
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
 MAX_LINE_BYTES = 1 << 20
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # 한국인 대화 음성: metadata fields whose meaning is established, and their codes. The meaning of
 # fields 1, 2, 5 and 7 is not, so no speaker is read from them.
 GENDER_FIELD, AGE_FIELD, RESIDENCE_FIELD, QUALITY_FIELD, N_FIELDS = 3, 4, 6, 8, 9
@@ -36,8 +39,11 @@ RESIDENCES = {
 QUALITIES = {"1": "정상", "2": "노이즈", "3": "잡음", "4": "원거리"}
 # 자유대화 writes words; the other corpora write M and F.
 GENDERS = {"남": "M", "여": "F", "남성": "M", "여성": "F", "남자": "M", "여자": "F"}
-# So many characters of an unreadable label are kept, to show it.
-N_SHOWN = 200
+# So many characters of an unreadable label are kept, to show it; so many of its keys, and so many
+# characters of each.
+N_SHOWN, N_KEYS_SHOWN, N_KEY_CHARACTERS = 200, 8, 30
+# Keys of `transcription` in 외국인 한국어 발화; other corpora use that name for something else.
+FOREIGN_KEYS = {"Reading", "ReadingLabelText", "Question", "AnswerLabelText", "SentenceSpeechLV"}
 
 
 # Not frozen: a frozen one takes three times as long to make, and a corpus has millions.
@@ -48,8 +54,10 @@ class Label:
     name: the audio, as the label writes it; "" if it names none. For an unreadable label, the audio
         that it seems to mean.
     raw: the transcript as it stands; for an unreadable label, its content.
-    encoding: "utf-8" or "cp949".
+    encoding: "utf-8", "utf-16" or "cp949".
     facts: Utterance fields.
+    unknown_keys: the top keys of JSON that is sound but no label of a known corpus, joined by ", ".
+        Such a label is not readable.
     id: the clip's id, if a manifest gives one.
     offset, duration: seconds, where a manifest cuts the clip out of a longer file; a duration of
         None or 0 means to its end.
@@ -63,6 +71,7 @@ class Label:
     id: str = ""
     offset: float | None = None
     duration: float | None = None
+    unknown_keys: str = ""
 
 
 def is_label(name: str) -> bool:
@@ -76,19 +85,47 @@ def is_metadata(name: str) -> bool:
 
 
 def label_lines(file: IO[bytes], digest: Any) -> Iterator[bytes | None]:
-    """Yield each line; None for one of MAX_LINE_BYTES or more, which is too long for a label.
+    """Yield each line; None for one of more than MAX_LINE_BYTES, which is too long for a label.
 
+    A line ends at LF, CR or both, and at nothing else. In a file in UTF-16 each line begins with a
+    byte order mark, so that it can be read by itself.
     digest: a hash of hashlib, which is updated with all that is read.
     """
-    while line := file.readline(MAX_LINE_BYTES):
-        digest.update(line)
-        if len(line) < MAX_LINE_BYTES or line.endswith(b"\n"):
-            yield line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = file.readline(MAX_LINE_BYTES)
-            digest.update(line)
-        yield None
+    blocks = _blocks(file, digest)
+    first = next(blocks, b"")
+    blocks = chain((first,), blocks)
+    if not first.startswith(UTF_16_MARKS):
+        yield from _lines(blocks)
+        return
+    texts = codecs.iterdecode(blocks, "utf-16", errors="replace")
+    for line in _lines(text.encode() for text in texts):
+        yield line.decode().encode("utf-16") if line and line.strip() else line
+
+
+def _blocks(file: IO[bytes], digest: Any) -> Iterator[bytes]:
+    # One read of the file or archive at a time: what comes before its damage is kept.
+    while block := file.read1():
+        digest.update(block)
+        yield block
+
+
+def _lines(blocks: Iterable[bytes]) -> Iterator[bytes | None]:
+    """Yield the lines of UTF-8 or CP949, in which no other character holds the byte of CR or LF."""
+    pieces: list[bytes] = []
+    n_bytes, ends_in_cr = 0, False
+    for block in blocks:
+        # The second half of CR LF.
+        rest = block[1:] if ends_in_cr and block.startswith(b"\n") else block
+        ends_in_cr = block.endswith(b"\r")
+        for piece in rest.splitlines(keepends=True):
+            n_bytes += len(piece)
+            if n_bytes <= MAX_LINE_BYTES:
+                pieces.append(piece)
+            if piece.endswith((b"\n", b"\r")):
+                yield b"".join(pieces) if n_bytes <= MAX_LINE_BYTES else None
+                pieces, n_bytes = [], 0
+    if n_bytes:
+        yield b"".join(pieces) if n_bytes <= MAX_LINE_BYTES else None
 
 
 def script_label(line: bytes) -> Label | None:
@@ -98,7 +135,7 @@ def script_label(line: bytes) -> Label | None:
     if not text:
         return None
     name, separator, raw = text.partition("::")
-    if not separator or b"\0" in line:
+    if not separator or "\0" in text:
         first_word = name.split()[0] if name.strip() else name
         return Label(first_word, text, encoding, is_readable=False)
     return Label(name, raw.strip(), encoding)
@@ -130,7 +167,8 @@ def _facts_of_codes(
 def json_label(content: bytes) -> Label:
     """Read the label of one clip, of the corpus that its keys show."""
     text, encoding = _decoded(content)
-    label = _json_object(content) or {}
+    value = _json_value(text)
+    label = value if isinstance(value, dict) else {}
     try:
         if "transcription" in label:
             name, raw, facts = _foreign_speech(label)
@@ -138,23 +176,41 @@ def json_label(content: bytes) -> Label:
             name, raw, facts = _free_talk(label)
         else:
             name, raw, facts = _learners_speech(label)
-        if "\0" in name + raw:
-            raise ValueError
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return Label("", text[:N_SHOWN], encoding, is_readable=False)
+    except (KeyError, TypeError, AttributeError):
+        return _unreadable(text, encoding, _top_keys(value))
+    if not isinstance(name, str) or not isinstance(raw, str) or "\0" in name + raw:
+        return _unreadable(text, encoding)
     return Label(name, raw, encoding, _plain_facts(facts))
 
 
+def _unreadable(text: str, encoding: str, unknown_keys: str = "") -> Label:
+    shown = text[:N_SHOWN].strip()
+    return Label("", shown, encoding, is_readable=False, unknown_keys=unknown_keys)
+
+
+def _top_keys(value: Any) -> str:
+    """The keys of an object, or of the first object of a list; "" for any other JSON."""
+    first = value[0] if isinstance(value, list) and value else value
+    if not isinstance(first, dict):
+        return ""
+    keys = [key[:N_KEY_CHARACTERS] for key in islice(first, N_KEYS_SHOWN)]
+    shown = ", ".join(keys + ["…"] if len(first) > N_KEYS_SHOWN else keys)
+    return shown if first is value else f"[{shown}]"
+
+
 # Each returns (file name or "", transcript, facts). Only the object that holds the transcript is
-# required. A label of another shape raises KeyError, TypeError or AttributeError; `+ ""` raises
-# TypeError for a transcript that is not a text.
+# required. A label of another corpus raises KeyError, TypeError or AttributeError. Name and
+# transcript may be of any type.
 
 
 def _foreign_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
     """외국인 한국어 발화 (505): one key holds a text read aloud, the other an answer."""
     transcription = label["transcription"] or {}
+    if transcription and not FOREIGN_KEYS & transcription.keys():
+        raise KeyError
     reading = transcription.get("ReadingLabelText") or ""
-    raw = reading if reading.strip() else transcription.get("AnswerLabelText") or ""
+    is_read = not isinstance(reading, str) or bool(reading.strip())
+    raw = reading if is_read else transcription.get("AnswerLabelText") or ""
     skill = label.get("skill_info") or {}
     facts = {
         "speaker": (label.get("file_info") or {}).get("speakerID") or label.get("SpeakerID"),
@@ -162,9 +218,9 @@ def _foreign_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
         "first_language": skill.get("motherTongue") or skill.get("languageClass"),
         "topik_level": skill.get("topikGrade"),
         "country": (label.get("residence_info") or {}).get("country"),
-        "task": "read" if reading.strip() else "answer",
+        "task": "read" if is_read else "answer",
     }
-    return label.get("fileName") or "", raw + "", facts
+    return label.get("fileName") or "", raw, facts
 
 
 def _free_talk(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -175,7 +231,7 @@ def _free_talk(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
         "gender": GENDERS.get(speaker.get("gender"), speaker.get("gender")),
         "age": speaker.get("age"),
     }
-    return utterance.get("fileNm") or "", (utterance["stt"] or "") + "", facts
+    return utterance.get("fileNm") or "", utterance["stt"] or "", facts
 
 
 def _learners_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
@@ -186,19 +242,20 @@ def _learners_speech(label: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
         "topik_level": speaker.get("topik_level"),
         "country": speaker.get("nationality"),
     }
-    raw = (label["RecordingMetadata"]["orthographic"] or "") + ""
+    raw = label["RecordingMetadata"]["orthographic"] or ""
     return label.get("fileName") or "", raw, facts
 
 
 def is_manifest_line(line: bytes) -> bool:
     """Return whether a line is a clip of a manifest by itself."""
-    return "audio_filepath" in (_json_object(line) or ())
+    row = _json_value(_decoded(line)[0])
+    return isinstance(row, dict) and "audio_filepath" in row
 
 
 def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
     """Read a line of a manifest. fact_keys: the optional keys that are kept."""
     text, encoding = _decoded(line)
-    row = _json_object(line) or {}
+    row = _json_value(text)
     try:
         name, raw = row["audio_filepath"] + "", (row["text"] or "") + ""
         if "\0" in name + raw or not name.strip():
@@ -206,8 +263,10 @@ def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
         offset = seconds_in(row, "offset")
         # Without an offset the clip is the whole file, whatever the manifest says.
         duration = None if offset is None else seconds_in(row, "duration")
-    except (KeyError, TypeError, ValueError):
-        return Label("", text[:N_SHOWN].strip(), encoding, is_readable=False)
+    except KeyError:
+        return _unreadable(text, encoding, _top_keys(row))
+    except (TypeError, ValueError):
+        return _unreadable(text, encoding)
     facts = _plain_facts({key: row.get(key) for key in ("id", *fact_keys)})
     given_id = facts.pop("id", "")
     return Label(name, raw, encoding, facts, id=given_id, offset=offset, duration=duration)
@@ -216,7 +275,7 @@ def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
 def clip_text(content: bytes) -> Label:
     """Read the text beside a clip; it names no audio."""
     text, encoding = _decoded(content)
-    return Label("", text.strip(), encoding, is_readable=b"\0" not in content)
+    return Label("", text.strip(), encoding, is_readable="\0" not in text)
 
 
 def _plain_facts(facts: dict[str, Any]) -> dict[str, str]:
@@ -228,21 +287,23 @@ def _plain_facts(facts: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _json_object(content: bytes) -> dict[str, Any] | None:
+def _json_value(text: str) -> Any:
     try:
-        label = json.loads(_decoded(content)[0])
-    except (ValueError, RecursionError):
+        return parsed_json(text)
+    except ValueError:
         return None
-    return label if isinstance(label, dict) else None
 
 
 def _decoded(content: bytes) -> tuple[str, str]:
-    """Return text and encoding: UTF-8 with or without BOM, else CP949.
+    """Return text and encoding: UTF-8 with or without BOM, UTF-16 with BOM, else CP949.
 
-    Bytes that CP949 lacks become U+FFFD. Called for a line at a time, so that one line in CP949
-    does not spoil a file in UTF-8.
+    Bytes that the encoding lacks become U+FFFD. Called for a line at a time, so that one line in
+    CP949 does not spoil a file in UTF-8.
     """
     try:
         return content.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
+        # The byte order marks of UTF-16 are never UTF-8. label_lines gives one to each line.
+        if content.startswith(UTF_16_MARKS):
+            return content.decode("utf-16", errors="replace").replace("\ufeff", ""), "utf-16"
         return content.decode("cp949", errors="replace"), "cp949"

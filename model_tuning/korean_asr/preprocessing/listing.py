@@ -14,8 +14,18 @@ from tqdm import tqdm
 
 from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archives import ARCHIVE_SUFFIXES, archive_names, unpack_command
-from korean_asr.preprocessing.audio_index import AudioIndex, parts_of, stem_of
+from korean_asr.preprocessing.audio_index import (
+    OTHER_AUDIO_SUFFIXES,
+    AudioIndex,
+    parts_of,
+    stem_of,
+)
 from korean_asr.preprocessing.labels import is_label, is_metadata
+
+# Names of texts that stand in any folder and are no transcripts.
+DOCUMENTS = ("readme", "license", "licence", "notice", "copying")
+# Kinds of unknown labels that are counted, and those that are shown.
+MAX_UNKNOWN_KINDS, N_UNKNOWN_SHOWN = 100, 3
 
 
 @dataclass(slots=True)
@@ -23,6 +33,7 @@ class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
     root: the folder, or the one manifest.
+    unknown: top keys of labels of no known corpus -> how many labels have them, and the first one.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
         raw_utterances has been read.
     """
@@ -35,6 +46,7 @@ class Listing:
     label_archives: list[str] = field(default_factory=list)
     audio_archives: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
     n_label_files: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
@@ -47,6 +59,25 @@ class Listing:
         if printable(note) not in self.notes:
             self.notes.append(printable(note))
 
+    def add_unknown(self, keys: str, name: str) -> None:
+        """Count a label of no known corpus by its top keys; `name` says where it lies."""
+        if keys not in self.unknown and len(self.unknown) == MAX_UNKNOWN_KINDS:
+            keys = "(other keys)"
+        n, first = self.unknown.get(keys, (0, name))
+        self.unknown[keys] = (n + 1, first)
+
+    def note_unknown(self) -> None:
+        """Add a note about each kind of unknown label, the most frequent first."""
+        kinds = sorted(self.unknown.items(), key=lambda kind: -kind[1][0])
+        for keys, (n, first) in kinds[:N_UNKNOWN_SHOWN]:
+            self.note(
+                f"unknown label, {n:,} with the top keys {keys}, such as {first}: script 1 knows "
+                "no corpus with such labels. Write a manifest of them: a line "
+                '{"audio_filepath": …, "text": …} for each clip.'
+            )
+        if len(kinds) > N_UNKNOWN_SHOWN:
+            self.note(f"and unknown labels of {len(kinds) - N_UNKNOWN_SHOWN:,} more kinds.")
+
 
 def listed_corpus(
     root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
@@ -54,7 +85,7 @@ def listed_corpus(
     """Find the labels and the audio of a corpus: a folder, or a manifest.
 
     output: a folder to leave out, because script 1 writes there.
-    audio_suffixes: the suffixes of audio files, in lower case.
+    audio_suffixes: the suffixes of audio files that are read, in lower case.
     fact_keys: the optional keys of a manifest's line to keep.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
@@ -67,7 +98,7 @@ def listed_corpus(
         return Listing(root, AudioIndex(str(root.parent)), fact_keys, labels=[str(root)])
     _refuse_unusable_folder(root, output)
     listing = Listing(root, AudioIndex(str(root)), fact_keys)
-    suffixes = tuple(audio_suffixes)
+    suffixes = (*audio_suffixes, *OTHER_AUDIO_SUFFIXES)
     archives = []
     for folder, names in _folders(listing, output):
         for name in names:
@@ -83,12 +114,15 @@ def listed_corpus(
         _file_archive(archive, listing, suffixes)
     if not listing.has_labels:
         # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
-        listing.clip_texts = sorted(
+        texts = [
             f"{folder}/{name}"
             for folder, names in _folders(listing, output)
             for name in names
-            if name.lower().endswith(".txt") and stem_of(name) in listing.audio
-        )
+            if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
+        ]
+        if any(stem_of(text) in listing.audio for text in texts):
+            # The others too: their clips have no audio.
+            listing.clip_texts = sorted(text for text in texts if not is_metadata(text))
     _refuse_incomplete(listing)
     return listing
 
