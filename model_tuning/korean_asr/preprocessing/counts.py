@@ -44,6 +44,7 @@ REASONS = {
     "audio empty": "the audio file holds no sample · 빈 음성 파일",
     "audio unreadable": "not an audio file · 음성 파일 손상",
     "audio truncated": "the audio file ends before its header says · 음성 파일이 중간에 잘림",
+    "audio rate not 4 to 384 kHz": "no speech has this sample rate · 잘못된 샘플링 레이트",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
 } | {
     f"audio is {suffix}": "a type that is not read: convert it to .wav or .flac (ffmpeg does)"

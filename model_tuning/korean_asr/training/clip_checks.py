@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, audio_info, n_frames, read_samples
+from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, n_frames, read_samples
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.manifest import DURATION_TOLERANCE_S, Utterance, duration_bin
 
@@ -55,6 +55,7 @@ KINDS = {
     "audio empty": Kind(True, RESTORE),
     "audio unreadable": Kind(True, RESTORE),
     "audio truncated": Kind(True, RESTORE),
+    "audio rate not 4 to 384 kHz": Kind(True, RESTORE),
     "audio too short": Kind(
         True, "Nothing to do: the clip is shorter than a frame. · 음성이 너무 짧습니다."
     ),
@@ -231,9 +232,6 @@ class _CheckedClip:
 
 def _checked_clip(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _CheckedClip:
     try:
-        # Check the header first (4 % of the time): libsndfile shortens a truncated WAV silently,
-        # and would wait for a pipe for ever.
-        sample_rate = audio_info(clip.audio_filepath, *clip.cut).sample_rate
         samples = read_samples(clip.audio_filepath, *clip.cut)
         waveform = samples.waveform()
     except UnreadableAudio as problem:
@@ -249,7 +247,7 @@ def _checked_clip(clip: Utterance, max_duration_s: float, writable: frozenset[st
     too_slow = 0 < rate < SLOWEST and duration > SLOW_FROM_S
     if rate > FASTEST or too_slow:
         faults.append(("speaking rate", f"{rate:.1f} syllables/s"))
-    return _CheckedClip(faults, sample_rate, duration, rate, samples.checksum())
+    return _CheckedClip(faults, samples.sample_rate, duration, rate, samples.checksum())
 
 
 def duration_faults(
