@@ -227,8 +227,7 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         text = clean_transcript(clip.raw, **choices, changes=changes)
         if clip.audio is None:
             return clip.reason
-        info = audio_info(clip.audio)
-        duration, offset = _extent(clip, info)
+        info, offset = _judged(clip)
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
@@ -239,21 +238,34 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         tally.add_changes(clip.id, changes)
     for conversion in _conversions(clip, info):
         tally.converted[conversion] += 1
+    duration = round(info.duration, 4)
+    if offset is not None:
+        # As given, so that all scripts read the same samples by either manifest.
+        duration = clip.duration or duration
     return Utterance(clip.id, clip.audio, duration, text, offset=offset, **clip.facts)
 
 
-def _extent(clip: RawUtterance, file: AudioInfo) -> tuple[float, float | None]:
-    """Seconds of the clip, and where it is cut out of its file; None if it is the whole file.
+def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:
+    """The clip's audio, and the offset where it is cut out of its file; None for the whole file.
 
-    Raises UnreadableAudio for a clip that does not lie in its file.
+    Raises UnreadableAudio.
     """
     if clip.offset is None:
-        return round(file.duration, 4), None
-    cut = audio_info(clip.audio, clip.offset, clip.duration or None)
-    if cut.duration == file.duration:
-        return round(file.duration, 4), None
-    # Not rounded, so that all scripts read the same samples from this manifest and from the given.
-    return clip.duration or round(cut.duration, 4), clip.offset
+        return audio_info(clip.audio), None
+    info = audio_info(clip.audio, clip.offset, clip.duration or None)
+    # Some programs give every clip the offset 0. A later one is never the whole file, which need
+    # not be read again for each of its clips.
+    if clip.offset == 0 and _is_whole(clip.audio, info):
+        return info, None
+    return info, clip.offset
+
+
+def _is_whole(audio: str, info: AudioInfo) -> bool:
+    try:
+        return audio_info(audio).duration == info.duration
+    except UnreadableAudio:
+        # What follows the clip is damaged.
+        return False
 
 
 def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:
