@@ -150,3 +150,12 @@ def sound_checksum(
         return read_samples(path, offset, duration).checksum()
     except UnreadableAudio:
         return None
+
+
+def file_content(path: str | Path) -> bytes:
+    """The bytes of an audio file as they are. Raises UnreadableAudio as audio_info does.
+
+    The samples are not decoded.
+    """
+    with opened(path, None) as file:
+        return file.content()

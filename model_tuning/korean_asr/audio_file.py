@@ -7,8 +7,9 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import soundfile
@@ -30,6 +31,7 @@ from korean_asr.audio_header import (
 MIN_RATE, MAX_RATE = 4_000, 384_000
 # Manifests round offsets and durations: a clip may end so much behind its file.
 CUT_TOLERANCE_S = 0.1
+CONTENT_BYTES = 1 << 30
 # Values that are decoded at a time, 65 s at 16 kHz: no header decides how much memory is taken.
 BLOCK_VALUES = 1 << 20
 # (sample rate, encoding) of files that hold samples alone, by suffix.
@@ -43,6 +45,8 @@ HEADERLESS = {
 }
 # Fewer samples do not tell speech from other bytes; 25 ms at 16 kHz.
 LEAST_SPEECH = 400
+# An MP3 decoder needs the frames before one, and is silent where it lacks them: nine at most.
+MP3_LEAD = 16 * 1_152
 # Excess is compared in bytes; sound that is compressed counts as 16-bit samples.
 BYTES_A_SAMPLE = 2
 # In these every sample takes the same room, so that libsndfile counts them without decoding.
@@ -54,8 +58,8 @@ class UnreadableAudio(Exception):
     """A file without a usable waveform; the message is the reason, in a few words."""
 
 
-@dataclass(frozen=True, slots=True)
-class AudioInfo:
+# A named tuple: script 1 makes one for every clip, and a frozen dataclass takes longer to make.
+class AudioInfo(NamedTuple):
     """Duration of a clip in seconds, and sample rate and channels of its file.
 
     headerless: a .wav that holds samples alone, without a header.
@@ -69,22 +73,36 @@ class AudioInfo:
     overstated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AudioFile:
+class AudioFile(NamedTuple):
     """An open regular file. head: its first bytes. header: of WAV and AIFF."""
 
+    path: str | Path
     descriptor: int
     n_bytes: int
     head: bytes
-    suffix: str
     header: Header | None
+
+    @property
+    def suffix(self) -> str:
+        return os.path.splitext(self.path)[1].lower()
 
     def read_at(self, n_bytes: int, offset: int) -> bytes:
         return os.pread(self.descriptor, n_bytes, offset)
 
+    def content(self) -> bytes:
+        """All bytes; one call reads 2 GB at most."""
+        return b"".join(
+            self.read_at(CONTENT_BYTES, offset) for offset in range(0, self.n_bytes, CONTENT_BYTES)
+        )
 
-@contextmanager
-def opened(path: str | Path, duration: float | None) -> Iterator[AudioFile]:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        os.close(self.descriptor)
+
+
+def opened(path: str | Path, duration: float | None) -> AudioFile:
     """Open a regular file and read its header; the file at hand is the one that is decoded.
 
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated.
@@ -97,35 +115,42 @@ def opened(path: str | Path, duration: float | None) -> Iterator[AudioFile]:
     except (OSError, ValueError):
         raise UnreadableAudio("audio unreadable") from None
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableAudio("audio unreadable")
-        head, n_bytes = os.pread(descriptor, HEAD_BYTES, 0), status.st_size
-        header = chunk_header(head, n_bytes, lambda n, offset: os.pread(descriptor, n, offset))
+        head, n_bytes, header = _looked_into(descriptor)
         if not head or (header and not header.held):
             raise UnreadableAudio("audio empty")
         # The part that a manifest asks for may be there.
         if header and header.is_truncated and duration is None:
             raise UnreadableAudio("audio truncated")
-        yield AudioFile(descriptor, n_bytes, head, os.path.splitext(path)[1].lower(), header)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return AudioFile(path, descriptor, n_bytes, head, header)
+
+
+def _looked_into(descriptor: int) -> tuple[bytes, int, Header | None]:
+    """The first HEAD_BYTES of a regular file, its size and its header."""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableAudio("audio unreadable")
+        head = os.read(descriptor, HEAD_BYTES)
+        header = chunk_header(head, status.st_size, partial(os.pread, descriptor))
     except OSError:
         raise UnreadableAudio("audio unreadable") from None
-    finally:
-        os.close(descriptor)
+    return head, status.st_size, header
 
 
 def plain_info(file: AudioFile, offset: float, duration: float | None) -> AudioInfo | None:
     """AudioInfo by the fields of a plain PCM header, ten times as fast as libsndfile; else None."""
-    if not file.header or not (form := file.header.form):
+    header = file.header
+    if header is None or header.form is None:
         return None
-    if not MIN_RATE <= form.sample_rate <= MAX_RATE:
+    sample_rate, channels, n_samples = header.form
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
         return None
-    first, last = cut(form.n_samples, form.sample_rate, offset, duration)
+    first, last = cut(n_samples, sample_rate, offset, duration)
     return AudioInfo(
-        (last - first) / form.sample_rate,
-        form.sample_rate,
-        form.channels,
-        overstated=file.header.is_overstated,
+        (last - first) / sample_rate, sample_rate, channels, False, header.is_overstated
     )
 
 
@@ -193,9 +218,11 @@ class Decoder(soundfile.SoundFile):
 
     def skip(self, n_samples: int) -> None:
         """Go to a sample: by a seek where the file has an index or a length, else by reading."""
-        if n_samples and super().seekable() and self.frames < PLACEHOLDER_BYTES:
-            self.seek(n_samples)
-            return
+        if super().seekable() and self.frames < PLACEHOLDER_BYTES:
+            start = max(0, n_samples - (MP3_LEAD if self.format == "MP3" else 0))
+            if start:
+                self.seek(start)
+            n_samples -= start
         for _ in self.blocks(n_samples):
             pass
 
@@ -242,7 +269,7 @@ def _by_header(file: AudioFile) -> Decoder:
     header = file.header
     if header and not header.size and file.head[:4] in (b"RIFF", b"RIFX"):
         # libsndfile reads nothing where the header says 0, so it is given the size.
-        content = bytearray(file.read_at(file.n_bytes, 0))
+        content = bytearray(file.content())
         order = BYTE_ORDERS[file.head[:4]]
         struct.pack_into(f"{order}I", content, header.offset - 4, min(header.held, 0xFFFFFFFF))
         return Decoder(io.BytesIO(content))

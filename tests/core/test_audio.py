@@ -1,5 +1,6 @@
 import os
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from korean_asr.audio import (
     UnreadableAudio,
     audio_info,
     n_frames,
+    read_samples,
     read_waveform,
     sound_checksum,
 )
@@ -125,20 +127,42 @@ def test_an_odd_last_byte_of_pcm_is_dropped(tmp_path):
     assert read_waveform(tmp_path / "a.PCM").tolist() == [0.5] * 400
 
 
-@pytest.mark.parametrize("missing", [1, 2, 100, 15_000, 31_000])
-@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
-def test_a_wav_whose_bytes_are_missing_is_truncated(tmp_path, missing, subtype):
-    content = wav(tmp_path / "a.wav", subtype=subtype).read_bytes()
+@pytest.mark.parametrize("missing", [1_025, 15_000, 31_000])
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "ULAW", "IMA_ADPCM"])
+def test_a_wav_that_lacks_more_than_a_kilobyte_is_truncated(tmp_path, missing, subtype):
+    content = wav(tmp_path / "a.wav", 64_000, subtype=subtype).read_bytes()
     (tmp_path / "a.wav").write_bytes(content[:-missing])
     assert reason(audio_info, tmp_path / "a.wav") == "audio truncated"
+    assert reason(read_waveform, tmp_path / "a.wav") == "audio truncated"
 
 
-@pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.999])
-@pytest.mark.parametrize(("name", "options"), [("a.flac", {}), ("a.wav", {"subtype": "IMA_ADPCM"})])
-def test_a_compressed_file_whose_bytes_are_missing_is_truncated(tmp_path, share, name, options):
-    content = wav(tmp_path / name, **options).read_bytes()
+@pytest.mark.parametrize("missing", [1, 2, 100, 1_024])
+@pytest.mark.parametrize(("subtype", "sample_bytes"), [("PCM_16", 2), ("PCM_24", 3), ("FLOAT", 4)])
+def test_a_wav_that_lacks_a_kilobyte_or_less_is_read_to_its_end(
+    tmp_path, missing, subtype, sample_bytes
+):
+    content = wav(tmp_path / "a.wav", subtype=subtype).read_bytes()
+    (tmp_path / "a.wav").write_bytes(content[:-missing])
+    n_samples = 16_000 - -(-missing // sample_bytes)
+    info = AudioInfo(n_samples / 16_000, 16_000, 1, overstated=True)
+    assert audio_info(tmp_path / "a.wav") == info
+    assert len(read_waveform(tmp_path / "a.wav")) == n_samples
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "share"),
+    [
+        *(("a.flac", {}, share) for share in (0.3, 0.5, 0.9, 0.999)),
+        *(("a.mp3", {}, share) for share in (0.3, 0.5, 0.9)),
+        *(("a.ogg", {}, share) for share in (0.8, 0.9, 0.999)),
+        *(("a.ogg", {"subtype": "OPUS"}, share) for share in (0.3, 0.5, 0.9, 0.999)),
+    ],
+)
+def test_a_compressed_file_whose_bytes_are_missing_is_truncated(tmp_path, name, options, share):
+    content = wav(tmp_path / name, 64_000, **options).read_bytes()
     (tmp_path / name).write_bytes(content[: int(len(content) * share)])
     assert reason(audio_info, tmp_path / name) == "audio truncated"
+    assert reason(read_waveform, tmp_path / name) == "audio truncated"
 
 
 # A chunk of odd size is padded.
@@ -147,7 +171,7 @@ def test_other_chunks_around_the_samples_are_stepped_over(tmp_path, chunk):
     content = wav(tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(content[:36] + chunk + content[36:] + chunk)
     assert audio_info(tmp_path / "a.wav").duration == 1.0
-    (tmp_path / "a.wav").write_bytes(content[:36] + chunk + content[36:-2])
+    (tmp_path / "a.wav").write_bytes(content[:36] + chunk + content[36:-2_000])
     assert reason(audio_info, tmp_path / "a.wav") == "audio truncated"
 
 
@@ -161,28 +185,23 @@ def test_a_streamed_header_that_knows_no_size_is_read_to_the_end(tmp_path, size)
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "of_info", "of_waveform"),
+    ("name", "content", "why"),
     [
-        ("a.wav", b"", "audio empty", "audio unreadable"),
-        ("a.flac", b"", "audio empty", "audio unreadable"),
-        ("a.pcm", b"", "audio empty", "audio empty"),
-        ("a.pcm", b"\x01", "audio empty", "audio empty"),
-        (
-            "a.wav",
-            b"No such file. Ask the administrator.\n" * 30,
-            "audio unreadable",
-            "audio unreadable",
-        ),
-        ("a.flac", b"<html>404</html>" * 100, "audio unreadable", "audio unreadable"),
-        ("a.wav", b"RIFF", "audio unreadable", "audio unreadable"),
-        ("a.wav", b"\x00" * 4_000, "audio unreadable", "audio unreadable"),
-        ("a.pcm", b"\x00\x01" * 399, "audio too short", "audio too short"),
+        ("a.wav", b"", "audio empty"),
+        ("a.flac", b"", "audio empty"),
+        ("a.pcm", b"", "audio empty"),
+        ("a.pcm", b"\x01", "audio empty"),
+        ("a.wav", b"No such file. Ask the administrator.\n" * 30, "audio unreadable"),
+        ("a.flac", b"<html>404</html>" * 100, "audio unreadable"),
+        ("a.wav", b"RIFF", "audio unreadable"),
+        ("a.wav", b"\x00" * 4_000, "audio unreadable"),
+        ("a.pcm", b"\x00\x01" * 399, "audio too short"),
     ],
 )
-def test_a_file_that_is_no_audio_gives_its_reason(tmp_path, name, content, of_info, of_waveform):
+def test_a_file_that_is_no_audio_gives_its_reason(tmp_path, name, content, why):
     (tmp_path / name).write_bytes(content)
-    assert reason(audio_info, tmp_path / name) == of_info
-    assert reason(read_waveform, tmp_path / name) == of_waveform
+    assert reason(audio_info, tmp_path / name) == why
+    assert reason(read_waveform, tmp_path / name) == why
 
 
 def test_a_header_without_a_sample_is_empty(tmp_path):
@@ -337,6 +356,105 @@ def test_a_device_and_a_pipe_are_no_audio_and_are_not_waited_for(tmp_path):
         == reason(audio_info, tmp_path / "b.wav")
         == "audio unreadable"
     )
+
+
+CUT_FORMATS = [
+    ("a.wav", {}),
+    ("a.wav", {"subtype": "FLOAT"}),
+    ("a.wav", {"subtype": "GSM610"}),
+    ("a.wav", {"subtype": "IMA_ADPCM"}),
+    ("a.flac", {}),
+    ("a.ogg", {}),
+    ("a.mp3", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), CUT_FORMATS)
+@pytest.mark.parametrize(
+    ("offset", "duration", "first", "last"),
+    [
+        (0.0, 1.0, 0, 16_000),
+        (0.5, 1.0, 8_000, 24_000),
+        (1.0, None, 16_000, 40_000),
+        (0.0, None, 0, 40_000),
+        # Rounded up: the clip ends a little behind the file.
+        (1.5, 1.05, 24_000, 40_000),
+    ],
+)
+def test_a_clip_is_cut_out_of_a_longer_file(tmp_path, name, options, offset, duration, first, last):
+    path = wav(tmp_path / name, 40_000, **options)
+    whole = read_waveform(path)
+    last = len(whole) if last == 40_000 else last
+    clip = read_waveform(path, offset, duration)
+    assert len(clip) == pytest.approx(last - first, abs=800 if duration == 1.05 else 0)
+    # MP3 starts a little otherwise where it is entered.
+    assert np.abs(clip - whole[first : first + len(clip)]).max() < (2e-3 if "mp3" in name else 1e-5)
+    assert audio_info(path, offset, duration).duration == len(clip) / 16_000
+    assert sound_checksum(path, offset, duration) is not None
+
+
+@pytest.mark.parametrize(("name", "options"), CUT_FORMATS)
+@pytest.mark.parametrize(
+    ("offset", "duration", "why"),
+    [
+        (3.0, 1.0, "audio truncated"),
+        (3.0, None, "audio truncated"),
+        (2.0, 1.0, "audio truncated"),
+        (1e300, 1.0, "audio truncated"),
+        (0.0, 1e300, "audio truncated"),
+        (1.0, 0.0, "audio empty"),
+        (1.0, 0.01, "audio too short"),
+        (-1.0, 2.0, "audio unreadable"),
+        (1.0, -0.5, "audio unreadable"),
+        (float("nan"), 1.0, "audio unreadable"),
+        (1.0, float("nan"), "audio unreadable"),
+        (1.0, float("inf"), "audio unreadable"),
+        (1e308, 1e308, "audio unreadable"),
+    ],
+)
+def test_a_clip_that_does_not_lie_in_its_file_gives_its_reason(
+    tmp_path, name, options, offset, duration, why
+):
+    path = wav(tmp_path / name, 40_000, **options)
+    for judge in (audio_info, read_waveform):
+        with pytest.raises(UnreadableAudio) as failure:
+            judge(path, offset, duration)
+        assert str(failure.value) == why
+
+
+def test_a_clip_is_cut_out_of_a_flac_of_unknown_length_and_out_of_half_a_wav(tmp_path):
+    flac = bytearray(wav(tmp_path / "a.flac", 40_000).read_bytes())
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    (tmp_path / "a.flac").write_bytes(flac)
+    half = wav(tmp_path / "a.wav", 40_000).read_bytes()[:40_044]
+    (tmp_path / "a.wav").write_bytes(half)
+    for path in (tmp_path / "a.flac", tmp_path / "a.wav"):
+        assert audio_info(path, 0.5, 0.5).duration == 0.5
+        assert np.abs(read_waveform(path, 0.5, 0.5) - tone(40_000)[8_000:16_000]).max() < 1e-4
+        assert reason(lambda path: audio_info(path, 2.0, 1.0), path) == "audio truncated"
+        assert reason(lambda path: read_waveform(path, 2.0, 1.0), path) == "audio truncated"
+
+
+@pytest.mark.parametrize("n_samples", [(1 << 36) - 1, 1 << 34, 0])
+def test_a_length_in_a_header_takes_no_memory(tmp_path, n_samples):
+    content = bytearray(wav(tmp_path / "a.flac").read_bytes())
+    fields = int.from_bytes(content[18:26], "big") >> 36 << 36
+    content[18:26] = (fields | n_samples).to_bytes(8, "big")
+    (tmp_path / "a.flac").write_bytes(content)
+    tracemalloc.start()
+    assert len(read_waveform(tmp_path / "a.flac")) == 16_000
+    assert audio_info(tmp_path / "a.flac").duration == 1.0
+    assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_a_long_clip_of_several_blocks_is_the_same_as_in_one(tmp_path):
+    rng = np.random.default_rng(0)
+    samples = rng.integers(-9_000, 9_000, (700_000, 2), dtype=np.int16)
+    for name in ("a.wav", "a.flac"):
+        soundfile.write(tmp_path / name, samples, 16_000)
+        assert np.array_equal(read_samples(tmp_path / name).values, samples / np.float32(32_768))
 
 
 def test_frames_are_counted_as_wav2vec2_does():

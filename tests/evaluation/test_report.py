@@ -2,6 +2,7 @@ import base64
 import dataclasses
 import io
 import json
+import os
 import re
 from pathlib import Path
 
@@ -194,6 +195,7 @@ def test_a_link_is_quoted_and_what_no_browser_plays_has_none(tmp_path):
         == "../a%20b%23%3F%ED%95%9C.wav"
     )
     assert linked_audio(str(tmp_path / "a.pcm"), tmp_path) is None
+    assert linked_audio(str(tmp_path / "\ud800.wav"), tmp_path) is None
 
 
 def test_of_a_longer_file_the_player_has_the_part_that_the_clip_is(plan, write_results, tmp_path):
@@ -227,3 +229,17 @@ def test_embedded_audio_is_the_clip(utterances, tmp_path):
     again, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="int16")
     assert (rate, again.tolist()) == (16_000, samples.tolist())
     assert embedded_audio("/nowhere/a.wav") is None
+
+
+def test_a_pipe_is_not_embedded_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    (tmp_path / "b.flac").symlink_to(tmp_path / "a.wav")
+    for name in ("a.wav", "b.flac", "a\0.wav", "\ud800.wav", "a" * 300 + ".wav"):
+        assert embedded_audio(str(tmp_path / name)) is None
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.mp3", "audio/wav"), ("a.ogg", "audio/ogg")])
+def test_mp3_and_ogg_have_a_player(tmp_path, name, kind):
+    soundfile.write(tmp_path / name, [0.0, 0.1] * 8_000, 16_000)
+    assert linked_audio(str(tmp_path / name), tmp_path) == name
+    assert embedded_audio(str(tmp_path / name)).startswith(f"data:{kind};base64,")

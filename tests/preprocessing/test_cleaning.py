@@ -130,7 +130,7 @@ def damaged(root):
     sound(good.parent / "short.wav", n_samples=399)
     (good.parent / "empty.wav").write_bytes(b"")
     (good.parent / "text.wav").write_text("not a sound " * 50, encoding="utf-8")
-    (good.parent / "truncated.wav").write_bytes(good.read_bytes()[:-100])
+    (good.parent / "truncated.wav").write_bytes(good.read_bytes()[:-2_000])
     for number, (_, _, name) in enumerate(REJECTED):
         if name:
             (root / f"clip_{number:02}.wav").symlink_to(good.parent / name)

@@ -10,7 +10,7 @@ from typing import Any
 
 import soundfile
 
-from korean_asr.audio import UnreadableAudio, read_samples
+from korean_asr.audio import UnreadableAudio, file_content, read_samples
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -32,7 +32,12 @@ INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
 FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")
 N_WORST, N_HEARD = 10, 5
-EMBEDDED_TYPES = {".wav": "audio/wav", ".flac": "audio/flac"}
+EMBEDDED_TYPES = {
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".mp3": "audio/mpeg",
+    ".ogg": "audio/ogg",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +347,14 @@ def linked_audio(
     """
     if Path(path).suffix.lower() not in EMBEDDED_TYPES:
         return None
+    try:
+        name = os.fsencode(os.path.relpath(path, folder.resolve()))
+    except UnicodeEncodeError:
+        # A lone surrogate, which no name of a file holds.
+        return None
     end = "" if duration is None else f",{offset + duration:.4f}"
     part = f"#t={offset:.4f}{end}" if offset or end else ""
-    return urllib.parse.quote(os.fsencode(os.path.relpath(path, folder.resolve()))) + part
+    return urllib.parse.quote(name) + part
 
 
 def embedded_audio(path: str, offset: float = 0.0, duration: float | None = None) -> str | None:
@@ -356,8 +366,8 @@ def embedded_audio(path: str, offset: float = 0.0, duration: float | None = None
     try:
         is_whole = not offset and duration is None
         kind = EMBEDDED_TYPES.get(Path(path).suffix.lower())
-        content = Path(path).read_bytes() if kind and is_whole else b""
-        if content[:4] not in (b"RIFF", b"fLaC"):
+        content = file_content(path) if kind and is_whole else b""
+        if content[:4] not in (b"RIFF", b"fLaC", b"OggS"):
             samples, buffer = read_samples(path, offset, duration), io.BytesIO()
             soundfile.write(
                 buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16"

@@ -277,7 +277,7 @@ def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:
     if info.headerless:
         yield "no RIFF header -> 16-bit samples at 16,000 Hz"
     if info.overstated:
-        yield "header says more than the file holds -> read to the end of the file"
+        yield "header says more than the file holds"
     if clip.encoding != "utf-8":
         yield f"{clip.encoding} label -> UTF-8"
     if not unicodedata.is_normalized("NFC", clip.raw):
