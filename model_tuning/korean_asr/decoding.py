@@ -22,6 +22,7 @@ from korean_asr.hardware import (
 )
 from korean_asr.inference import (
     MAX_BATCH_CLIPS,
+    AudioFile,
     Clip,
     Frames,
     Passes,
@@ -45,13 +46,6 @@ GPU_READERS = 4
 NOT_FINITE, OUT_OF_MEMORY = "logits are NaN or infinite", "out of memory"
 
 
-class AudioFile(Protocol):
-    """What decoding needs of a clip, as in manifest.Utterance: path and duration in seconds."""
-
-    audio_filepath: str
-    duration: float
-
-
 class Labelled(AudioFile, Protocol):
     """A clip with its reference text."""
 
@@ -63,11 +57,16 @@ class Decoded:
     """The hypotheses of a list of clips, in its order, and the work that they took."""
 
     hypotheses: list[Hypothesis]
+    clip_seconds: list[float]  # of each clip by its samples, 0 for one that cannot be read
     n_batches: int
-    audio_seconds: float  # of the readable clips, by their samples
     padded_seconds: float  # of audio that the model computed, padding included
     seconds: float  # wall clock of the slowest process
     precision: str
+
+    @property
+    def audio_seconds(self) -> float:
+        """Seconds of the readable clips."""
+        return math.fsum(self.clip_seconds)
 
     @property
     def rtfx(self) -> float:
@@ -108,25 +107,24 @@ def decoded(
     texts = recogniser.token_texts()
 
     def decoded_batch(indices: list[int]) -> list[tuple[Clip, Hypothesis]]:
-        paths = [utterances[index].audio_filepath for index in indices]
-        return _decoded_files(paths, recogniser, passes, texts)
+        return _decoded_files([utterances[index] for index in indices], recogniser, passes, texts)
 
     durations = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(durations, max_seconds, max_batch_clips)
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
-    seconds = []
+    clip_seconds = [0.0] * len(utterances)
     with _progress_bar(progress, len(utterances)) as bar:
         results = _by_threads(decoded_batch, plan, model.device)
         for indices, result in zip(plan, results, strict=True):
             for index, (clip, hypothesis) in zip(indices, result, strict=True):
                 hypotheses[index] = hypothesis
-                seconds.append(clip.seconds)
+                clip_seconds[index] = clip.seconds
             bar.update(len(indices))
     model.train(was_training)
     return Decoded(
         hypotheses,
+        clip_seconds,
         n_batches=len(passes.batch_seconds),
-        audio_seconds=math.fsum(seconds),
         padded_seconds=math.fsum(passes.batch_seconds),
         seconds=time.monotonic() - started,
         precision=precision,
@@ -154,13 +152,15 @@ def decoded_by_all(
     own = [utterances[index] for index in order[rank() :: n_processes()]]
     shares = from_all(decoded(recogniser, own, progress if rank() == 0 else None, **settings))
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
+    clip_seconds = [0.0] * len(utterances)
     for first, share in enumerate(shares):
-        for index, hypothesis in zip(order[first :: n_processes()], share.hypotheses, strict=True):
-            hypotheses[index] = hypothesis
+        for position, index in enumerate(order[first :: n_processes()]):
+            hypotheses[index] = share.hypotheses[position]
+            clip_seconds[index] = share.clip_seconds[position]
     return Decoded(
         hypotheses,
+        clip_seconds,
         n_batches=sum(share.n_batches for share in shares),
-        audio_seconds=sum(share.audio_seconds for share in shares),
         padded_seconds=sum(share.padded_seconds for share in shares),
         seconds=max(share.seconds for share in shares),
         precision=shares[0].precision,
@@ -212,10 +212,10 @@ def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | 
 
 
 def _decoded_files(
-    paths: list[str], recogniser, passes: Passes, texts: dict[int, str]
+    files: list[AudioFile], recogniser, passes: Passes, texts: dict[int, str]
 ) -> list[tuple[Clip, Hypothesis]]:
-    """Read and decode some files together."""
-    clips = [read_clip(path, recogniser.feature_extractor) for path in paths]
+    """Read and decode some clips together."""
+    clips = [read_clip(file, recogniser.feature_extractor) for file in files]
     # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
     frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
     blank_id = recogniser.model.config.pad_token_id

@@ -3,7 +3,7 @@
 import threading
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -50,6 +50,14 @@ class Piece:
         return len(self.waveform) / SAMPLE_RATE
 
 
+class AudioFile(Protocol):
+    """What decoding needs of a clip, as in manifest.Utterance: path, seconds, what is cut out."""
+
+    audio_filepath: str
+    duration: float
+    cut: tuple[float, float | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Clip:
     """A clip as read from its file; problem: why it could not be read, and has no pieces.
@@ -74,10 +82,10 @@ class Frames:
     posteriors: torch.Tensor
 
 
-def read_clip(path: str | Path, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
+def read_clip(clip: AudioFile, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
     """Read a clip, normalise it and cut it where it is long. Never raises UnreadableAudio."""
     try:
-        waveform = read_waveform(path)
+        waveform = read_waveform(clip.audio_filepath, *clip.cut)
     except UnreadableAudio as problem:
         return Clip([], problem=str(problem))
     return Clip(

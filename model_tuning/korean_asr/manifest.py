@@ -11,11 +11,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from korean_asr.files import LineFormat, read_json_lines, write_json_lines
+from korean_asr.audio import UnreadableAudio, audio_info
+from korean_asr.errors import DataError
+from korean_asr.files import LineFormat, json_value, read_json_lines, write_json_lines
 from korean_asr.metrics import normalised, without_punctuation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED_KEYS = ("audio_filepath", "duration", "text")
+# 31 years: no clip is longer, and sums of such durations stay finite.
+MAX_SECONDS = 1e9
+# Manifests round durations. A clip whose audio is longer or shorter by more is named.
+DURATION_TOLERANCE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,8 @@ class Utterance:
     duration: seconds.
     text: NFC, with single spaces.
     audio_sha256: audio.Samples.checksum; script 2 writes it into the split.
+    offset: seconds; the clip is cut out of its file there, and takes `duration`. None: the clip is
+        the whole file.
     A field is None if the corpus does not give it.
     """
 
@@ -45,22 +53,40 @@ class Utterance:
     country: str | None = None
     task: str | None = None
     audio_sha256: str | None = None
+    offset: float | None = None
+
+    @property
+    def cut(self) -> tuple[float, float | None]:
+        """The offset and duration that audio.read_samples takes; a duration of 0 is unknown."""
+        return (0.0, None) if self.offset is None else (self.offset, self.duration or None)
 
 
 _KEYS = tuple(field.name for field in fields(Utterance))
 _values = attrgetter(*_KEYS)
-OPTIONAL_KEYS = tuple(key for key in _KEYS if key not in ("id", *REQUIRED_KEYS))
+OPTIONAL_KEYS = tuple(key for key in _KEYS if key not in ("id", *REQUIRED_KEYS, "offset"))
 
 
 def read_manifest(path: Path) -> list[Utterance]:
     """Read a manifest, in its order.
 
     A relative audio_filepath starts at the manifest's folder. A clip without an id takes the stem
-    of its audio file, or the whole path where stems repeat. Other keys are dropped.
-    Raises DataError that names the file and the line.
+    of its audio file and what is cut out of it, or the whole path where that repeats. A missing
+    duration is measured; it stays 0 where the audio cannot be read. Other keys are dropped.
+    Raises DataError that names the file, the line and the key.
     """
     folder = path.resolve().parent
-    clips = read_json_lines(path, _manifest_format(path), lambda row, _: _utterance(row, folder))
+
+    def clip_of(row: Any, number: int) -> Utterance:
+        try:
+            return _utterance(row, folder)
+        except ValueError as problem:
+            keys = ", ".join(REQUIRED_KEYS)
+            raise DataError(
+                f"{path}, line {number}: {problem}. Each line is a JSON object with {keys}. "
+                "· 각 줄에 필요한 키를 확인하세요."
+            ) from None
+
+    clips = read_json_lines(path, _manifest_format(path), clip_of)
     repeated = {name for name, n in Counter(clip.id for clip in clips).items() if n > 1}
     return [_with_path_as_id(clip) if clip.id in repeated else clip for clip in clips]
 
@@ -77,27 +103,81 @@ def _manifest_format(path: Path) -> LineFormat:
     )
 
 
-def _utterance(row: dict[str, Any], folder: Path) -> Utterance:
-    """Read a row of a manifest. Raises ValueError, KeyError or TypeError for a malformed one."""
-    audio = os.path.normpath(folder / row["audio_filepath"])
-    duration = float(row["duration"])
-    if not row["audio_filepath"] or not 0 <= duration < math.inf:
-        raise ValueError("no audio, or no duration")
-    name = row.get("id")
+def _utterance(row: Any, folder: Path) -> Utterance:
+    """Read a row of a manifest. Raises ValueError that names the key of a malformed one."""
+    if not isinstance(row, dict):
+        kind = "array" if isinstance(row, list) else "value"
+        raise ValueError(f"it is a JSON {kind}, not an object")
+    if missing := [key for key in ("audio_filepath", "text") if key not in row]:
+        raise ValueError(f"it has no `{missing[0]}`, only {', '.join(row) or 'no key at all'}")
+    path = json_value(row, "audio_filepath", str)
+    if not path:
+        raise ValueError("`audio_filepath` is empty")
+    audio = os.path.normpath(folder / path)
+    offset, duration = seconds_in(row, "offset"), seconds_in(row, "duration")
     return Utterance(
-        id=Path(audio).stem if name in (None, "") else str(name),
+        id=_fact(row, "id") or clip_name(Path(audio).stem, offset, duration),
         audio_filepath=audio,
-        duration=duration,
+        duration=_measured(audio, offset) if duration is None else duration,
         # Normalised as for scoring: in decomposed Hangul every letter would be [UNK].
-        text=normalised(row["text"]),
-        **{key: None if row.get(key) is None else str(row[key]) for key in OPTIONAL_KEYS},
+        text=normalised(json_value(row, "text", str)),
+        offset=offset,
+        **{key: _fact(row, key) for key in OPTIONAL_KEYS},
     )
 
 
+def _fact(row: dict[str, Any], key: str) -> str | None:
+    return None if row.get(key) is None else str(row[key])
+
+
+def seconds_in(row: dict[str, Any], key: str) -> float | None:
+    """Seconds in a row of a manifest; None for a missing key, null or an empty text.
+
+    Raises ValueError that names the key for anything but 0 to MAX_SECONDS.
+    """
+    if row.get(key) in (None, ""):
+        return None
+    try:
+        seconds = float(row[key])
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_SECONDS:
+        raise ValueError(f"`{key}` is {row[key]!r:.40}, not 0 to {MAX_SECONDS:,.0f} seconds")
+    return seconds
+
+
+def _measured(audio: str, offset: float | None) -> float:
+    """Seconds from the offset to the end of a file; 0 for one that cannot be read."""
+    try:
+        return round(audio_info(audio, offset or 0.0).duration, 4)
+    except UnreadableAudio:
+        return 0.0
+
+
+def clip_name(stem: str, offset: float | None, duration: float | None) -> str:
+    """The id of a clip without one: the stem of its file, and what is cut out of it.
+
+    A clip at the start of its file has the stem alone, as a whole file has.
+    """
+    return stem + cut_name(offset, duration) if offset else stem
+
+
+def cut_name(offset: float, duration: float | None) -> str:
+    """Start and end of a clip in its file as a part of its id: `_1.5000-3.2500`, `_1.5000-end`."""
+    return f"_{offset:.4f}-{offset + duration:.4f}" if duration else f"_{offset:.4f}-end"
+
+
 def _with_path_as_id(clip: Utterance) -> Utterance:
-    """Make the path the id, if the id is the stem of the audio file."""
+    """Put the path into the id, if the id is made of the stem; all cuts of a file stay apart."""
     audio = Path(clip.audio_filepath)
-    return replace(clip, id=audio.with_suffix("").as_posix()) if clip.id == audio.stem else clip
+    stem, path = audio.stem, audio.with_suffix("").as_posix()
+    if clip.offset is None:
+        return replace(clip, id=path) if clip.id == stem else clip
+    # An unknown duration has been measured meanwhile.
+    cuts = [cut_name(clip.offset, duration) for duration in (clip.duration, None)]
+    if clip.id not in (stem, *(stem + cut for cut in cuts)):
+        return clip
+    return replace(clip, id=path + (cuts[1] if clip.id == stem + cuts[1] else cuts[0]))
 
 
 def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, Any]]:
@@ -134,11 +214,13 @@ def write_manifest(path: Path, utterances: list[Utterance]) -> None:
 
 
 def content_checksum(utterances: list[Utterance]) -> str:
-    """SHA-256 over ids, durations and texts in order; paths do not change it."""
+    """SHA-256 over ids, durations, texts and offsets in order; paths do not change it."""
     digest = hashlib.sha256()
     for utterance in utterances:
-        line = f"{utterance.id}\t{utterance.duration}\t{utterance.text}\n"
-        digest.update(line.encode(errors="surrogatepass"))
+        line = f"{utterance.id}\t{utterance.duration}\t{utterance.text}"
+        if utterance.offset is not None:
+            line += f"\t{utterance.offset}"
+        digest.update(f"{line}\n".encode(errors="surrogatepass"))
     return digest.hexdigest()
 
 

@@ -132,8 +132,12 @@ def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) 
 
 def _sounds(utterances: list[Utterance]) -> list[str | None]:
     """The checksum of each clip's sound; files are read in several threads."""
+
+    def sound(clip: Utterance) -> str | None:
+        return sound_checksum(clip.audio_filepath, *clip.cut)
+
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(sound_checksum, (clip.audio_filepath for clip in utterances))
+        found = pool.map(sound, utterances)
         return list(
             tqdm(found, "comparing audio with training", len(utterances), unit=" clips", delay=2)
         )

@@ -88,6 +88,21 @@ def test_each_clip_gives_the_same_text_alone_and_in_a_batch(recogniser, utteranc
     assert len(set(together)) > 6  # clips of silence would agree too
 
 
+def test_a_clip_that_is_cut_out_of_a_long_file_gives_its_own_text(recogniser, utterances, tmp_path):
+    waveforms = [read_waveform(clip.audio_filepath) for clip in utterances]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(waveforms), 16_000, subtype="FLOAT")
+    ends = np.cumsum([len(waveform) for waveform in waveforms]) / 16_000
+    cuts = [
+        dataclasses.replace(
+            clip, audio_filepath=str(tmp_path / "long.wav"), offset=end - clip.duration
+        )
+        for clip, end in zip(utterances, ends, strict=True)
+    ]
+    found = decoded(recogniser, cuts)
+    assert texts(found.hypotheses) == texts(decoded(recogniser, utterances).hypotheses)
+    assert found.clip_seconds == [clip.duration for clip in utterances]
+
+
 def test_hypotheses_come_in_the_order_of_the_utterances(recogniser, utterances):
     forwards = texts(decoded(recogniser, utterances).hypotheses)
     assert texts(decoded(recogniser, utterances[::-1]).hypotheses) == forwards[::-1]
@@ -142,6 +157,7 @@ def test_seconds_batches_and_padding_are_counted(noise, recogniser, tmp_path):
     result = decoded(recogniser, clips, max_batch_seconds=4.0, max_batch_clips=2)
     # By the manifest: 2 s and the 1 s clip; the missing one and 0.5 s.
     assert (result.n_batches, result.audio_seconds, result.padded_seconds) == (2, 3.5, 2 + 2 + 0.5)
+    assert result.clip_seconds == [2.0, 1.0, 0.5, 0.0]
     assert result.padding_waste == pytest.approx(1 / 4.5)
     assert result.seconds > 0 and result.rtfx == 3.5 / result.seconds
     assert result.precision == "float32"

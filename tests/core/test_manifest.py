@@ -1,8 +1,11 @@
+import hashlib
 import json
+import math
 import unicodedata
 from dataclasses import replace
 
 import pytest
+import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -32,6 +35,7 @@ utterances = st.builds(
     audio_filepath=names.map(lambda name: f"/raw/{name}"),
     duration=st.floats(0, 1e5, allow_subnormal=False),
     text=texts.map(normalised),
+    offset=st.none() | st.floats(0, 1e5, allow_subnormal=False),
     **dict.fromkeys(OPTIONAL_KEYS, st.none() | texts),
 )
 
@@ -103,8 +107,83 @@ def test_a_nemo_line_is_named_by_its_audio_and_its_other_keys_are_dropped(tmp_pa
     }
     path = written(tmp_path / "nemo.json", row)
     assert read_manifest(path) == [
-        Utterance("KsponSpeech_01", "/raw/KsponSpeech_01.pcm", 2.0, "밥.")
+        Utterance("KsponSpeech_01", "/raw/KsponSpeech_01.pcm", 2.0, "밥.", offset=0.0)
     ]
+
+
+CUT = {"audio_filepath": "/raw/talk.wav", "text": "밥."}
+
+
+@pytest.mark.parametrize(
+    ("keys", "offset", "cut"),
+    [
+        # Without an offset the clip is the whole file, whatever the duration is.
+        ({"duration": 1.5}, None, (0.0, None)),
+        ({"duration": 1.5, "offset": None}, None, (0.0, None)),
+        ({"duration": 1.5, "offset": ""}, None, (0.0, None)),
+        # An offset of 0 cuts, too, as NeMo does.
+        ({"duration": 1.5, "offset": 0}, 0.0, (0.0, 1.5)),
+        ({"duration": 1.5, "offset": 2.25}, 2.25, (2.25, 1.5)),
+        ({"duration": 1.5, "offset": "2.25"}, 2.25, (2.25, 1.5)),
+        # An unknown duration means to the end of the file.
+        ({"duration": 0, "offset": 2.25}, 2.25, (2.25, None)),
+        ({"offset": 2.25}, 2.25, (2.25, None)),
+    ],
+)
+def test_a_clip_is_cut_out_of_its_file_where_the_manifest_has_an_offset(
+    tmp_path, keys, offset, cut
+):
+    (clip,) = read_manifest(written(tmp_path / "m.jsonl", CUT | keys))
+    assert (clip.offset, clip.cut) == (offset, cut)
+    (row,) = manifest_rows([clip], tmp_path)
+    assert row.get("offset") == offset
+
+
+def test_two_cuts_of_one_file_are_two_clips(tmp_path):
+    rows = [
+        {**CUT, "duration": 1.5, "offset": 0.0},
+        {**CUT, "duration": 1.5, "offset": 1.5},
+        {**CUT, "duration": 2.25, "offset": 1.5},
+        {**CUT, "duration": 1, "offset": 7, "id": "mine"},
+    ]
+    clips = read_manifest(written(tmp_path / "m.jsonl", *rows))
+    assert [clip.id for clip in clips] == [
+        "talk",
+        "talk_1.5000-3.0000",
+        "talk_1.5000-3.7500",
+        "mine",
+    ]
+
+
+def test_cuts_whose_names_repeat_are_named_by_path_and_cut(tmp_path):
+    rows = [
+        {**CUT, "audio_filepath": f"/{folder}/talk.wav", "duration": duration, "offset": offset}
+        for folder, offset, duration in (("a", 1, 2), ("b", 1, 2), ("a", 0, 1), ("a", 0, 2))
+    ]
+    clips = read_manifest(written(tmp_path / "m.jsonl", *rows))
+    assert [clip.id for clip in clips] == [
+        "/a/talk_1.0000-3.0000",
+        "/b/talk_1.0000-3.0000",
+        "/a/talk_0.0000-1.0000",
+        "/a/talk_0.0000-2.0000",
+    ]
+
+
+def test_a_missing_duration_is_measured_from_the_offset_on(tmp_path, noise):
+    soundfile.write(tmp_path / "talk.wav", noise(40_000, 0), 16_000)
+    row = {"audio_filepath": "talk.wav", "text": "밥."}
+    rows = [
+        row,
+        {**row, "duration": None},
+        {**row, "offset": 0.5},
+        {**row, "offset": 9},
+        {**row, "audio_filepath": "gone.wav"},
+        {**row, "audio_filepath": "a\0b.wav"},
+        {**row, "duration": 0},
+    ]
+    clips = read_manifest(written(tmp_path / "m.jsonl", *rows))
+    # 0 is unknown: what is wrong with the audio is told where it is read.
+    assert [clip.duration for clip in clips] == [2.5, 2.5, 2.0, 0.0, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -142,38 +221,62 @@ def test_decomposed_text_is_composed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("line", "problem"),
     [
-        "밥.",
-        '{"audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥',
-        "[]",
-        "null",
-        '"text"',
-        "7",
-        "[" * 100_000,
-        *(json.dumps({key: CLIP[key] for key in CLIP if key != left_out}) for left_out in CLIP),
-        *(json.dumps({**CLIP, key: None}) for key in CLIP),
-        json.dumps({**CLIP, "text": 7}),
-        json.dumps({**CLIP, "text": ["밥"]}),
-        json.dumps({**CLIP, "audio_filepath": ""}),
-        json.dumps({**CLIP, "audio_filepath": 7}),
-        json.dumps({**CLIP, "duration": "long"}),
-        json.dumps({**CLIP, "duration": [1.5]}),
-        json.dumps({**CLIP, "duration": -1}),
-        json.dumps({**CLIP, "duration": float("nan")}),
-        json.dumps({**CLIP, "duration": float("inf")}),
+        ("밥.", "not a clip"),
+        ('{"audio_filepath": "/raw/a.wav", "duration": 1.5, "text": "밥', "not a clip"),
+        ("[" * 100_000, "not a clip"),
+        (json.dumps([CLIP]), "it is a JSON array, not an object"),
+        ("null", "it is a JSON value, not an object"),
+        ('"text"', "it is a JSON value, not an object"),
+        ("{}", "it has no `audio_filepath`, only no key at all"),
+        (
+            json.dumps({"path": "a.wav", "sentence": "밥."}),
+            "it has no `audio_filepath`, only path, sentence",
+        ),
+        (
+            json.dumps({"audio_filepath": "a.wav", "sentence": "밥."}),
+            "it has no `text`, only audio_filepath, sentence",
+        ),
+        (json.dumps({**CLIP, "text": None}), "`text` is null, which is not a text"),
+        (json.dumps({**CLIP, "text": 7}), "`text` is 7, which is not a text"),
+        (json.dumps({**CLIP, "text": ["밥"]}), "`text` is a list, which is not a text"),
+        (json.dumps({**CLIP, "audio_filepath": ""}), "`audio_filepath` is empty"),
+        (json.dumps({**CLIP, "audio_filepath": None}), "`audio_filepath` is null, which is not"),
+        (json.dumps({**CLIP, "audio_filepath": 7}), "`audio_filepath` is 7, which is not a text"),
+        *(
+            (json.dumps({**CLIP, key: value}), f"`{key}` is {value!r}, not 0 to 1,000,000,000 s")
+            for key in ("duration", "offset")
+            for value in ("long", [1.5], -1, -0.001, 1.1e9, 1e308, {})
+        ),
+        (json.dumps({**CLIP, "duration": 10**400}), "`duration` is 1000"),
     ],
-    ids=lambda line: line[:60],
+    ids=lambda text: text[:60],
 )
-def test_a_damaged_line_is_named_by_file_and_line(tmp_path, line):
+def test_a_damaged_line_is_named_by_file_line_and_key(tmp_path, line, problem):
     path = tmp_path / "m.jsonl"
     path.write_text(f"{json.dumps(CLIP)}\n\n{line}\n", encoding="utf-8")
     with pytest.raises(DataError) as failure:
         read_manifest(path)
-    assert str(failure.value) == (
-        f"{path}, line 3: not a clip. "
-        "Each line is a JSON object with audio_filepath, duration, text."
-    )
+    message = str(failure.value)
+    assert message.startswith(f"{path}, line 3: {problem}")
+    assert "Each line is a JSON object with audio_filepath, duration, text." in message
+    assert len(message) < len(str(path)) + 250
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_json_does_not_have_are_unknown(tmp_path, number):
+    row = json.dumps(CLIP)[:-1]
+    path = tmp_path / "m.jsonl"
+    path.write_text(f'{row}, "duration": {number}, "offset": {number}, "age": {number}}}\n')
+    (clip,) = read_manifest(path)
+    assert (clip.duration, clip.offset, clip.age) == (0.0, None, None)
+
+
+def test_a_sum_of_the_longest_durations_is_finite(tmp_path):
+    rows = [{**CLIP, "duration": 1e9, "id": name} for name in "abc"]
+    clips = read_manifest(written(tmp_path / "m.jsonl", *rows))
+    assert math.isfinite(sum(clip.duration for clip in clips))
 
 
 def test_a_missing_manifest_says_which_script_writes_it(tmp_path):
@@ -212,8 +315,17 @@ def test_the_checksum_follows_ids_durations_texts_and_order_but_not_the_path():
         [replace(one, id="c"), two],
         [replace(one, duration=1.6), two],
         [replace(one, text="밥"), two],
+        [replace(one, offset=0.0), two],
+        [replace(one, offset=1.5), two],
     ):
         assert content_checksum(other) != value
+
+
+def test_the_checksum_of_clips_without_an_offset_stays_what_it_was():
+    # Models that were trained before offsets were read are recognised by it.
+    clips = [Utterance("a", "/x/a.wav", 1.5, "밥."), Utterance("b", "/x/b.wav", 2.0, "국.")]
+    old = "".join(f"{clip.id}\t{clip.duration}\t{clip.text}\n" for clip in clips)
+    assert content_checksum(clips) == hashlib.sha256(old.encode()).hexdigest()
 
 
 def test_an_id_of_undecodable_bytes_has_a_checksum_too():

@@ -1,6 +1,7 @@
 import dataclasses
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -104,6 +105,30 @@ def test_splits_that_share_names_alone_do_not_share_clips(utterances):
     renamed = dataclasses.replace(utterances[9], id="clip_03")
     parts = {"train": with_sounds(utterances[:8]), "test": with_sounds([renamed])}
     assert overlaps(parts)["train/test"]["id"] == 0
+
+
+def test_a_training_clip_inside_a_longer_file_is_refused_where_it_is_cut_out(
+    model, utterances, tmp_path
+):
+    pieces = [soundfile.read(clip.audio_filepath, dtype="int16")[0] for clip in utterances[9:]]
+    seen, _ = soundfile.read(utterances[3].audio_filepath, dtype="int16")
+    soundfile.write(tmp_path / "long.wav", np.concatenate([pieces[0], seen, pieces[1]]), 16_000)
+    starts = np.cumsum([0, len(pieces[0]), len(seen)]) / 16_000
+    cuts = [
+        dataclasses.replace(
+            clip,
+            id=f"cut {n}",
+            text=f"{n}",
+            audio_filepath=str(tmp_path / "long.wav"),
+            offset=start,
+        )
+        for n, (clip, start) in enumerate(
+            zip([utterances[9], utterances[3], utterances[10]], starts, strict=True)
+        )
+    ]
+    assert "1 of 3 clips are in the training data of" in refusal(model, cuts)
+    found = seen_in_training(model, cuts).indices
+    assert (found["id"], found["audio"]) == ([], [1])
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".pcm"])

@@ -33,6 +33,32 @@ def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(plan, tmp_path
     assert (row["pred_text"], row["problem"]) == ("", "audio missing")
 
 
+def test_a_duration_far_from_the_files_is_told_with_three_clips(plan, printed):
+    longer = [
+        dataclasses.replace(clip, duration=clip.duration + 0.11) for clip in plan.utterances[:4]
+    ]
+    unknown = dataclasses.replace(plan.utterances[4], duration=0.0)
+    near = dataclasses.replace(plan.utterances[5], duration=plan.utterances[5].duration - 0.09)
+    gone = Utterance("gone", "/nowhere/gone.wav", 1.0, "가")
+    clips = [*longer, unknown, near, gone]
+    report = printed(evaluate(dataclasses.replace(plan, utterances=clips))[0])
+    assert (
+        "Note: 4 of 7 clips have another duration than the manifest says, such as "
+        "clip_00 (0.61 s, audio 0.50 s), clip_01 (0.74 s, audio 0.63 s), "
+        "clip_02 (0.87 s, audio 0.76 s). What the file holds was scored." in report
+    )
+    assert "another duration" not in printed(evaluate(plan)[0])
+
+
+def test_without_an_offset_the_whole_file_is_scored_and_its_duration_told(plan):
+    clip = dataclasses.replace(plan.utterances[8], duration=0.5)
+    cut = dataclasses.replace(clip, offset=0.0)
+    whole, part = (evaluate(dataclasses.replace(plan, utterances=[one]))[0] for one in (clip, cut))
+    assert whole.hypotheses == evaluate(plan)[0].hypotheses[8:9]
+    assert len(whole.notes) == 1 and "audio 1.56 s" in whole.notes[0]
+    assert part.hypotheses[0].text != whole.hypotheses[0].text and part.notes == ()
+
+
 @pytest.fixture
 def model_with_split(tmp_path, utterances, tiny_base):
     shutil.copytree(tiny_base, tmp_path / "model")

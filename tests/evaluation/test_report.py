@@ -3,6 +3,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,26 @@ def test_a_link_is_quoted_and_what_no_browser_plays_has_none(tmp_path):
     )
     assert linked_audio(str(tmp_path / "a.pcm"), tmp_path) is None
     assert linked_audio(str(tmp_path / "\ud800.wav"), tmp_path) is None
+
+
+def test_of_a_longer_file_the_player_has_the_part_that_the_clip_is(plan, write_results, tmp_path):
+    clip = plan.utterances[8]
+    cut = dataclasses.replace(clip, id="cut", offset=0.5, duration=0.25)
+    evaluation = evaluate(dataclasses.replace(plan, utterances=[clip, cut]))[0]
+    write_results([evaluation], tmp_path / "results")
+    page = (tmp_path / "results" / "korean.html").read_text(encoding="utf-8")
+    assert '"audio":["../clip_08.wav","../clip_08.wav#t=0.5000,0.7500"]' in page
+    rows = (tmp_path / "results" / "korean.jsonl").read_text(encoding="utf-8").splitlines()
+    assert ["offset" in json.loads(row) for row in rows] == [False, True]
+    # To the end of the file, where the manifest has no duration.
+    assert linked_audio(str(tmp_path / "a.wav"), tmp_path, 2.5) == "a.wav#t=2.5000"
+    write_results([evaluation], tmp_path / "embedded", embed_audio=True)
+    page = (tmp_path / "embedded" / "korean.html").read_text(encoding="utf-8")
+    whole, part = re.findall(r'"data:audio/wav;base64,([^"]*)"', page)
+    assert base64.b64decode(whole) == Path(clip.audio_filepath).read_bytes()
+    samples, _ = soundfile.read(io.BytesIO(base64.b64decode(part)), dtype="int16")
+    wanted, _ = soundfile.read(clip.audio_filepath, dtype="int16")
+    assert samples.tolist() == wanted[8_000:12_000].tolist()
 
 
 def test_embedded_audio_is_the_clip(utterances, tmp_path):

@@ -41,6 +41,34 @@ def test_a_clip_that_is_too_long_is_not_scored_again_either(write_results, score
     assert again.clip_counts() == evaluation.clip_counts()
 
 
+def test_what_is_cut_out_of_long_files_is_scored_again_as_the_same_clips(
+    write_results, plan, tmp_path
+):
+    clips = [dataclasses.replace(clip, offset=0.0) for clip in plan.utterances[:3]]
+    clips[1] = dataclasses.replace(clips[1], offset=0.25, duration=0.25)
+    first = evaluate(dataclasses.replace(plan, utterances=clips))[0]
+    write_results([first], tmp_path / "results")
+    again = read_results(tmp_path / "results" / "korean.jsonl")
+    assert again.utterances == clips
+    # They are found by the checksum of their clips.
+    assert again.facts["model"] == first.model
+
+
+def test_cuts_of_another_systems_results_are_named_as_in_a_manifest(tmp_path):
+    row = {"audio_filepath": "talk.wav", "text": "밥", "pred_text": "밥", "duration": 1.5}
+    rows = [row, {**row, "offset": 1.5}, {**row, "offset": 3.0, "id": "mine"}]
+    (tmp_path / "theirs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    ids = [clip.id for clip in read_results(tmp_path / "theirs.jsonl").utterances]
+    assert ids == ["talk", "talk_1.5000-3.0000", "mine"]
+
+
+def test_durations_that_would_add_up_to_infinity_are_refused(tmp_path):
+    row = {"text": "밥", "pred_text": "밥", "duration": 1.7e308}
+    (tmp_path / "theirs.jsonl").write_text(f"{json.dumps(row)}\n" * 2, encoding="utf-8")
+    with pytest.raises(DataError, match=r"theirs\.jsonl, line 1"):
+        read_results(tmp_path / "theirs.jsonl")
+
+
 def test_a_file_of_another_system_needs_two_keys(tmp_path):
     rows = [
         {"text": "밥 먹었어?", "pred_text": "밥 먹었어"},

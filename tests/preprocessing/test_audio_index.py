@@ -41,6 +41,21 @@ def test_of_clips_with_one_name_the_label_means_the_one_whose_folders_agree_best
 
 
 @settings(derandomize=True, max_examples=200, deadline=None, database=None)
+@given(st.lists(folders, min_size=1, max_size=4, unique=True), st.data())
+def test_each_part_of_each_file_is_claimed_once_and_no_id_is_given_twice(places, data):
+    made = index(*(f"{place}/x.wav" for place in places))
+    parts = st.tuples(st.sampled_from(places), st.sampled_from(["", "_0-1", "_1-2"]))
+    asked = data.draw(st.lists(parts, max_size=12))
+    claims = [made.claim_file(f"{ROOT}/{place}", "x.wav", cut) for place, cut in asked]
+    given = [claim.id for claim in claims if claim.reason is None]
+    assert len(given) == len(set(given)) == len(set(asked))
+    used = {f"{ROOT}/{place}/x.wav" for place, _ in asked}
+    assert {claim.audio for claim in claims if claim.reason is None} == used
+    left = {path for _, path, _ in made.unclaimed()}
+    assert left == {f"{ROOT}/{place}/x.wav" for place in places} - used
+
+
+@settings(derandomize=True, max_examples=200, deadline=None, database=None)
 @given(
     st.lists(st.tuples(folders, st.sampled_from(["x.wav", "x.pcm", "y.wav"])), unique=True),
     st.data(),

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from korean_asr import files, transcripts
-from korean_asr.audio import UnreadableAudio, audio_info
+from korean_asr.audio import UnreadableAudio, audio_info, sound_checksum
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.preprocessing import cleaning
@@ -199,6 +199,50 @@ def test_an_odd_clip_is_converted_and_counted(root, tmp_path, audio, line, conve
         round(16_000 / audio.get("sample_rate", 16_000), 4),
     )
     assert corpus.tally.converted == converted
+
+
+def test_clips_that_are_cut_out_of_a_long_file_keep_their_place_and_their_samples(tmp_path, noise):
+    soundfile.write(tmp_path / "talk.flac", noise(96_001, 1), 16_000)
+    row = {"audio_filepath": "talk.flac", "text": "b/ 밥."}
+    # 0.7395625 s are 11,833 samples; rounded to four digits it would be another number of them.
+    parts = [
+        {"offset": 0.0, "duration": 1.5},
+        {"offset": 1.7395625, "duration": 0.7395625, "id": "mine"},
+        {"offset": 3},
+        {"offset": 5.5, "duration": 0.55},  # rounded up behind the end of the file
+        {"offset": 5.5, "duration": 0.8},
+        {"offset": 7.0, "duration": 1.0},
+        {"offset": 1.0, "duration": 0.01},
+    ]
+    (tmp_path / "nemo.jsonl").write_text("\n".join(json.dumps(row | part) for part in parts))
+    corpus = clean(tmp_path / "nemo.jsonl", tmp_path)
+    made = read_manifest(write(tmp_path, corpus) / "korean.jsonl")
+    assert [(clip.id, clip.offset, clip.duration, clip.text) for clip in made] == [
+        ("mine", 1.7395625, 0.7395625, "밥."),
+        ("talk", 0.0, 1.5, "밥."),
+        ("talk_3.0000-end", 3.0, 3.0001, "밥."),
+        ("talk_5.5000-6.0500", 5.5, 0.55, "밥."),
+    ]
+    assert corpus.tally.reasons == {"audio truncated": 2, "audio too short": 1}
+    # Read from the given manifest, they are the same clips with the same ids and samples.
+    given = {clip.id: clip for clip in read_manifest(tmp_path / "nemo.jsonl")}
+    for clip in made:
+        assert clip.cut == given[clip.id].cut
+        assert sound_checksum(clip.audio_filepath, *clip.cut) is not None
+
+
+def test_an_offset_of_0_with_the_duration_of_the_file_is_the_whole_file(tmp_path, noise):
+    soundfile.write(tmp_path / "a.wav", noise(24_001, 1), 16_000)
+    row = {"audio_filepath": "a.wav", "text": "밥.", "duration": 24_001 / 16_000}
+    made = []
+    for number, keys in enumerate(({}, {"offset": 0.0}, {"offset": 0.0, "duration": 1.55})):
+        path = tmp_path / f"{number}.jsonl"
+        path.write_text(json.dumps(row | keys))
+        folder = write(
+            tmp_path, clean(path, tmp_path, output=f"out{number}"), output=f"out{number}"
+        )
+        made.append((folder / "korean.jsonl").read_text(encoding="utf-8"))
+    assert made[0] == made[1] == made[2] and '"offset"' not in made[0]
 
 
 def test_samples_without_a_riff_header_are_read_and_counted(root, tmp_path):

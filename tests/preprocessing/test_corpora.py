@@ -773,9 +773,16 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
         ("[" * 100_000, "label unreadable"),
         ('"audio_filepath"', "label unreadable"),
         ('{"audio_filepath": "b.wav", "text": "' + "a" * (1 << 20) + '"}', "label too large"),
-        ({"audio_filepath": "b.wav", "text": "밥", "offset": 1.5}, "part of a file"),
-        ({"audio_filepath": "a.wav", "text": "밥", "offset": 1.5}, "part of a file"),
+        ({"audio_filepath": "b.wav", "text": "밥", "offset": 1.5}, None),
+        ({"audio_filepath": "a.wav", "text": "밥", "offset": 1.5}, None),
         ({"audio_filepath": "b.wav", "text": "밥", "offset": 0.0}, None),
+        ({"audio_filepath": "b.wav", "text": "밥", "offset": -1}, "label unreadable"),
+        ({"audio_filepath": "b.wav", "text": "밥", "offset": "late"}, "label unreadable"),
+        (
+            {"audio_filepath": "b.wav", "text": "밥", "offset": 1, "duration": 1e308},
+            "label unreadable",
+        ),
+        ({"audio_filepath": "b.wav", "text": "밥", "duration": "long"}, None),
         ({"audio_filepath": "b.wav", "text": None}, None),
         (
             {"audio_filepath": "b.wav", "text": "밥", "speaker": {"name": "S1"}, "gender": None},
@@ -791,6 +798,62 @@ def test_a_bad_line_of_a_manifest_leaves_the_others_alone(tmp_path, row, reason,
     utterances = manifest(tmp_path, *rows, audio=["m/a.wav", "m/b.wav"])
     assert [utterance.reason for utterance in utterances if utterance.raw != "국"] == [reason]
     assert [utterance.reason for utterance in utterances if utterance.raw == "국"] == [None]
+
+
+def test_each_part_of_a_file_is_a_clip_of_its_own_and_the_same_part_is_taken_once(
+    tmp_path, manifest
+):
+    row = {"audio_filepath": "a.wav", "text": "밥"}
+    rows = [
+        {**row, "offset": 1.5, "duration": 2},
+        {**row, "offset": 1.5, "duration": 2},
+        {**row, "offset": 1.5, "duration": 3},
+        {**row, "offset": 0, "duration": 1.5},
+        {**row, "offset": 0, "duration": 9},
+        {**row, "offset": 4.5, "duration": 1, "id": "mine"},
+        {**row, "offset": 5.5},
+        {**row, "audio_filepath": "x/a.wav", "offset": 1.5, "duration": 2},
+        {**row, "audio_filepath": "x/a.wav", "offset": 3.5, "duration": 2},
+        {**row, "audio_filepath": "b.wav", "offset": 9.5, "duration": 2, "id": "b"},
+        {**row, "audio_filepath": "b.wav"},
+        {**row, "audio_filepath": "c.wav", "offset": 0.5, "duration": 2},
+        {**row, "audio_filepath": "c.wav"},
+        {**row, "audio_filepath": "c.wav", "offset": 2.5, "duration": 2},
+    ]
+    audio = ["m/a.wav", "m/x/a.wav", "m/b.wav", "m/c.wav"]
+    found = manifest(tmp_path, *rows, audio=audio)
+    assert [(clip.id, clip.offset, clip.duration, clip.reason) for clip in found] == [
+        ("a_1.5000-3.5000", 1.5, 2.0, None),
+        ("a_1.5000-3.5000", 1.5, 2.0, "duplicate id"),
+        ("a_1.5000-4.5000", 1.5, 3.0, None),
+        ("a", 0.0, 1.5, None),
+        ("a_0.0000-9.0000", 0.0, 9.0, None),
+        ("mine", 4.5, 1.0, None),
+        ("a_5.5000-end", 5.5, None, None),
+        ("x/a_1.5000-3.5000", 1.5, 2.0, None),
+        ("a_3.5000-5.5000", 3.5, 2.0, None),
+        ("b", 9.5, 2.0, None),
+        ("b", None, None, "duplicate id"),
+        ("c_0.5000-2.5000", 0.5, 2.0, None),
+        ("c", None, None, None),
+        ("c_2.5000-4.5000", 2.5, 2.0, None),
+    ]
+    assert all(clip.audio or clip.reason for clip in found)
+
+
+def test_ids_that_script_1_gave_to_parts_of_files_stay_when_it_reads_them_again(tmp_path, manifest):
+    rows = [
+        {
+            "id": name,
+            "audio_filepath": "a.wav",
+            "text": "밥",
+            "offset": offset,
+            "duration": 1.5,
+        }
+        for name, offset in (("a", 0.0), ("a_1.5000-3.0000", 1.5), ("x/a_3.0000-4.5000", 3.0))
+    ]
+    found = manifest(tmp_path, *rows, audio=["m/a.wav"])
+    assert [(clip.id, clip.reason) for clip in found] == [(row["id"], None) for row in rows]
 
 
 def test_lines_of_a_manifest_may_be_in_any_encoding(tmp_path, written, utterances_of):

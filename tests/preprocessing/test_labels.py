@@ -152,7 +152,7 @@ def test_tabs_and_line_ends_inside_the_texts_of_json_are_read(encoding, told):
         ),
         (
             {"audio_filepath": "a.wav", "text": None, "offset": 1.5},
-            Label("a.wav", "", "utf-8", is_part=True),
+            Label("a.wav", "", "utf-8", offset=1.5),
         ),
         ({"audio_filepath": " ", "text": ""}, None),
         ({"audio_filepath": "a\0.wav", "text": ""}, None),

@@ -81,6 +81,13 @@ def test_without_added_tokens_a_mark_is_unknown_as_in_the_original_code(tiny_bas
     assert clip["labels"][-1] == recogniser.tokenizer.unk_token_id
 
 
+def test_a_clip_is_cut_out_of_its_file_at_its_offset(recogniser, utterances):
+    clip = utterances[5]
+    cut = dataclasses.replace(clip, offset=0.5, duration=0.25)
+    whole, part = (item["waveform"] for item in TrainingClips([clip, cut], recogniser))
+    assert part.tolist() == whole[8_000:12_000].tolist()
+
+
 def test_a_clip_that_vanished_during_the_run_is_named(recogniser, tmp_path):
     clips = TrainingClips([Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser)
     with pytest.raises(DataError, match=r"gone\.wav"):

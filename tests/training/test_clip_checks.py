@@ -7,9 +7,11 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from korean_asr.audio import sound_checksum
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance
 from korean_asr.training.clip_checks import (
+    DURATION_DIFFERS,
     FULL_SCALE,
     KINDS,
     SAMPLE_CLIPS,
@@ -85,6 +87,30 @@ def test_audio_that_cannot_be_used_is_named_by_its_reason(tmp_path):
     for name, reason in names.items():
         found = faults_of(Utterance("x", str(tmp_path / name), 2.0, "가"))
         assert found == [(reason, "")] and KINDS[reason].left_out, name
+
+
+def test_of_a_long_file_only_the_clips_that_are_cut_out_of_it_are_checked(tmp_path):
+    waveform = noise(40 * 16_000, 1)
+    waveform[32_000:64_000] = 0.0
+    long = written(tmp_path / "long.flac", waveform, text="가나 다라 마바", duration=2.0)
+    clips = [
+        dataclasses.replace(long, id=str(start), offset=float(start)) for start in (0, 2, 37, 39)
+    ]
+    checks = checked_inputs({"train": [*clips, long]}, 20.0, WRITABLE)
+    assert {(finding.id, finding.kind) for finding in checks.findings} == {
+        ("2", "silent"),
+        ("39", "audio truncated"),
+        ("long", "too long"),
+        ("long", "speaking rate"),
+        ("long", DURATION_DIFFERS),
+    }
+    assert checks.durations == (2.0, 2.0, 2.0, 40.0)
+    samples, _ = soundfile.read(tmp_path / "long.flac")
+    soundfile.write(tmp_path / "alone.flac", samples[: 2 * 16_000], 16_000)
+    first, silent, last, truncated, whole = checks.sounds["train"]
+    assert first == sound_checksum(tmp_path / "alone.flac")
+    assert silent is None and truncated is None and len({first, last, whole}) == 3
+    assert [len(one) for one in sample_waveforms(clips[:3])] == [32_000] * 3
 
 
 @pytest.mark.parametrize(

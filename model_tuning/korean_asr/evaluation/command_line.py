@@ -12,7 +12,7 @@ from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.comparison import comparison, gap, same_clips
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
-from korean_asr.evaluation.scores import Evaluation
+from korean_asr.evaluation.scores import Evaluation, duration_notes
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.metrics import Hypothesis
@@ -233,6 +233,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         recogniser, clips, f"decoding with {recogniser.name}", precision=plan.precision
     )
     _refuse_none_decoded(plan, source, decoded.hypotheses)
+    notes = (*plan.notes, *duration_notes(clips, decoded.clip_seconds), *seen.notes)
     return Evaluation(
         corpus=plan.corpus,
         model=recogniser.name,
@@ -242,7 +243,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         seen=seen.indices,
         overlap=frozenset(seen.overlap),
         facts=_facts(source, recogniser, decoded, clips),
-        notes=(*plan.notes, *seen.notes),
+        notes=notes,
         warning=seen.warning(recogniser.name),
     )
 

@@ -338,8 +338,7 @@ def write_reports(
 
 def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) -> list[Path]:
     paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "jsonl", "html", "xlsx")]
-    clips = [(folder.resolve() / row["audio_filepath"]).as_posix() for row in report.rows]
-    audio = [embedded_audio(clip) if embed_audio else linked_audio(clip, folder) for clip in clips]
+    audio = [_audio(row, folder, embed_audio) for row in report.rows]
     write_json(paths[0], report.summary)
     write_json_lines(paths[1], report.rows)
     with whole_file(paths[2]) as file:
@@ -350,8 +349,21 @@ def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) ->
     return paths
 
 
-def linked_audio(path: str, folder: Path) -> str | None:
-    """A clip's relative URL from the folder of a page; None for files that no browser plays."""
+def _audio(row: dict[str, Any], folder: Path, embed_audio: bool) -> str | None:
+    """The address of a clip's player on the page in `folder`."""
+    path = (folder.resolve() / row["audio_filepath"]).as_posix()
+    cut = (row["offset"], row["duration"] or None) if "offset" in row else (0.0, None)
+    return embedded_audio(path, *cut) if embed_audio else linked_audio(path, folder, *cut)
+
+
+def linked_audio(
+    path: str, folder: Path, offset: float = 0.0, duration: float | None = None
+) -> str | None:
+    """A clip's relative URL from the folder of a page; None for files that no browser plays.
+
+    offset, duration: where the clip lies in a longer file, in seconds. Browsers play that part
+    alone (W3C, Media Fragments URI 1.0).
+    """
     if Path(path).suffix.lower() not in EMBEDDED_TYPES:
         return None
     try:
@@ -359,19 +371,23 @@ def linked_audio(path: str, folder: Path) -> str | None:
     except UnicodeEncodeError:
         # A lone surrogate, which no name of a file holds.
         return None
-    return urllib.parse.quote(name)
+    end = "" if duration is None else f",{offset + duration:.4f}"
+    part = f"#t={offset:.4f}{end}" if offset or end else ""
+    return urllib.parse.quote(name) + part
 
 
-def embedded_audio(path: str) -> str | None:
+def embedded_audio(path: str, offset: float = 0.0, duration: float | None = None) -> str | None:
     """A clip as a data: URI; None for one that cannot be read.
 
-    A file that browsers play is taken as it is, any other becomes 16-bit WAV.
+    offset, duration: as for linked_audio. A whole file that browsers play is taken as it is,
+    anything else becomes 16-bit WAV.
     """
     try:
+        is_whole = not offset and duration is None
         kind = EMBEDDED_TYPES.get(Path(path).suffix.lower())
-        content = file_content(path) if kind else b""
+        content = file_content(path) if kind and is_whole else b""
         if content[:4] not in (b"RIFF", b"fLaC", b"OggS"):
-            samples, buffer = read_samples(path), io.BytesIO()
+            samples, buffer = read_samples(path, offset, duration), io.BytesIO()
             soundfile.write(
                 buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16"
             )

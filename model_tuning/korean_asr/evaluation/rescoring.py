@@ -1,6 +1,5 @@
 """Read files of results, of this or another system, so that they can be scored again."""
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from korean_asr.errors import DataError
 from korean_asr.files import parsed_json, read_json
-from korean_asr.manifest import Utterance, content_checksum
+from korean_asr.manifest import Utterance, clip_name, content_checksum, seconds_in
 from korean_asr.metrics import RULE, Hypothesis, normalised
 
 # Facts about its clip that a row of results may hold.
@@ -124,15 +123,14 @@ def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
     audio = os.path.normpath(folder / name) if name else ""
     # Raises UnicodeEncodeError, a ValueError, for a path that no file can have.
     os.fsencode(audio)
-    duration = float(row.get("duration") or 0)
-    if not 0 <= duration < math.inf:
-        raise ValueError
+    duration, offset = seconds_in(row, "duration") or 0.0, seconds_in(row, "offset")
     return Utterance(
-        id=str(row.get("id") or Path(name).stem or number),
+        id=str(row.get("id") or clip_name(Path(name).stem, offset, duration) or number),
         audio_filepath=audio,
         duration=duration,
         text=normalised(row["text"]),
         **{key: None if row.get(key) is None else str(row[key]) for key in CLIP_FACTS},
+        offset=offset,
     )
 
 

@@ -45,11 +45,13 @@ class Claim:
 class _File(NamedTuple):
     """One audio file. A suffix that starts with "/" is a whole file name, unlike the stem.
 
-    claimed_by: the claimant whose label has the file; "" if none has.
+    claimed_by: the claimant whose label has the file as a whole; "" if none has. is_cut: whether
+        clips are cut out of it.
     """
 
     suffix: str
     claimed_by: str = ""
+    is_cut: bool = False
 
 
 class _Clip(NamedTuple):
@@ -120,6 +122,7 @@ class AudioIndex:
         self._real: dict[str, str] = {}  # folder as it was walked -> folder without links
         self._walked: dict[str, str] = {}  # the reverse
         self._other_ids: set[str] = set()
+        self._cuts: dict[str, str] = {}  # id of a clip that is cut out of a file -> folder
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -145,8 +148,11 @@ class AudioIndex:
         if folder is not None:
             self._put(stem, _Clip(folder, facts, self._clip(stem, folder).files))
 
-    def claim(self, name: str) -> Claim:
-        """Claim the clip that a label calls `name`; the folders in it may have other names here."""
+    def claim(self, name: str, cut: str = "") -> Claim:
+        """Claim the clip that a label calls `name`; the folders in it may have other names here.
+
+        cut: names the part of the file that the clip is, such as `_1.5000-3.2500`; "" for all.
+        """
         stem = stem_of(name)
         folder = self._folder_of(stem, name)
         if folder is None:
@@ -166,17 +172,20 @@ class AudioIndex:
                     suffix,
                 ),
             )
-        return self._claimed(stem, clip, suffix)
+        return self._claimed(stem, clip, suffix, cut)
 
-    def claim_file(self, folder: str, name: str) -> Claim:
-        """Claim exactly the file that a manifest names, even if it was not found before."""
+    def claim_file(self, folder: str, name: str, cut: str = "") -> Claim:
+        """Claim exactly the file that a manifest names, even if it was not found before.
+
+        cut: as for claim.
+        """
         if folder not in self._real:
             folder = self._walked.get(os.path.realpath(folder), folder)
         stem = stem_of(name)
         suffix = _suffix(stem, name)
         if all(file.suffix != suffix for file in self._clip(stem, folder).files):
             self.add(folder, name)
-        return self._claimed(stem, self._clip(stem, folder), suffix)
+        return self._claimed(stem, self._clip(stem, folder), suffix, cut)
 
     def is_new_id(self, name: str) -> bool:
         """Return whether no clip has this id yet, and reserve it.
@@ -196,10 +205,10 @@ class AudioIndex:
             entry = self._clips[stem]
             clips = sorted(entry.clips.values()) if isinstance(entry, _Namesakes) else [entry]
             for clip in clips:
-                reason = "audio copy" if clip.is_claimed else "no label"
-                for file in clip.files:
-                    if not file.claimed_by:
-                        yield stem, self._path(stem, clip.folder, file.suffix), reason
+                unclaimed = [file for file in clip.files if not (file.claimed_by or file.is_cut)]
+                reason = "audio copy" if len(unclaimed) < len(clip.files) else "no label"
+                for file in unclaimed:
+                    yield stem, self._path(stem, clip.folder, file.suffix), reason
 
     def _folder_of(self, stem: str, name: str) -> str | None:
         """Return the folder of the clip that a label calls `name`; None where there is none."""
@@ -224,7 +233,9 @@ class AudioIndex:
             namesakes.put(entry)
             namesakes.put(clip)
 
-    def _claimed(self, stem: str, clip: _Clip, suffix: str) -> Claim:
+    def _claimed(self, stem: str, clip: _Clip, suffix: str, cut: str) -> Claim:
+        if cut:
+            return self._cut_out(stem, clip, suffix, cut)
         if clip.is_claimed:
             first = next(file for file in clip.files if file.claimed_by)
             path = self._path(stem, clip.folder, first.suffix)
@@ -234,11 +245,27 @@ class AudioIndex:
         if isinstance(entry, _Namesakes):
             is_second = is_second or entry.n_claimed > 0
             entry.n_claimed += 1
-        claimant = self.claimant
-        files = tuple(_File(f.suffix, claimant if f.suffix == suffix else "") for f in clip.files)
+        files = tuple(
+            file._replace(claimed_by=self.claimant if file.suffix == suffix else "")
+            for file in clip.files
+        )
         self._put(stem, _Clip(clip.folder, clip.facts, files))
         path = self._path(stem, clip.folder, suffix)
         name = self._longer_id(stem, clip.folder, path) if is_second else stem
+        return Claim(name, path, None, clip.facts)
+
+    def _cut_out(self, stem: str, clip: _Clip, suffix: str, cut: str) -> Claim:
+        """Claim a part of a file once; its other parts and the whole stay free."""
+        path, name = self._path(stem, clip.folder, suffix), stem + cut
+        if self._cuts.get(name, clip.folder) != clip.folder:
+            name = self._longer_id(stem, clip.folder, path) + cut
+        if not self.is_new_id(name):
+            return Claim(name, None, "duplicate id")
+        self._cuts[name] = clip.folder
+        files = tuple(
+            file._replace(is_cut=True) if file.suffix == suffix else file for file in clip.files
+        )
+        self._put(stem, _Clip(clip.folder, clip.facts, files))
         return Claim(name, path, None, clip.facts)
 
     def _longer_id(self, stem: str, folder: str, path: str) -> str:

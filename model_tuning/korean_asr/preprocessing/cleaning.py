@@ -230,7 +230,7 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
             tally.outside.side_auto_helps = _side_auto_helps(clip.raw, text, choices, changes)
         if clip.audio is None:
             return clip.reason
-        info = audio_info(clip.audio)
+        info, offset = _judged(clip)
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
@@ -241,7 +241,34 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
         tally.add_changes(clip.id, changes)
     for conversion in _conversions(clip, info):
         tally.converted[conversion] += 1
-    return Utterance(clip.id, clip.audio, round(info.duration, 4), text, **clip.facts)
+    duration = round(info.duration, 4)
+    if offset is not None:
+        # As given, so that all scripts read the same samples by either manifest.
+        duration = clip.duration or duration
+    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **clip.facts)
+
+
+def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:
+    """The clip's audio, and the offset where it is cut out of its file; None for the whole file.
+
+    Raises UnreadableAudio.
+    """
+    if clip.offset is None:
+        return audio_info(clip.audio), None
+    info = audio_info(clip.audio, clip.offset, clip.duration or None)
+    # Some programs give every clip the offset 0. A later one is never the whole file, which need
+    # not be read again for each of its clips.
+    if clip.offset == 0 and _is_whole(clip.audio, info):
+        return info, None
+    return info, clip.offset
+
+
+def _is_whole(audio: str, info: AudioInfo) -> bool:
+    try:
+        return audio_info(audio).duration == info.duration
+    except UnreadableAudio:
+        # What follows the clip is damaged.
+        return False
 
 
 def _side_auto_helps(

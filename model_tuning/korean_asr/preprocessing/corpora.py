@@ -9,10 +9,11 @@ found.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
+from korean_asr.manifest import cut_name
 from korean_asr.preprocessing.archives import (
     ARCHIVE_ERRORS,
     TOO_LARGE,
@@ -24,7 +25,7 @@ from korean_asr.preprocessing.archives import (
     leaves_its_folder,
     problem_of,
 )
-from korean_asr.preprocessing.audio_index import Claim, Facts, parts_of, stem_of
+from korean_asr.preprocessing.audio_index import AudioIndex, Claim, Facts, parts_of, stem_of
 from korean_asr.preprocessing.labels import (
     MAX_LINE_BYTES,
     Label,
@@ -59,6 +60,9 @@ class RawUtterance:
     encoding: str = "utf-8"  # of the label
     facts: dict[str, str] = field(default_factory=dict)  # Utterance fields
     rivals: tuple[str, str] | None = None
+    # Seconds, where the clip is cut out of a longer file; a duration of None or 0: to its end.
+    offset: float | None = None
+    duration: float | None = None
 
 
 def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
@@ -165,7 +169,15 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
 
 def _joined(label: Label, claim: Claim, facts: dict[str, str]) -> RawUtterance:
     return RawUtterance(
-        claim.id, label.raw, claim.audio, claim.reason, label.encoding, facts, claim.rivals
+        claim.id,
+        label.raw,
+        claim.audio,
+        claim.reason,
+        label.encoding,
+        facts,
+        claim.rivals,
+        label.offset,
+        label.duration,
     )
 
 
@@ -246,20 +258,30 @@ def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtteran
     """Join a line of a manifest. Only if the user names the manifest may its audio lie anywhere."""
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), label.name))
     is_named_by_user = str(listing.root) == member.path
+    if not is_named_by_user and _leads_out(label.name, path, listing.root):
+        return RawUtterance(label.name, label.raw, None, UNSAFE, label.encoding)
+    claim = _manifest_claim(label, path, is_named_by_user, listing.audio)
+    if claim.reason is None and label.id not in ("", claim.id, stem_of(label.name)):
+        claim.id = label.id
+        claim.reason = None if listing.audio.is_new_id(label.id) else "duplicate id"
+    return _joined(label, claim, label.facts)
+
+
+def _manifest_claim(label: Label, path: str, is_named_by_user: bool, audio: AudioIndex) -> Claim:
+    """Claim the file of a manifest's line, or the part of it that is cut out.
+
+    A part takes the stem as its id, as a whole file does, where it starts the file or where the
+    manifest says so.
+    """
+    claimed = partial(audio.claim, path)
     # What is not a regular file is claimed as well, so that its audio is rejected as unreadable.
     if is_named_by_user and os.path.exists(path):
-        claim = listing.audio.claim_file(*os.path.split(path))
-    elif not is_named_by_user and _leads_out(label.name, path, listing.root):
-        return RawUtterance(label.name, label.raw, None, UNSAFE, label.encoding)
-    else:
-        claim = listing.audio.claim(path)
-    name, reason = claim.id, claim.reason
-    if reason is None and label.id not in ("", stem_of(label.name)):
-        name = label.id
-        reason = None if listing.audio.is_new_id(name) else "duplicate id"
-    if label.is_part and reason in (None, "duplicate id"):
-        reason = "part of a file"
-    return RawUtterance(name, label.raw, claim.audio, reason, label.encoding, label.facts)
+        claimed = partial(audio.claim_file, *os.path.split(path))
+    cut = "" if label.offset is None else cut_name(label.offset, label.duration)
+    if label.offset and label.id != stem_of(label.name):
+        return claimed(cut)
+    claim = claimed()
+    return claimed(cut) if cut and claim.reason == "duplicate id" else claim
 
 
 def _leads_out(name: str, path: str, root: Path) -> bool:

@@ -36,7 +36,6 @@ REASONS = {
     "no label": "an audio file that no label names · 음성만 있고 라벨 없음",
     "audio copy": "a second audio file of a clip, such as its .pcm · 같은 발화의 다른 음성 파일",
     "duplicate id": "a second label of the same clip · 같은 발화의 두 번째 라벨",
-    "part of a file": "a manifest line with an offset: cut the clip out first · 파일의 일부",
     "label unreadable": "a damaged label, or one in an unknown encoding · 라벨 손상",
     "unknown label": "JSON of a corpus that is not known here · 알 수 없는 형식의 라벨",
     "label too large": "a label of over 1 MB, or an archive that unpacks to far more than it holds"

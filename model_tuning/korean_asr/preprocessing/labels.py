@@ -18,6 +18,7 @@ from itertools import chain, islice
 from typing import IO, Any
 
 from korean_asr.files import parsed_json
+from korean_asr.manifest import seconds_in
 
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
 MAX_LINE_BYTES = 1 << 20
@@ -58,7 +59,8 @@ class Label:
     unknown_keys: the top keys of JSON that is sound but no label of a known corpus, joined by ", ".
         Such a label is not readable.
     id: the clip's id, if a manifest gives one.
-    is_part: whether the clip is cut out of a longer file.
+    offset, duration: seconds, where a manifest cuts the clip out of a longer file; a duration of
+        None or 0 means to its end.
     """
 
     name: str
@@ -67,7 +69,8 @@ class Label:
     facts: dict[str, str] = field(default_factory=dict)
     is_readable: bool = True
     id: str = ""
-    is_part: bool = False
+    offset: float | None = None
+    duration: float | None = None
     unknown_keys: str = ""
 
 
@@ -257,13 +260,16 @@ def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
         name, raw = row["audio_filepath"] + "", (row["text"] or "") + ""
         if "\0" in name + raw or not name.strip():
             raise ValueError
+        offset = seconds_in(row, "offset")
+        # Without an offset the clip is the whole file, whatever the manifest says.
+        duration = None if offset is None else seconds_in(row, "duration")
     except KeyError:
         return _unreadable(text, encoding, _top_keys(row))
     except (TypeError, ValueError):
         return _unreadable(text, encoding)
     facts = _plain_facts({key: row.get(key) for key in ("id", *fact_keys)})
     given_id = facts.pop("id", "")
-    return Label(name, raw, encoding, facts, id=given_id, is_part=bool(row.get("offset")))
+    return Label(name, raw, encoding, facts, id=given_id, offset=offset, duration=duration)
 
 
 def clip_text(content: bytes) -> Label:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, n_frames, read_samples
 from korean_asr.errors import DataError, SharedError, printable
-from korean_asr.manifest import Utterance, duration_bin
+from korean_asr.manifest import DURATION_TOLERANCE_S, Utterance, duration_bin
 
 # wav2vec2 cannot mask 10 frames of a clip that has fewer, and stops the run.
 MIN_TRAINING_S = 0.25
@@ -28,7 +28,6 @@ MAX_UNKNOWN_SHARE = 0.5
 # label belongs to another clip, or the audio is cut off. Under 0.5 the label lacks most of the
 # speech, but not in a clip of under SLOW_FROM_S seconds, where a pause can explain it.
 FASTEST, SLOWEST, SLOW_FROM_S = 12.0, 0.5, 4.0
-DURATION_TOLERANCE_S = 0.1
 QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 BAR_CHARACTERS = 40
 # Reading is mostly decoding and waiting for the disk, during which other threads run.
@@ -212,7 +211,7 @@ def sample_waveforms(clips: list[Utterance]) -> list[np.ndarray]:
     waveforms = []
     for clip in clips[::step][:SAMPLE_CLIPS]:
         try:
-            waveform = read_samples(clip.audio_filepath).waveform()
+            waveform = read_samples(clip.audio_filepath, *clip.cut).waveform()
         except UnreadableAudio:
             # checked_inputs names it.
             continue
@@ -233,7 +232,7 @@ class _CheckedClip:
 
 def _checked_clip(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _CheckedClip:
     try:
-        samples = read_samples(clip.audio_filepath)
+        samples = read_samples(clip.audio_filepath, *clip.cut)
         waveform = samples.waveform()
     except UnreadableAudio as problem:
         return _CheckedClip([(str(problem), "")])

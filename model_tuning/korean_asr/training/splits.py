@@ -57,7 +57,7 @@ def split_utterances(utterances: list[Utterance], recipe) -> Split:
         problem = f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed."
         raise DataError(" ".join([problem, *reasons]))
     # Sort first: the order of a folder listing differs between machines.
-    shuffled = sorted(pool, key=lambda clip: (clip.id, clip.audio_filepath))
+    shuffled = sorted(pool, key=lambda clip: (clip.id, clip.audio_filepath, clip.cut[0]))
     rng = random.Random(recipe.seed)
     rng.shuffle(shuffled)
     selected = shuffled[: recipe.clips_before_split]
