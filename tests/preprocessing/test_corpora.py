@@ -768,7 +768,10 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
         ({"audio_filepath": "", "text": "밥"}, "label unreadable"),
         ({"audio_filepath": 7, "text": "밥"}, "label unreadable"),
         ({"audio_filepath": "a.wav", "text": ["밥"]}, "label unreadable"),
-        ({"audio_filepath": "a\0.wav", "text": "밥"}, "label unreadable"),
+        ({"audio_filepath": "a.wav", "text": "밥\0"}, "label unreadable"),
+        # The judge of audio calls these unreadable, as scripts 2 to 4 do.
+        ({"audio_filepath": "a\0.wav", "text": "밥"}, None),
+        ({"audio_filepath": "a" * 300 + ".wav", "text": "밥"}, None),
         ("{", "label unreadable"),
         ("[" * 100_000, "label unreadable"),
         ('"audio_filepath"', "label unreadable"),

@@ -155,7 +155,7 @@ def test_tabs_and_line_ends_inside_the_texts_of_json_are_read(encoding, told):
             Label("a.wav", "", "utf-8", offset=1.5),
         ),
         ({"audio_filepath": " ", "text": ""}, None),
-        ({"audio_filepath": "a\0.wav", "text": ""}, None),
+        ({"audio_filepath": "a.wav", "text": "\0"}, None),
         ({"audio_filepath": "a.wav", "text": 7}, None),
         ({"text": "밥"}, Label("", '{"text": "밥"}', "utf-8", {}, False, unknown_keys="text")),
     ],

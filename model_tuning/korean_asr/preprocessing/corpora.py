@@ -274,14 +274,27 @@ def _manifest_claim(label: Label, path: str, is_named_by_user: bool, audio: Audi
     manifest says so.
     """
     claimed = partial(audio.claim, path)
-    # What is not a regular file is claimed as well, so that its audio is rejected as unreadable.
-    if is_named_by_user and os.path.exists(path):
+    if is_named_by_user and _is_judged(path):
         claimed = partial(audio.claim_file, *os.path.split(path))
     cut = "" if label.offset is None else cut_name(label.offset, label.duration)
     if label.offset and label.id != stem_of(label.name):
         return claimed(cut)
     claim = claimed()
     return claimed(cut) if cut and claim.reason == "duplicate id" else claim
+
+
+def _is_judged(path: str) -> bool:
+    """Return whether the judge of audio is asked about a path.
+
+    What is not a regular file is unreadable, and so is a name that no file can have.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return os.path.isdir(os.path.dirname(path))
+    return True
 
 
 def _leads_out(name: str, path: str, root: Path) -> bool:

@@ -258,7 +258,7 @@ def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
     row = _json_value(text)
     try:
         name, raw = row["audio_filepath"] + "", (row["text"] or "") + ""
-        if "\0" in name + raw or not name.strip():
+        if "\0" in raw or not name.strip():
             raise ValueError
         offset = seconds_in(row, "offset")
         # Without an offset the clip is the whole file, whatever the manifest says.
