@@ -4,8 +4,10 @@ Every script judges a file by these functions: what one of them takes, the other
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +46,27 @@ def audio_info(path: str | Path, offset: float = 0.0, duration: float | None = N
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated, too short; audio rate not 4
     to 384 kHz.
     """
+    info = _of_what_is_there(_info, path, offset, duration)
+    _refuse_short(round(info.duration * info.sample_rate), info.sample_rate)
+    return info
+
+
+def _of_what_is_there(
+    judge: Callable[..., Any], path: str | Path, offset: float, duration: float | None
+) -> Any:
+    """Call judge(path, offset, duration), with None if a clip from 0 on is longer than its file.
+
+    Manifests of whole files may have an offset of 0, too, and a wrong duration.
+    """
+    try:
+        return judge(path, offset, duration)
+    except UnreadableAudio as problem:
+        if offset or duration is None or str(problem) != "audio truncated":
+            raise
+        return judge(path, offset, None)
+
+
+def _info(path: str | Path, offset: float, duration: float | None) -> AudioInfo:
     with opened(path, duration) as file:
         info = plain_info(file, offset, duration)
         if info is None:
@@ -51,8 +74,7 @@ def audio_info(path: str | Path, offset: float = 0.0, duration: float | None = N
                 info = counted_info(decoder, file, offset, duration) or decoded(
                     decoder, file, offset, duration, take=lambda block: None
                 )
-    _refuse_short(round(info.duration * info.sample_rate), info.sample_rate)
-    return info
+        return info
 
 
 def _refuse_short(n_samples: int, sample_rate: int) -> None:
@@ -113,6 +135,10 @@ def read_samples(path: str | Path, offset: float = 0.0, duration: float | None =
 
     Raises UnreadableAudio as audio_info does; a clip may be empty or too short.
     """
+    return _of_what_is_there(_samples, path, offset, duration)
+
+
+def _samples(path: str | Path, offset: float, duration: float | None) -> Samples:
     blocks: list[np.ndarray] = []
     with opened(path, duration) as file, decoder_of(file) as decoder:
         decoded(decoder, file, offset, duration, take=blocks.append)
