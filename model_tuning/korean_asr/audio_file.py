@@ -91,8 +91,10 @@ class AudioFile(NamedTuple):
 
     def content(self) -> bytes:
         """All bytes; one call reads 2 GB at most."""
+        # A read takes the memory of what is asked for, however little is there.
         return b"".join(
-            self.read_at(CONTENT_BYTES, offset) for offset in range(0, self.n_bytes, CONTENT_BYTES)
+            self.read_at(min(CONTENT_BYTES, self.n_bytes - offset), offset)
+            for offset in range(0, self.n_bytes, CONTENT_BYTES)
         )
 
     def __enter__(self) -> Self:
@@ -269,10 +271,12 @@ def _by_header(file: AudioFile) -> Decoder:
     header = file.header
     if header and not header.size and file.head[:4] in (b"RIFF", b"RIFX"):
         # libsndfile reads nothing where the header says 0, so it is given the size.
-        content = bytearray(file.content())
-        order = BYTE_ORDERS[file.head[:4]]
-        struct.pack_into(f"{order}I", content, header.offset - 4, min(header.held, 0xFFFFFFFF))
-        return Decoder(io.BytesIO(content))
+        content = io.BytesIO(file.content())
+        size = struct.pack(f"{BYTE_ORDERS[file.head[:4]]}I", min(header.held, 0xFFFFFFFF))
+        content.seek(header.offset - 4)
+        content.write(size)
+        content.seek(0)
+        return Decoder(content)
     os.lseek(file.descriptor, 0, os.SEEK_SET)
     return Decoder(file.descriptor, closefd=False)
 

@@ -145,7 +145,8 @@ def _is_chunks_to_the_end(offset: int, n_bytes: int, entry: struct.Struct, read_
 def mp3_gives_its_length(read_at: ReadAt) -> bool:
     """Whether the first frame of an MP3 file says how long it is; else its length is a guess.
 
-    The tags of LAME and Fraunhofer lie in the first frame, behind the ID3 tags of 128-bit bytes.
+    The tags of LAME and Fraunhofer lie in the first frame, behind an ID3 tag, whose size has seven
+    bits in each byte.
     """
     head = read_at(10, 0)
     start = 0

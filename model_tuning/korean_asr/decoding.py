@@ -22,7 +22,7 @@ from korean_asr.hardware import (
 )
 from korean_asr.inference import (
     MAX_BATCH_CLIPS,
-    AudioFile,
+    AudioClip,
     Clip,
     Frames,
     Passes,
@@ -46,7 +46,7 @@ GPU_READERS = 4
 NOT_FINITE, OUT_OF_MEMORY = "logits are NaN or infinite", "out of memory"
 
 
-class Labelled(AudioFile, Protocol):
+class Labelled(AudioClip, Protocol):
     """A clip with its reference text."""
 
     text: str
@@ -83,7 +83,7 @@ class Decoded:
 
 def decoded(
     recogniser,
-    utterances: Sequence[AudioFile],
+    utterances: Sequence[AudioClip],
     progress: str | None = None,
     precision: str = "float32",
     max_batch_seconds: float | None = None,
@@ -137,7 +137,7 @@ def _progress_bar(title: str | None, n_clips: int) -> tqdm:
 
 def decoded_by_all(
     recogniser,
-    utterances: Sequence[AudioFile],
+    utterances: Sequence[AudioClip],
     progress: str | None = None,
     **settings: Any,
 ) -> Decoded:
@@ -212,7 +212,7 @@ def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | 
 
 
 def _decoded_files(
-    files: list[AudioFile], recogniser, passes: Passes, texts: dict[int, str]
+    files: list[AudioClip], recogniser, passes: Passes, texts: dict[int, str]
 ) -> list[tuple[Clip, Hypothesis]]:
     """Read and decode some clips together."""
     clips = [read_clip(file, recogniser.feature_extractor) for file in files]

@@ -50,7 +50,7 @@ class Piece:
         return len(self.waveform) / SAMPLE_RATE
 
 
-class AudioFile(Protocol):
+class AudioClip(Protocol):
     """What decoding needs of a clip, as in manifest.Utterance: path, seconds, what is cut out."""
 
     audio_filepath: str
@@ -82,7 +82,7 @@ class Frames:
     posteriors: torch.Tensor
 
 
-def read_clip(clip: AudioFile, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
+def read_clip(clip: AudioClip, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
     """Read a clip, normalise it and cut it where it is long. Never raises UnreadableAudio."""
     try:
         waveform = read_waveform(clip.audio_filepath, *clip.cut)

@@ -49,7 +49,9 @@ def _locked(path: Path) -> int:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The process before may have removed the file between these two calls.
-            is_there = path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino
+            is_there = os.path.samestat(path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            is_there = False
         except OSError as error:
             os.close(descriptor)
             # POSIX allows both for a lock that another process holds.

@@ -17,7 +17,7 @@ from korean_asr.files import LineFormat, json_value, read_json_lines, write_json
 from korean_asr.metrics import normalised, without_punctuation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-REQUIRED_KEYS = ("audio_filepath", "duration", "text")
+REQUIRED_KEYS = ("audio_filepath", "text")
 # 31 years: no clip is longer, and sums of such durations stay finite.
 MAX_SECONDS = 1e9
 # Manifests round durations. A clip whose audio is longer or shorter by more is named.
@@ -63,7 +63,9 @@ class Utterance:
 
 _KEYS = tuple(field.name for field in fields(Utterance))
 _values = attrgetter(*_KEYS)
-OPTIONAL_KEYS = tuple(key for key in _KEYS if key not in ("id", *REQUIRED_KEYS, "offset"))
+OPTIONAL_KEYS = tuple(
+    key for key in _KEYS if key not in ("id", "duration", "offset", *REQUIRED_KEYS)
+)
 
 
 def read_manifest(path: Path) -> list[Utterance]:
@@ -108,7 +110,7 @@ def _utterance(row: Any, folder: Path) -> Utterance:
     if not isinstance(row, dict):
         kind = "array" if isinstance(row, list) else "value"
         raise ValueError(f"it is a JSON {kind}, not an object")
-    if missing := [key for key in ("audio_filepath", "text") if key not in row]:
+    if missing := [key for key in REQUIRED_KEYS if key not in row]:
         raise ValueError(f"it has no `{missing[0]}`, only {', '.join(row) or 'no key at all'}")
     path = json_value(row, "audio_filepath", str)
     if not path:

@@ -337,7 +337,8 @@ def _refuse_nonfinite_weights(folder: Path, model: Wav2Vec2ForCTC) -> None:
         raise SharedError(
             f"{folder}: its weights hold NaN or infinite numbers, in {_some(names)}. Take an "
             "earlier checkpoint, or copy or download the model again. "
-            "· 가중치에 NaN이나 무한대가 있습니다. 다른 체크포인트를 쓰거나 모델을 다시 받으세요."
+            "· 가중치에 NaN이나 무한대가 있습니다. 다른 체크포인트를 사용하거나 모델을 "
+            "다시 받으세요."
         )
 
 

@@ -15,6 +15,7 @@ from korean_asr.audio import (
     Samples,
     UnreadableAudio,
     audio_info,
+    file_content,
     n_frames,
     read_samples,
     read_waveform,
@@ -448,6 +449,19 @@ def test_a_length_in_a_header_takes_no_memory(tmp_path, n_samples):
     assert len(read_waveform(tmp_path / "a.flac")) == 16_000
     assert audio_info(tmp_path / "a.flac").duration == 1.0
     assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    tracemalloc.stop()
+
+
+def test_a_wav_whose_header_says_0_takes_the_memory_of_its_file(tmp_path):
+    content = bytearray(wav(tmp_path / "a.wav", 1_000_000, subtype="ULAW").read_bytes())
+    start = content.index(b"data") + 4
+    content[start : start + 4] = bytes(4)
+    (tmp_path / "a.wav").write_bytes(content)
+    tracemalloc.start()
+    assert audio_info(tmp_path / "a.wav") == AudioInfo(62.5, 16_000, 1, overstated=True)
+    # Once to be given the size, and once to be embedded in a page.
+    assert file_content(tmp_path / "a.wav") == content
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
     tracemalloc.stop()
 
 

@@ -100,7 +100,8 @@ def nvidia_smi(tmp_path, monkeypatch):
     """nvidia_smi(script): put a program of this name on the path; torch sees no card."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    # Nothing else: the machine may have a card, and a program of this name.
+    monkeypatch.setenv("PATH", str(tmp_path))
 
     def put(script):
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
@@ -141,7 +142,12 @@ def test_a_cpu_that_is_used_on_purpose_is_not_asked_about_cards(nvidia_smi, monk
 
 @pytest.mark.parametrize(
     "script",
-    ["exec sleep 30", "echo 'GPU 0: X'; exit 9", "echo 'No devices were found'", "printf '\\377'"],
+    [
+        "exec /bin/sleep 30",
+        "echo 'GPU 0: X'; exit 9",
+        "echo 'No devices were found'",
+        "printf '\\377'",
+    ],
 )
 def test_an_nvidia_smi_that_fails_or_hangs_or_lists_no_card_stops_nothing(
     nvidia_smi, monkeypatch, script

@@ -260,7 +260,7 @@ def test_a_damaged_line_is_named_by_file_line_and_key(tmp_path, line, problem):
         read_manifest(path)
     message = str(failure.value)
     assert message.startswith(f"{path}, line 3: {problem}")
-    assert "Each line is a JSON object with audio_filepath, duration, text." in message
+    assert "Each line is a JSON object with audio_filepath, text." in message
     assert len(message) < len(str(path)) + 250
 
 

@@ -72,6 +72,7 @@ def made_case(monkeypatch):
     return KINDS, made_case
 
 
+@pytest.mark.slow
 def test_each_broken_promise_is_seen_and_named(tmp_path):
     (tmp_path / "model_tuning").mkdir()
     (tmp_path / "model_tuning" / "1. script_preprocessing.py").write_text(FAULTY_SCRIPT)

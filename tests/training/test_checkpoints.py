@@ -182,5 +182,8 @@ def test_what_a_killed_run_left_is_removed_at_the_next_start(tmp_path, monkeypat
     (tmp_path / "checkpoint-4" / COMPLETE_FILE).unlink()
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {f"checkpoint-{end}" for end in ("2.removed", "4", "6", "8", "9")}
+    # The user's, not a checkpoint.
+    (tmp_path / "notes.removed").touch()
     remove_leftovers(tmp_path)
-    assert {path.name[-1] for path in tmp_path.iterdir()} == {"6", "8", "9"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"checkpoint-6", "checkpoint-8", "checkpoint-9", "notes.removed"}

@@ -379,8 +379,8 @@ def linked_audio(
 def embedded_audio(path: str, offset: float = 0.0, duration: float | None = None) -> str | None:
     """A clip as a data: URI; None for one that cannot be read.
 
-    offset, duration: as for linked_audio. A whole file that browsers play is taken as it is,
-    anything else becomes 16-bit WAV.
+    offset, duration: as for linked_audio. A whole WAV, FLAC or Ogg file is taken as it is, anything
+    else becomes 16-bit WAV.
     """
     try:
         is_whole = not offset and duration is None

@@ -120,7 +120,7 @@ def remove_old_checkpoints(folder: Path, n_kept: int, best_update: int | None) -
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left: checkpoints half removed, or half written and outdated."""
-    for path in folder.glob(f"*{REMOVED_SUFFIX}"):
+    for path in folder.glob(f"checkpoint-*{REMOVED_SUFFIX}"):
         shutil.rmtree(path)
     numbered = numbered_checkpoints(folder)
     complete = {update for update, path in numbered.items() if _is_complete(path)}

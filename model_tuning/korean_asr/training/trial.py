@@ -1,5 +1,6 @@
 """The longest micro-batches of a run, tried before it starts: their time, memory and loss."""
 
+import math
 import os
 import time
 from collections import deque
@@ -47,8 +48,9 @@ def try_longest_batch(job: Job) -> str:
         # The buckets of DistributedDataParallel.
         for values in model.parameters():
             values.grad = torch.zeros_like(values) if values.requires_grad else None
+    tried_seconds = [_tried(job, batch) for batch in work.longest]
     # Of the longest alone, on the slowest process.
-    seconds = max(from_all([_tried(job, batch) for batch in work.longest][0]))
+    seconds = max(from_all(tried_seconds[0]))
     memory = memory_used(model)
     longest = work.longest[0]
     if seconds < WARM_UP_S:
@@ -64,7 +66,7 @@ def try_longest_batch(job: Job) -> str:
 
 def printed_time(job: Job, seconds: float) -> str:
     """How long all updates of a run take; over a day, also how to start smaller."""
-    unit, name = next(unit for unit in TIME_UNITS if seconds >= unit[0] or unit[0] == 1)
+    unit, name = next(pair for pair in TIME_UNITS if seconds >= pair[0] or pair[0] == 1)
     line = (
         f"training: {job.n_updates:,} updates, about {seconds / unit:.1f} {name}; evaluations and "
         "checkpoints come on top · 예상 학습 시간"
@@ -105,10 +107,12 @@ def refuse_small_shared_memory(job: Job, held_seconds: float) -> None:
     # float32; the labels are less than a thousandth of it.
     needed = n_local * held_seconds * SAMPLE_RATE * 4
     if needed > free:
+        # Room for twice as much, since other programs of the container use it too.
+        gigabytes = math.ceil(2 * needed / 1e9)
         raise SharedError(
             f"{workers} workers of {n_local} process(es) hold up to {needed / 1e6:.0f} MB of "
             f"batches in {SHARED_MEMORY}, and {free / 1e6:.0f} MB are free there. Pass --workers "
-            f"0, or start the container with docker run --shm-size={-(-needed // 5e8):.0f}g. "
+            f"0, or start the container with docker run --shm-size={gigabytes}g. "
             "· 공유 메모리가 부족합니다. --workers 0을 지정하거나 컨테이너의 --shm-size를 "
             "늘리세요."
         )
