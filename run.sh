@@ -63,15 +63,16 @@ given_base_model=$base_model
 TORCH_CUDA=13.0
 refuse_old_driver() {
   case ${CUDA_VISIBLE_DEVICES-0} in [0-9]*|GPU-*|MIG-*) ;; *) return 0 ;; esac  # the CPU is used on purpose
-  local cards driver torch
+  local cards driver torch example=
   cards=$(timeout 10 nvidia-smi -L 2>/dev/null | sed -n '/^GPU [0-9]/{s/^GPU [0-9]*: //;s/ (UUID.*//;p;}' | sort | uniq -c | xargs) || true
   driver=$(timeout 10 nvidia-smi 2>/dev/null | sed -n 's/.*CUDA[A-Za-z ]*Version *: *\([0-9]*\.[0-9]*\).*/\1/p' | head -1) || true
   [ -n "$cards" ] && [ -n "$driver" ] && [ "${driver%%.*}" -lt "${TORCH_CUDA%%.*}" ] || return 0
   torch=$(sed -n 's/^\(torch==[0-9.]*\).*/\1/p' requirements.txt)
+  # That build runs on every driver of CUDA 12; none of this torch runs on older ones.
+  [ "${driver%%.*}" != 12 ] || example=": ${PYTHON:-python3} -m venv .venv && .venv/bin/pip install $torch \
+--index-url https://download.pytorch.org/whl/cu126, then ./run.sh"
   fail "nothing was installed: $torch cannot use $cards. The driver's CUDA version is $driver, that of $torch is $TORCH_CUDA. \
-Install a torch built for the driver's CUDA (https://pytorch.org/get-started/locally): ${PYTHON:-python3} -m venv .venv && \
-.venv/bin/pip install $torch --index-url https://download.pytorch.org/whl/cu126, then ./run.sh; \
-or use the CPU on purpose: CUDA_VISIBLE_DEVICES=\"\" ./run.sh. · 드라이버가 오래되어 GPU를 사용할 수 없습니다." 1
+Install a torch built for the driver's CUDA (https://pytorch.org/get-started/locally)$example; or use the CPU on purpose: CUDA_VISIBLE_DEVICES=\"\" ./run.sh. · 드라이버가 오래되어 GPU를 사용할 수 없습니다." 1
 }
 
 # Set up again only when requirements.txt has changed. Its copy is written last, so that a broken
