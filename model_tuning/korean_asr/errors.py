@@ -119,6 +119,8 @@ def exit_status(main: Callable[[], None]) -> int:
     try:
         _refuse_other_file_names()
         main()
+        # At Python's own end nobody would hear of a full disk.
+        sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         if _is_printed_by_another_process(error):
             return 1

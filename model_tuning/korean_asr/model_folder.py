@@ -40,7 +40,7 @@ def model_folder(source: str) -> Path:
     """
     folder = _folder(source, with_weights=True)
     for name in JSON_FILES:
-        if (folder / name).exists():
+        if (folder / name).is_file():
             content = _json_of(folder, name)
             # Vocabularies of several languages, of which transformers takes one, are objects.
             is_nested = any(isinstance(value, dict) for value in content.values())

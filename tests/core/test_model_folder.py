@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import pytest
@@ -7,6 +8,7 @@ from korean_asr.errors import DataError
 from korean_asr.model_folder import (
     base_of,
     default_manifest,
+    model_folder,
     owner,
     recipe_of,
     results_folder,
@@ -30,6 +32,14 @@ def test_the_base_is_read_from_where_script_2_read_it(tiny_base, tmp_path):
     model = made_from(tmp_path / "model", tiny_base, str(tiny_base), weights_checksum(tiny_base))
     assert base_of(model) == str(tiny_base)
     assert recipe_of(model) == "demo" and recipe_of(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("name", ["added_tokens.json", "processor_config.json"])
+def test_a_pipe_among_the_files_of_a_model_is_not_waited_for(tiny_base, tmp_path, name):
+    folder = shutil.copytree(tiny_base, tmp_path / "model")
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    assert model_folder(str(folder)) == folder
 
 
 def test_another_model_in_the_folder_of_the_base_is_refused(tiny_base, tmp_path):
