@@ -31,7 +31,7 @@ from korean_asr.hardware import join_processes, rank
 def main():
     clips = [Utterance(**row) for row in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))]
     read, read_waveform = [], inference.read_waveform
-    inference.read_waveform = lambda path: read.append(str(path)) or read_waveform(path)
+    inference.read_waveform = lambda path, *cut: read.append(str(path)) or read_waveform(path, *cut)
     join_processes()
     result = decoding.decoded_by_all(load_recogniser("data/demo/base_model"), clips)
     output = Path(sys.argv[2]) / f"{rank()}.json"

@@ -15,7 +15,7 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
     [
         (1, ["--korean", "nowhere"], 1, "nowhere does not exist"),
         (1, ["--korean", str(KOREAN / "1.Training" / "2.원천데이터")], 1, "no *scripts.txt"),
-        (1, ["--korean", str(BASE)], 1, "has no usable clip: label unreadable"),
+        (1, ["--korean", str(BASE)], 1, "has no usable clip: unknown label"),
         (1, ["--korean", str(KOREAN), "--base-model", "nowhere"], 1, "no model folder nowhere"),
         (1, ["--korean", str(KOREAN), "--output", "/proc/x"], 1, "/proc/x cannot be used"),
         (1, [], 2, "--korean"),
