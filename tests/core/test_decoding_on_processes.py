@@ -35,7 +35,8 @@ def main():
     join_processes()
     result = decoding.decoded_by_all(load_recogniser("data/demo/base_model"), clips)
     output = Path(sys.argv[2]) / f"{rank()}.json"
-    written = json.dumps(asdict(result) | {"read": read}, ensure_ascii=False)
+    facts = {"audio_seconds": result.audio_seconds, "read": read}
+    written = json.dumps(asdict(result) | facts, ensure_ascii=False)
     output.write_text(written, encoding="utf-8")
 
 # exit_status leaves the other processes, as in the scripts.
