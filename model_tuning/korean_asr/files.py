@@ -137,8 +137,8 @@ def parsed_clip(text: str) -> Any:
     """
     try:
         row = parsed_json(text)
-    except ValueError as problem:
-        raise ValueError(f"it cannot be read as JSON ({problem})") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON ({error.msg}, column {error.colno})") from None
     if isinstance(row, dict) and "offset" in row and row["offset"] is None:
         row["offset"] = _decode_infinite_json(text.removeprefix("\ufeff"))["offset"]
     return row

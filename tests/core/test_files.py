@@ -144,9 +144,17 @@ def test_of_the_numbers_that_json_does_not_have_only_an_offset_is_kept(number):
     assert parsed_clip(number) is None
 
 
-@pytest.mark.parametrize("text", ["", '{"offset": NaN', "[" * 100_000])
-def test_a_line_that_is_not_json_says_so(text):
-    with pytest.raises(ValueError, match="it cannot be read as JSON"):
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", r"it is not JSON \(Expecting value, column 1\)"),
+        ('{"offset": NaN', r"it is not JSON \(Expecting ',' delimiter, column 15\)"),
+        ("[" * 100_000, "it is nested too deep"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_line_that_is_not_json_says_so(text, problem):
+    with pytest.raises(ValueError, match=problem):
         parsed_clip(text)
 
 

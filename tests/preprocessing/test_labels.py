@@ -185,7 +185,7 @@ CUT = '{"audio_filepath": "a.wav", "text": "밥", "offset": '
         ('[{"audio_filepath": "a.wav"}]', "", "it is a JSON array, not an object"),
         ("{}", "", "it has no `audio_filepath`, only no key at all"),
         ("7", "", "it is a JSON value, not an object"),
-        ("{", "", "it cannot be read as JSON (Expecting property name"),
+        ("{", "", "it is not JSON (Expecting property name"),
         *(
             (f"{CUT}{value}}}", "", f"`offset` is {shown}, not 0 to 1,000,000,000 seconds")
             for value, shown in (
