@@ -126,6 +126,24 @@ def parsed_json(text: str) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
+# Leaves NaN, Infinity and 1e999 as they are.
+_decode_infinite_json = json.JSONDecoder(strict=False).decode
+
+
+def parsed_clip(text: str) -> Any:
+    """Parse a line about a clip as parsed_json does, but keep an `offset` that is NaN or infinite.
+
+    Read as null, it would make the clip its whole file. Raises ValueError.
+    """
+    try:
+        row = parsed_json(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON ({error.msg}, column {error.colno})") from None
+    if isinstance(row, dict) and "offset" in row and row["offset"] is None:
+        row["offset"] = _decode_infinite_json(text.removeprefix("\ufeff"))["offset"]
+    return row
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a file that holds one JSON object.
 
@@ -180,11 +198,12 @@ def json_value(content: dict[str, Any], key: str, kind: type) -> Any:
     # In Python, but not in JSON, true is a number.
     is_other = not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool)
     if is_other or (isinstance(value, int) and value.bit_length() > 63):
-        raise ValueError(f"`{key}` is {_shown_json(value)}, which is not {_JSON_TYPES[kind]}")
+        raise ValueError(f"`{key}` is {shown_json(value)}, which is not {_JSON_TYPES[kind]}")
     return value
 
 
-def _shown_json(value: Any) -> str:
+def shown_json(value: Any) -> str:
+    """A value of JSON as error messages show it: in one line, and not too long."""
     if isinstance(value, dict | list):
         return _JSON_TYPES[type(value)]
     shown = json.dumps(value, ensure_ascii=False)
@@ -212,8 +231,9 @@ def read_json_lines(
 ) -> list[Record]:
     """Read a file of JSON lines; blank lines and a byte order mark are skipped.
 
-    record: makes a record of a row and its line number, counted from 1. A ValueError, KeyError,
-    TypeError or AttributeError in it means that the line is not of this format.
+    record: makes a record of a row, as parsed_clip reads it, and its line number, counted from 1.
+    A ValueError, KeyError, TypeError or AttributeError in it means that the line is not of this
+    format.
     Raises DataError that names the file, and the line where there is one.
     """
     if not path.is_file():
@@ -229,7 +249,7 @@ def read_json_lines(
         if not line.strip():
             continue
         try:
-            records.append(record(parsed_json(line), number))
+            records.append(record(parsed_clip(line), number))
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise DataError(
                 f"{path}, line {number}: not a {form.line}. "

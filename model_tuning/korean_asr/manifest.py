@@ -13,7 +13,7 @@ from typing import Any
 
 from korean_asr.audio import UnreadableAudio, audio_info
 from korean_asr.errors import DataError
-from korean_asr.files import LineFormat, json_value, read_json_lines, write_json_lines
+from korean_asr.files import LineFormat, json_value, read_json_lines, shown_json, write_json_lines
 from korean_asr.metrics import normalised, without_punctuation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -107,16 +107,9 @@ def _manifest_format(path: Path) -> LineFormat:
 
 def _utterance(row: Any, folder: Path) -> Utterance:
     """Read a row of a manifest. Raises ValueError that names the key of a malformed one."""
-    if not isinstance(row, dict):
-        kind = "array" if isinstance(row, list) else "value"
-        raise ValueError(f"it is a JSON {kind}, not an object")
-    if missing := [key for key in REQUIRED_KEYS if key not in row]:
-        raise ValueError(f"it has no `{missing[0]}`, only {', '.join(row) or 'no key at all'}")
-    path = json_value(row, "audio_filepath", str)
-    if not path:
-        raise ValueError("`audio_filepath` is empty")
+    path, offset = path_and_offset(row)
     audio = os.path.normpath(folder / path)
-    offset, duration = seconds_in(row, "offset"), seconds_in(row, "duration")
+    duration = duration_in(row)
     return Utterance(
         id=_fact(row, "id") or clip_name(Path(audio).stem, offset, duration),
         audio_filepath=audio,
@@ -132,20 +125,62 @@ def _fact(row: dict[str, Any], key: str) -> str | None:
     return None if row.get(key) is None else str(row[key])
 
 
-def seconds_in(row: dict[str, Any], key: str) -> float | None:
-    """Seconds in a row of a manifest; None for a missing key, null or an empty text.
+def path_and_offset(row: Any) -> tuple[str, float | None]:
+    """The audio of a row of a manifest, and where the clip starts in it; scripts 1 to 4 ask here.
 
-    Raises ValueError that names the key for anything but 0 to MAX_SECONDS.
+    Raises ValueError that names the key and the value of a malformed row.
     """
-    if row.get(key) in (None, ""):
-        return None
+    refuse_other_rows(row, REQUIRED_KEYS)
+    path = json_value(row, "audio_filepath", str)
+    if not path:
+        raise ValueError("`audio_filepath` is empty")
+    return path, offset_in(row)
+
+
+def refuse_other_rows(row: Any, keys: tuple[str, ...]) -> None:
+    """Raise ValueError that says what is wrong if a row is no object, or lacks one of the keys."""
+    if not isinstance(row, dict):
+        kind = "array" if isinstance(row, list) else "value"
+        raise ValueError(f"it is a JSON {kind}, not an object")
+    if missing := [key for key in keys if key not in row]:
+        raise ValueError(f"it has no `{missing[0]}`, only {', '.join(row) or 'no key at all'}")
+
+
+def offset_in(row: dict[str, Any]) -> float | None:
+    """The offset in a row, in seconds; None for a missing key or null, which mean the whole file.
+
+    Any other value that is no number of seconds raises ValueError: the whole file is longer than
+    the text.
+    """
+    value = row.get("offset")
+    # In Python, but not in JSON, true is a number.
+    if isinstance(value, bool):
+        raise ValueError(_not_seconds("offset", value))
+    return None if value is None else _seconds("offset", value)
+
+
+def duration_in(row: dict[str, Any]) -> float | None:
+    """The duration in a row, in seconds; None for a missing key, null or an empty text.
+
+    Raises ValueError as offset_in does.
+    """
+    value = row.get("duration")
+    return None if value in (None, "") else _seconds("duration", value)
+
+
+def _seconds(key: str, value: Any) -> float:
+    """A number, or a text of one. Raises ValueError for anything but 0 to MAX_SECONDS."""
     try:
-        seconds = float(row[key])
+        seconds = float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds <= MAX_SECONDS:
-        raise ValueError(f"`{key}` is {row[key]!r:.40}, not 0 to {MAX_SECONDS:,.0f} seconds")
+        raise ValueError(_not_seconds(key, value))
     return seconds
+
+
+def _not_seconds(key: str, value: Any) -> str:
+    return f"`{key}` is {shown_json(value)}, not 0 to {MAX_SECONDS:,.0f} seconds"
 
 
 def _measured(audio: str, offset: float | None) -> float:

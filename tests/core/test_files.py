@@ -1,4 +1,5 @@
 import json
+import math
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from korean_asr.files import (
     file_checksum,
     json_line,
     json_value,
+    parsed_clip,
     parsed_json,
     read_json,
     read_json_lines,
@@ -131,6 +133,29 @@ def test_a_number_that_json_does_not_have_is_never_written(tmp_path, number):
 def test_json_is_parsed_as_other_programs_write_it(text, content):
     found = parsed_json(text)
     assert content is None or found == content
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_of_the_numbers_that_json_does_not_have_only_an_offset_is_kept(number):
+    row = parsed_clip(f'\ufeff{{"offset": {number}, "a": [{number}], "b": "\t"}}')
+    assert (row["a"], row["b"]) == ([None], "\t")
+    assert row["offset"] is not None and not math.isfinite(row["offset"])
+    assert parsed_clip(f'{{"offset": {number}, "offset": null}}') == {"offset": None}
+    assert parsed_clip(number) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", r"it is not JSON \(Expecting value, column 1\)"),
+        ('{"offset": NaN', r"it is not JSON \(Expecting ',' delimiter, column 15\)"),
+        ("[" * 100_000, "it is nested too deep"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_line_that_is_not_json_says_so(text, problem):
+    with pytest.raises(ValueError, match=problem):
+        parsed_clip(text)
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,6 @@ CUT = {"audio_filepath": "/raw/talk.wav", "text": "밥."}
         # Without an offset the clip is the whole file, whatever the duration is.
         ({"duration": 1.5}, None, (0.0, None)),
         ({"duration": 1.5, "offset": None}, None, (0.0, None)),
-        ({"duration": 1.5, "offset": ""}, None, (0.0, None)),
         # An offset of 0 cuts, too, as NeMo does.
         ({"duration": 1.5, "offset": 0}, 0.0, (0.0, 1.5)),
         ({"duration": 1.5, "offset": 2.25}, 2.25, (2.25, 1.5)),
@@ -245,9 +244,31 @@ def test_decomposed_text_is_composed(tmp_path):
         (json.dumps({**CLIP, "audio_filepath": None}), "`audio_filepath` is null, which is not"),
         (json.dumps({**CLIP, "audio_filepath": 7}), "`audio_filepath` is 7, which is not a text"),
         *(
-            (json.dumps({**CLIP, key: value}), f"`{key}` is {value!r}, not 0 to 1,000,000,000 s")
+            (json.dumps({**CLIP, key: value}), f"`{key}` is {shown}, not 0 to 1,000,000,000 s")
             for key in ("duration", "offset")
-            for value in ("long", [1.5], -1, -0.001, 1.1e9, 1e308, {})
+            for value, shown in (
+                ("long", '"long"'),
+                ([1.5], "a list"),
+                ({}, "an object"),
+                *((number, str(number)) for number in (-1, -0.001, 1.1e9, 1e308)),
+            )
+        ),
+        # No unknown number: the clip would be its whole file.
+        *(
+            (f'{json.dumps(CLIP)[:-1]}, "offset": {value}}}', f"`offset` is {shown}, not 0 to 1,")
+            for value, shown in (
+                ("NaN", "NaN"),
+                ("Infinity", "Infinity"),
+                ("-Infinity", "-Infinity"),
+                ("1e400", "Infinity"),
+                ("-1e400", "-Infinity"),
+                ('""', '""'),
+                ('" "', '" "'),
+                ('"nan"', '"nan"'),
+                ("true", "true"),
+                ("false", "false"),
+                ("[NaN]", "a list"),
+            )
         ),
         (json.dumps({**CLIP, "duration": 10**400}), "`duration` is 1000"),
     ],
@@ -268,9 +289,9 @@ def test_a_damaged_line_is_named_by_file_line_and_key(tmp_path, line, problem):
 def test_numbers_that_json_does_not_have_are_unknown(tmp_path, number):
     row = json.dumps(CLIP)[:-1]
     path = tmp_path / "m.jsonl"
-    path.write_text(f'{row}, "duration": {number}, "offset": {number}, "age": {number}}}\n')
+    path.write_text(f'{row}, "duration": {number}, "age": {number}}}\n')
     (clip,) = read_manifest(path)
-    assert (clip.duration, clip.offset, clip.age) == (0.0, None, None)
+    assert (clip.duration, clip.age) == (0.0, None)
 
 
 def test_a_sum_of_the_longest_durations_is_finite(tmp_path):

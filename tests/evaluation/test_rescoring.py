@@ -7,6 +7,8 @@ from korean_asr.errors import DataError
 from korean_asr.evaluation.command_line import evaluate, rescored
 from korean_asr.evaluation.rescoring import read_results
 
+RESULT = '{"text": "가", "pred_text": "나"'
+
 
 def test_a_file_of_our_results_gives_all_numbers_again(write_results, evaluation, tmp_path):
     write_results([evaluation], tmp_path / "results")
@@ -121,15 +123,28 @@ def test_facts_of_other_types_are_not_taken(write_results, evaluation, tmp_path,
         ("", "holds no result"),
         (
             '{"text": "가"}',
-            r"r.jsonl, line 1: no result. Each line is a JSON object with `text` and `pred_text`",
+            r"r.jsonl, line 1: no result: it has no `pred_text`, only text. "
+            "Each line is a JSON object with `text` and `pred_text`.",
         ),
-        ('{"text": "가", "pred_text": "나"}\n[1]', "line 2: no result"),
-        ('{"text": 3, "pred_text": "나"}', "line 1: no result"),
-        ('{"text": "가", "pred_text": "나", "duration": "long"}', "line 1: no result"),
-        ('{"text": "가", "pred_text": "나", "duration": 1' + "0" * 400 + "}", "line 1: no result"),
-        ('{"text": "가", "pred_text": "나", "x": ' + "[" * 100_000, "line 1: no result"),
-        ('{"text": "가", "pred_text": "나", "duration": -1}', "line 1: no result"),
-        (r'{"text": "가", "pred_text": "나", "audio_filepath": "\ud800.wav"}', "line 1: no result"),
+        (f"{RESULT}}}\n[1]", "line 2: no result: it is a JSON array, not an object."),
+        ('{"text": 3, "pred_text": "나"}', "line 1: no result: `text` is 3, which is not a text."),
+        ('{"text": null, "pred_text": "나"}', "no result: `text` is null, which is not a text."),
+        ('{"text": "가", "pred_text": 5}', "no result: `pred_text` is 5, which is not a text."),
+        (f'{RESULT}, "duration": "long"}}', '`duration` is "long", not 0 to 1,000,000,000 seconds'),
+        (f'{RESULT}, "duration": 1{"0" * 400}}}', "`duration` is 1000"),
+        (f'{RESULT}, "duration": -1}}', "`duration` is -1, not 0 to 1,000,000,000 seconds."),
+        (f'{RESULT}, "duration": 1e308}}', r"`duration` is 1e\+308, not 0 to"),
+        (f'{RESULT}, "offset": "x"}}', '`offset` is "x", not 0 to'),
+        (f'{RESULT}, "offset": ""}}', '`offset` is "", not 0 to'),
+        (f'{RESULT}, "offset": -1}}', "`offset` is -1, not 0 to"),
+        (f'{RESULT}, "offset": NaN}}', "`offset` is NaN, not 0 to"),
+        (f'{RESULT}, "offset": 1e400}}', "`offset` is Infinity, not 0 to"),
+        (f'{RESULT}, "offset": true}}', "`offset` is true, not 0 to"),
+        (f'{RESULT}, "x": {"[" * 100_000}', "no result: it is nested too deep."),
+        (
+            rf'{RESULT}, "audio_filepath": "\ud800.wav"}}',
+            "no result: `audio_filepath` is a name that no file can have.",
+        ),
         (b"\xff\xfe", "its bytes are not UTF-8"),
     ],
 )
@@ -153,6 +168,10 @@ def test_a_missing_file_of_results_is_named(tmp_path):
         {"problem": 5},
         {"confidence": float("nan")},
         {"duration": float("nan")},
+        {"duration": []},
+        {"duration": False},
+        {"offset": None},
+        {"offset": "1.5"},
         {"confidence": "sure"},
         {"confidence": 7},
     ],

@@ -175,6 +175,39 @@ def test_what_is_refused_is_printed_by_name_and_only_ten_of_many(root, tmp_path)
     assert lines[-1] == "  and 2 more refused; rejected.jsonl names them all."
 
 
+def test_a_refused_line_of_a_manifest_is_printed_with_the_key_and_the_value(root, tmp_path):
+    clip = {"audio_filepath": str(sound(root / "a.wav")), "text": "밥."}
+    wrong = [
+        clip | {"offset": -1},
+        clip | {"offset": float("nan"), "duration": 1.0},
+        [clip],
+        clip | {"text": 5},
+        clip | {"audio_filepath": 5},
+        {"audio_filepath": 5, "text": "밥", "offset": "\x1b" * 400},
+        clip | {"offset": "a\x9b\u202e" + "b" * 400},
+    ]
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text("".join(f"{json.dumps(row)}\n" for row in [clip, *wrong]))
+    corpus = clean(manifest, tmp_path)
+    assert corpus.tally.reasons == {"label unreadable": len(wrong)}
+    lines = printed_corpus("Korean", corpus).splitlines()[-len(wrong) :]
+    assert lines == [
+        f"  refused {manifest}, line {number}: {problem}."
+        for number, problem in enumerate(
+            [
+                "`offset` is -1, not 0 to 1,000,000,000 seconds",
+                "`offset` is NaN, not 0 to 1,000,000,000 seconds",
+                "it is a JSON array, not an object",
+                "`text` is 5, which is not a text",
+                "`audio_filepath` is 5, which is not a text",
+                "`audio_filepath` is 5, which is not a text",
+                f'`offset` is "a??{"b" * 36}..., not 0 to 1,000,000,000 seconds',
+            ],
+            2,
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("audio", "line", "converted"),
     [

@@ -121,6 +121,11 @@ def test_every_reason_is_explained_in_both_languages():
     assert [reason for reason, title in REASONS.items() if title.count(" · ") != 1] == []
 
 
+def test_a_cut_outside_its_file_is_not_blamed_on_the_file_alone():
+    english, korean = REASONS["audio truncated"].split(" · ")
+    assert all("offset" in part and "duration" in part for part in (english, korean))
+
+
 def test_a_base_model_is_named_without_where_its_folder_lies(tmp_path):
     (tmp_path / "base").mkdir()
     (tmp_path / "base/vocab.json").write_text('{"밥": 0, "|": 1, "[UNK]": 2}', encoding="utf-8")

@@ -154,17 +154,56 @@ def test_tabs_and_line_ends_inside_the_texts_of_json_are_read(encoding, told):
             {"audio_filepath": "a.wav", "text": None, "offset": 1.5},
             Label("a.wav", "", "utf-8", offset=1.5),
         ),
-        ({"audio_filepath": " ", "text": ""}, None),
-        ({"audio_filepath": "a.wav", "text": "\0"}, None),
-        ({"audio_filepath": "a.wav", "text": 7}, None),
-        ({"text": "밥"}, Label("", '{"text": "밥"}', "utf-8", {}, False, unknown_keys="text")),
+        (
+            {"audio_filepath": "a.wav", "text": "밥", "offset": "1.5", "duration": None},
+            Label("a.wav", "밥", "utf-8", offset=1.5),
+        ),
+        # Without an offset the duration is measured, whatever the manifest says.
+        (
+            {"audio_filepath": "a.wav", "text": "밥", "offset": None, "duration": "x"},
+            Label("a.wav", "밥", "utf-8"),
+        ),
     ],
 )
 def test_a_line_of_a_manifest_keeps_the_facts_that_manifests_have(row, label):
     line = json.dumps(row, ensure_ascii=False).encode()
-    assert manifest_label(line, OPTIONAL_KEYS) == (
-        label or Label("", line.decode(), "utf-8", {}, False)
-    )
+    assert manifest_label(line, OPTIONAL_KEYS) == label
+
+
+CUT = '{"audio_filepath": "a.wav", "text": "밥", "offset": '
+
+
+@pytest.mark.parametrize(
+    ("line", "keys", "problem"),
+    [
+        ('{"audio_filepath": " ", "text": ""}', "", "`audio_filepath` is empty"),
+        ('{"audio_filepath": 5, "text": ""}', "", "`audio_filepath` is 5, which is not a text"),
+        ('{"audio_filepath": "a.wav", "text": "\\u0000"}', "", "`text` holds the character NUL"),
+        ('{"audio_filepath": "a.wav", "text": 5}', "", "`text` is 5, which is not a text"),
+        ('{"audio_filepath": "a.wav", "text": []}', "", "`text` is a list, which is not a text"),
+        ('{"text": "밥"}', "text", "it has no `audio_filepath`, only text"),
+        ('[{"audio_filepath": "a.wav"}]', "", "it is a JSON array, not an object"),
+        ("{}", "", "it has no `audio_filepath`, only no key at all"),
+        ("7", "", "it is a JSON value, not an object"),
+        ("{", "", "it is not JSON (Expecting property name"),
+        *(
+            (f"{CUT}{value}}}", "", f"`offset` is {shown}, not 0 to 1,000,000,000 seconds")
+            for value, shown in (
+                ("-1", "-1"),
+                ("NaN", "NaN"),
+                ("1e400", "Infinity"),
+                ('""', '""'),
+                ("true", "true"),
+                ("{}", "an object"),
+            )
+        ),
+        (f'{CUT}1, "duration": "x"}}', "", '`duration` is "x", not 0 to 1,000,000,000 seconds'),
+    ],
+)
+def test_a_line_of_a_manifest_that_cannot_be_read_says_which_key_is_wrong(line, keys, problem):
+    label = manifest_label(line.encode(), OPTIONAL_KEYS)
+    assert (label.is_readable, label.raw, label.unknown_keys) == (False, line, keys)
+    assert label.problem.startswith(problem)
 
 
 def test_a_manifest_is_known_by_the_key_of_its_audio():

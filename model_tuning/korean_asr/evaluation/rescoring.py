@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError
-from korean_asr.files import parsed_json, read_json
-from korean_asr.manifest import Utterance, clip_name, content_checksum, seconds_in
+from korean_asr.files import json_value, parsed_clip, read_json
+from korean_asr.manifest import (
+    Utterance,
+    clip_name,
+    content_checksum,
+    duration_in,
+    offset_in,
+    refuse_other_rows,
+)
 from korean_asr.metrics import RULE, Hypothesis, normalised
 
 # Facts about its clip that a row of results may hold.
@@ -104,13 +111,15 @@ def read_results(path: Path) -> Results:
     utterances, hypotheses, trained_on = [], [], []
     for index, line in enumerate(lines):
         try:
-            row = parsed_json(line)
+            row = parsed_clip(line)
+            refuse_other_rows(row, ("text", "pred_text"))
             utterances.append(_utterance(row, path.resolve().parent, index + 1))
             hypotheses.append(_hypothesis(row))
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        except ValueError as problem:
             raise DataError(
-                f"{path}, line {index + 1}: no result. "
-                "Each line is a JSON object with `text` and `pred_text`."
+                f"{path}, line {index + 1}: no result: {problem}. "
+                "Each line is a JSON object with `text` and `pred_text`. "
+                "· 각 줄에 필요한 키를 확인하세요."
             ) from None
         if row.get("seen_in_training") is True:
             trained_on.append(index)
@@ -118,17 +127,24 @@ def read_results(path: Path) -> Results:
 
 
 def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
-    """Read the clip of a row. If the row has neither id nor audio, its number is the id."""
+    """Read the clip of a row. If the row has neither id nor audio, its number is the id.
+
+    Raises ValueError that names the key and the value of a malformed row.
+    """
     name = str(row.get("audio_filepath") or "")
     audio = os.path.normpath(folder / name) if name else ""
-    # Raises UnicodeEncodeError, a ValueError, for a path that no file can have.
-    os.fsencode(audio)
-    duration, offset = seconds_in(row, "duration") or 0.0, seconds_in(row, "offset")
+    try:
+        os.fsencode(audio)
+    except UnicodeEncodeError:
+        raise ValueError("`audio_filepath` is a name that no file can have") from None
+    # Other systems write false or [] for an unknown duration.
+    duration = duration_in(row) if row.get("duration") else 0.0
+    offset = offset_in(row)
     return Utterance(
         id=str(row.get("id") or clip_name(Path(name).stem, offset, duration) or number),
         audio_filepath=audio,
         duration=duration,
-        text=normalised(row["text"]),
+        text=normalised(json_value(row, "text", str)),
         **{key: None if row.get(key) is None else str(row[key]) for key in CLIP_FACTS},
         offset=offset,
     )
@@ -137,8 +153,10 @@ def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
 def _hypothesis(row: dict[str, Any]) -> Hypothesis:
     confidence = row.get("confidence")
     is_known = isinstance(confidence, int | float) and 0 <= confidence <= 1
+    # Other systems write null or false where nothing was recognised.
+    text = json_value(row, "pred_text", str) if row["pred_text"] else ""
     return Hypothesis(
-        normalised(row["pred_text"] or ""),
+        normalised(text),
         problem=str(row["problem"]) if row.get("problem") else None,
         confidence=float(confidence) if is_known else None,
         is_silent=row.get("is_silent") is True,

@@ -51,6 +51,8 @@ from korean_asr.transcripts import (
 CHUNK_CLIPS, CHUNK_CHARACTERS = 1000, 1 << 20
 # Each of these is also printed by clip id: one such line may stand for a whole label file.
 REFUSED = ("label unreadable", "label too large", "unsafe path")
+# So much is printed of what is wrong with a label: it may name many keys.
+N_PROBLEM_CHARACTERS = 300
 # Pairs of places with labels of the same clips, of which so many are named.
 N_RIVALS_SHOWN = 3
 # Name -> explanation. The HTML page of script 1 explains the rules that changed a line.
@@ -209,7 +211,8 @@ def _checked(
         if clip.rivals:
             tally.second_labels += _second_label(clip, choices, output)
         if outcome in REFUSED:
-            tally.add_refused(f"refused {printable(clip.id[:300])}: {outcome}.")
+            why = clip.problem[:N_PROBLEM_CHARACTERS] or outcome
+            tally.add_refused(printable(f"refused {clip.id[:300]}: {why}."))
     for row in manifest_rows(utterances, output):
         tally.add_row(row)
     tally.keep_extremes()

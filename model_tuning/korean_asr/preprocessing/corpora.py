@@ -50,6 +50,7 @@ UNKNOWN = "unknown label"
 class RawUtterance:
     """One label, or one audio file that no label names.
 
+    problem: what is wrong with the label, where more is known than the reason.
     rivals: of a second label of a clip: where the first label lies, and where this one.
     """
 
@@ -63,6 +64,7 @@ class RawUtterance:
     # Seconds, where the clip is cut out of a longer file; a duration of None or 0: to its end.
     offset: float | None = None
     duration: float | None = None
+    problem: str = ""
 
 
 def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
@@ -236,7 +238,7 @@ def _unreadable(audio: str, name: str, label: Label, listing: Listing) -> RawUtt
         listing.add_unknown(label.unknown_keys, name)
     if audio and stem_of(audio) in listing.audio:
         name = listing.audio.claim(audio).id
-    return RawUtterance(name, label.raw, None, reason, label.encoding)
+    return RawUtterance(name, label.raw, None, reason, label.encoding, problem=label.problem)
 
 
 def _manifest_lines(

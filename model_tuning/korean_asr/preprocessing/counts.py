@@ -36,7 +36,8 @@ REASONS = {
     "no label": "an audio file that no label names · 음성만 있고 라벨 없음",
     "audio copy": "a second audio file of a clip, such as its .pcm · 같은 발화의 다른 음성 파일",
     "duplicate id": "a second label of the same clip · 같은 발화의 두 번째 라벨",
-    "label unreadable": "a damaged label, or one in an unknown encoding · 라벨 손상",
+    "label unreadable": "a damaged label, an unknown encoding, or a wrong value"
+    " · 라벨 손상 또는 잘못된 값",
     "unknown label": "JSON of a corpus that is not known here · 알 수 없는 형식의 라벨",
     "label too large": "a label of over 1 MB, or an archive that unpacks to far more than it holds"
     " · 너무 큰 라벨",
@@ -45,7 +46,8 @@ REASONS = {
     "audio missing": "the audio file disappeared meanwhile · 음성 파일이 사라짐",
     "audio empty": "the audio file holds no sample · 빈 음성 파일",
     "audio unreadable": "not an audio file · 음성 파일 손상",
-    "audio truncated": "the audio file ends before its header says · 음성 파일이 중간에 잘림",
+    "audio truncated": "the audio file ends before its header, or the clip's offset and duration, "
+    "say · 음성 파일이 헤더나 offset·duration의 값보다 짧음",
     "audio rate not 4 to 384 kHz": "no speech has this sample rate · 잘못된 샘플링 레이트",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
 } | {

@@ -17,8 +17,8 @@ from functools import lru_cache
 from itertools import chain, islice
 from typing import IO, Any
 
-from korean_asr.files import parsed_json
-from korean_asr.manifest import seconds_in
+from korean_asr.files import json_value, parsed_clip, parsed_json
+from korean_asr.manifest import REQUIRED_KEYS, duration_in, path_and_offset
 
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
 MAX_LINE_BYTES = 1 << 20
@@ -58,6 +58,7 @@ class Label:
     facts: Utterance fields.
     unknown_keys: the top keys of JSON that is sound but no label of a known corpus, joined by ", ".
         Such a label is not readable.
+    problem: what is wrong with a line of a manifest that is not readable.
     id: the clip's id, if a manifest gives one.
     offset, duration: seconds, where a manifest cuts the clip out of a longer file; a duration of
         None or 0 means to its end.
@@ -72,6 +73,7 @@ class Label:
     offset: float | None = None
     duration: float | None = None
     unknown_keys: str = ""
+    problem: str = ""
 
 
 def is_label(name: str) -> bool:
@@ -183,9 +185,9 @@ def json_label(content: bytes) -> Label:
     return Label(name, raw, encoding, _plain_facts(facts))
 
 
-def _unreadable(text: str, encoding: str, unknown_keys: str = "") -> Label:
+def _unreadable(text: str, encoding: str, unknown_keys: str = "", problem: str = "") -> Label:
     shown = text[:N_SHOWN].strip()
-    return Label("", shown, encoding, is_readable=False, unknown_keys=unknown_keys)
+    return Label("", shown, encoding, is_readable=False, unknown_keys=unknown_keys, problem=problem)
 
 
 def _top_keys(value: Any) -> str:
@@ -255,18 +257,20 @@ def is_manifest_line(line: bytes) -> bool:
 def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
     """Read a line of a manifest. fact_keys: the optional keys that are kept."""
     text, encoding = _decoded(line)
-    row = _json_value(text)
+    row = None
     try:
-        name, raw = row["audio_filepath"] + "", (row["text"] or "") + ""
-        if "\0" in raw or not name.strip():
-            raise ValueError
-        offset = seconds_in(row, "offset")
+        row = parsed_clip(text)
+        name, offset = path_and_offset(row)
+        raw = "" if row["text"] is None else json_value(row, "text", str)
+        if not name.strip():
+            raise ValueError("`audio_filepath` is empty")
+        if "\0" in raw:
+            raise ValueError("`text` holds the character NUL")
         # Without an offset the clip is the whole file, whatever the manifest says.
-        duration = None if offset is None else seconds_in(row, "duration")
-    except KeyError:
-        return _unreadable(text, encoding, _top_keys(row))
-    except (TypeError, ValueError):
-        return _unreadable(text, encoding)
+        duration = None if offset is None else duration_in(row)
+    except ValueError as problem:
+        is_other = isinstance(row, dict) and not all(key in row for key in REQUIRED_KEYS)
+        return _unreadable(text, encoding, _top_keys(row) if is_other else "", str(problem))
     facts = _plain_facts({key: row.get(key) for key in ("id", *fact_keys)})
     given_id = facts.pop("id", "")
     return Label(name, raw, encoding, facts, id=given_id, offset=offset, duration=duration)
