@@ -237,7 +237,8 @@ def read_json_lines(
     Raises DataError that names the file, and the line where there is one.
     """
     if not path.is_file():
-        raise DataError(f"{path} is missing. {form.if_missing}")
+        what = "is not a file" if path.exists() else "is missing"
+        raise DataError(f"{path} {what}. {form.if_missing}")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

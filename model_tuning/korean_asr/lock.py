@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from korean_asr.errors import DataError, printable
+from korean_asr.files import refuse_unusable_folder
 
 _held: dict[Path, int] = {}  # lock file -> file descriptor, of this process
 
@@ -20,8 +21,10 @@ def lock(folder: Path, part: str = "") -> None:
     The lock file lies beside the folder, so that --fresh can rename it, and is removed at the end.
     Its lock is a POSIX record lock: a killed process leaves none, its children hold none, and on a
     network disk it counts on all machines. A disk without locks is written to without one.
-    Raises DataError where another process holds the lock.
+    Raises DataError where another process holds the lock, and OSError now, before the long work,
+    where the folder cannot be written into.
     """
+    refuse_unusable_folder(folder)
     folder = folder.resolve()
     path = folder.parent / ".".join(["", folder.name, *([part] if part else []), "lock"])
     if path in _held:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError, is_disk_full
-from korean_asr.files import file_checksum, json_value, read_json, refuse_unusable_folder
+from korean_asr.files import file_checksum, json_value, read_json
 
 # Where transformers looks for weights, in its order, and the names of the files on the hub. The
 # index of a model in several files (shards) lists them.
@@ -252,16 +252,6 @@ def results_folder(sources: list[str]) -> Path:
     source = sources[owner(sources)]
     name = Path(source).name
     return Path(source) / "results" if split_folder(source) else Path(f"results_{name}")
-
-
-def usable_results_folder(sources: list[str], chosen: Path | None) -> Path:
-    """The chosen folder or results_folder(sources).
-
-    Raises OSError now, before the long work, if it cannot be written.
-    """
-    folder = chosen or results_folder(sources)
-    refuse_unusable_folder(folder)
-    return folder
 
 
 def recipe_of(source: str) -> str | None:

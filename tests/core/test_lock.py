@@ -90,12 +90,20 @@ def test_a_run_that_ends_leaves_nothing_of_its_lock(holder, tmp_path):
 
 
 def test_what_cannot_be_locked_is_written_without_a_lock(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    for folder in ("/proc/x/y", tmp_path / "file" / "out", tmp_path / ("n" * 255)):
-        lock(type(tmp_path)(folder))
+    # Of the folder's name, and longer than a name can be.
+    lock(tmp_path / ("n" * 255))
 
     def no_locks(*_):
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("fcntl.lockf", no_locks)
     lock(tmp_path / "on_a_network_disk")
+
+
+def test_a_folder_that_cannot_be_written_into_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError) as failure:
+            lock(folder)
+        assert failure.value.filename == str(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -306,7 +306,7 @@ def test_a_missing_manifest_says_which_script_writes_it(tmp_path):
         match=r"korean\.jsonl is missing\. Run 'model_tuning/1\. script_preprocessing\.py'",
     ):
         read_manifest(tmp_path / "korean.jsonl")
-    with pytest.raises(DataError, match="is missing"):
+    with pytest.raises(DataError, match=r"is not a file\. Run"):
         # The path of a folder.
         read_manifest(tmp_path)
 

@@ -23,7 +23,6 @@ from korean_asr.model_folder import (
     owner,
     recipe_of,
     results_folder,
-    usable_results_folder,
 )
 from korean_asr.overlap import KINDS, Seen, seen_in_training
 
@@ -128,7 +127,7 @@ def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
     if arguments.with_base:
         models.append(base_of(models[0]))
     manifest = arguments.manifest or default_manifest(models)
-    results = usable_results_folder(models, arguments.output)
+    results = arguments.output or results_folder(models)
     if is_first():
         lock(results, corpus)
     utterances = read_manifest(manifest)

@@ -12,7 +12,6 @@ from korean_asr.files import (
     file_checksum,
     json_value,
     read_json,
-    refuse_unusable_folder,
     whole_file,
     write_json,
     write_json_lines,
@@ -129,13 +128,11 @@ class Experiment:
         """Whether the model folder has the record of the finished run, and all of these files.
 
         Never with --fresh or --check. But for --check, which writes nothing, both folders are
-        locked first, until the process ends. Raises as held_folders, lock.lock and
-        files.refuse_unusable_folder do.
+        locked first, until the process ends. Raises as held_folders and lock.lock do.
         """
         if self.command.check:
             return False
         for folder in (self.output, self.checkpoints):
-            refuse_unusable_folder(folder)
             lock(folder)
         self.held_folders()
         if self.command.fresh or not (self.output / EXPERIMENT_FILE).is_file():
