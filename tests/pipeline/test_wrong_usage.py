@@ -17,7 +17,12 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
         (1, ["--korean", str(KOREAN / "1.Training" / "2.원천데이터")], 1, "no *scripts.txt"),
         (1, ["--korean", str(BASE)], 1, "has no usable clip: unknown label"),
         (1, ["--korean", str(KOREAN), "--base-model", "nowhere"], 1, "no model folder nowhere"),
-        (1, ["--korean", str(KOREAN), "--output", "/proc/x"], 1, "/proc/x cannot be used"),
+        (
+            1,
+            ["--korean", str(KOREAN), "--output", "/proc/x"],
+            1,
+            "/proc cannot be used: no file can be made here",
+        ),
         (1, [], 2, "--korean"),
         (1, ["--korean", ".", "--jobs", "0"], 2, "--jobs 0"),
         (1, ["--korean", ""], 2, "argument --korean: '' is empty"),
