@@ -89,7 +89,7 @@ class Scale:
 # The v3 batch on one card. 2,048 clips have 2 % padding in updates of similar lengths.
 FULL = Scale(
     "real size", REAL, n_clips=2_048, shrink=1.0, batch=8, accumulation=8, workers=4,
-    n_updates=6, rounds=2, batch_seconds=(30.0, 60.0, 120.0, 240.0, 480.0, 960.0),
+    n_updates=6, rounds=1, batch_seconds=(30.0, 60.0, 120.0, 240.0, 480.0, 960.0),
     n_ours=1_024, n_pipeline=256, n_loop=128, longest_s=20.0, n_longest=(2, 4, 8, 16, 32),
 )  # fmt: skip
 TINY = Scale(
