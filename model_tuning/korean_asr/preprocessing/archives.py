@@ -20,6 +20,8 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import IO
 
+from korean_asr.archive_file import decoded_name, tar_name
+
 # Suffix -> the command that unpacks such a file. AI Hub's zip archives name their files in CP949
 # without saying so, and only Debian's unzip has -O, which sets it.
 UNPACK_COMMANDS = {
@@ -210,7 +212,7 @@ def _tar_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member
             while info := opened.next():
                 # tarfile would keep every member, a kilobyte each.
                 opened.members = []
-                name = _tar_name(info)
+                name = tar_name(info)
                 if info.isdir() and not leaves_its_folder(name):
                     pass
                 elif leaves_its_folder(name) or not info.isreg() or info.sparse is not None:
@@ -282,17 +284,5 @@ def _zip_name(info: zipfile.ZipInfo) -> str:
         # zipfile decoded it as CP437. A name that cannot be encoded back came from an extra field
         # in Unicode: keep it.
         with suppress(UnicodeEncodeError):
-            name = _decoded(name.encode("cp437"))
+            name = decoded_name(name.encode("cp437"))
     return name.replace("\\", "/")
-
-
-def _tar_name(info: tarfile.TarInfo) -> str:
-    return _decoded(info.name.encode(errors="surrogateescape"))
-
-
-def _decoded(name: bytes) -> str:
-    """Decode UTF-8, and everything else as CP949."""
-    try:
-        return name.decode()
-    except UnicodeDecodeError:
-        return name.decode("cp949", errors="replace")
