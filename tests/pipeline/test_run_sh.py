@@ -79,7 +79,6 @@ def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(run, clo
         (["--korean", "x", "--gpus", "many"], "--gpus many"),
         (["--recipe", "v1"], "go with --korean"),
         (["--korean", ""], '--korean "": a value is wanted'),
-        (["--korean", "a", "--korean", "b"], "--korean was given twice"),
     ],
 )
 def test_run_sh_tells_wrong_usage_in_one_line(run, clone, arguments, message):
