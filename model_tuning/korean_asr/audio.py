@@ -6,12 +6,12 @@ Every script judges a file by these functions: what one of them takes, the other
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from korean_asr.audio_file import (
+    Audio,
     AudioInfo,
     UnreadableAudio,
     counted_info,
@@ -38,7 +38,7 @@ def n_frames(n_samples: int) -> int:
     return n_samples
 
 
-def audio_info(path: str | Path, offset: float = 0.0, duration: float | None = None) -> AudioInfo:
+def audio_info(audio: Audio, offset: float = 0.0, duration: float | None = None) -> AudioInfo:
     """Judge a clip as read_waveform does, by the header alone where its samples are plain PCM.
 
     offset, duration: where the clip lies in a longer file, in seconds; None means to its end. The
@@ -46,28 +46,28 @@ def audio_info(path: str | Path, offset: float = 0.0, duration: float | None = N
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated, too short; audio rate not 4
     to 384 kHz.
     """
-    info = _of_what_is_there(_info, path, offset, duration)
+    info = _of_what_is_there(_info, audio, offset, duration)
     _refuse_short(round(info.duration * info.sample_rate), info.sample_rate)
     return info
 
 
 def _of_what_is_there(
-    judge: Callable[..., Any], path: str | Path, offset: float, duration: float | None
+    judge: Callable[..., Any], audio: Audio, offset: float, duration: float | None
 ) -> Any:
-    """Call judge(path, offset, duration), with None if a clip from 0 on is longer than its file.
+    """Call judge(audio, offset, duration), with None if a clip from 0 on is longer than its file.
 
     Manifests of whole files may have an offset of 0, too, and a wrong duration.
     """
     try:
-        return judge(path, offset, duration)
+        return judge(audio, offset, duration)
     except UnreadableAudio as problem:
         if offset or duration is None or str(problem) != "audio truncated":
             raise
-        return judge(path, offset, None)
+        return judge(audio, offset, None)
 
 
-def _info(path: str | Path, offset: float, duration: float | None) -> AudioInfo:
-    with opened(path, duration) as file:
+def _info(audio: Audio, offset: float, duration: float | None) -> AudioInfo:
+    with opened(audio, duration) as file:
         info = plain_info(file, offset, duration)
         if info is None:
             with decoder_of(file) as decoder:
@@ -130,17 +130,17 @@ def _resampled(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     )
 
 
-def read_samples(path: str | Path, offset: float = 0.0, duration: float | None = None) -> Samples:
+def read_samples(audio: Audio, offset: float = 0.0, duration: float | None = None) -> Samples:
     """Decode a file, or the part of it that starts at `offset` and takes `duration`, in seconds.
 
     Raises UnreadableAudio as audio_info does; a clip may be empty or too short.
     """
-    return _of_what_is_there(_samples, path, offset, duration)
+    return _of_what_is_there(_samples, audio, offset, duration)
 
 
-def _samples(path: str | Path, offset: float, duration: float | None) -> Samples:
+def _samples(audio: Audio, offset: float, duration: float | None) -> Samples:
     blocks: list[np.ndarray] = []
-    with opened(path, duration) as file, decoder_of(file) as decoder:
+    with opened(audio, duration) as file, decoder_of(file) as decoder:
         decoded(decoder, file, offset, duration, take=blocks.append)
         return Samples(_joined(blocks, decoder.channels), decoder.samplerate)
 
@@ -158,30 +158,26 @@ def _joined(blocks: list[np.ndarray], channels: int) -> np.ndarray:
     return values
 
 
-def read_waveform(
-    path: str | Path, offset: float = 0.0, duration: float | None = None
-) -> np.ndarray:
+def read_waveform(audio: Audio, offset: float = 0.0, duration: float | None = None) -> np.ndarray:
     """Decode a clip as (n_samples,) float32 at 16 kHz, -1 to 1; see read_samples.
 
     Raises UnreadableAudio as audio_info does.
     """
-    return read_samples(path, offset, duration).waveform()
+    return read_samples(audio, offset, duration).waveform()
 
 
-def sound_checksum(
-    path: str | Path, offset: float = 0.0, duration: float | None = None
-) -> str | None:
+def sound_checksum(audio: Audio, offset: float = 0.0, duration: float | None = None) -> str | None:
     """Samples.checksum of a clip; None also for one that cannot be read."""
     try:
-        return read_samples(path, offset, duration).checksum()
+        return read_samples(audio, offset, duration).checksum()
     except UnreadableAudio:
         return None
 
 
-def file_content(path: str | Path) -> bytes:
+def file_content(audio: Audio) -> bytes:
     """The bytes of an audio file as they are. Raises UnreadableAudio as audio_info does.
 
     The samples are not decoded.
     """
-    with opened(path, None) as file:
+    with opened(audio, None) as file:
         return file.content()

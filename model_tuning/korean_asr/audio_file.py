@@ -14,12 +14,15 @@ from typing import NamedTuple, Self
 import numpy as np
 import soundfile
 
+from korean_asr.archive_clip import clip_bytes
+from korean_asr.archive_file import Place, path_within
 from korean_asr.audio_header import (
     BYTE_ORDERS,
     HEAD_BYTES,
     MAX_EXCESS_BYTES,
     PLACEHOLDER_BYTES,
     Header,
+    ReadAt,
     chunk_header,
     is_marked,
     mp3_gives_its_length,
@@ -52,6 +55,8 @@ BYTES_A_SAMPLE = 2
 # In these every sample takes the same room, so that libsndfile counts them without decoding.
 COUNTED_FORMATS = ("WAV", "WAVEX", "RF64")
 COUNTED_ENCODINGS = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "ULAW", "ALAW")
+# A path, or a place in an archive.
+Audio = str | Path | Place
 
 
 class UnreadableAudio(Exception):
@@ -74,10 +79,14 @@ class AudioInfo(NamedTuple):
 
 
 class AudioFile(NamedTuple):
-    """An open regular file. head: its first bytes. header: of WAV and AIFF."""
+    """An open regular file, or one in an archive, which has no descriptor.
+
+    head: its first bytes. header: of WAV and AIFF.
+    """
 
     path: str | Path
-    descriptor: int
+    descriptor: int | None
+    read_at: ReadAt
     n_bytes: int
     head: bytes
     header: Header | None
@@ -86,8 +95,12 @@ class AudioFile(NamedTuple):
     def suffix(self) -> str:
         return os.path.splitext(self.path)[1].lower()
 
-    def read_at(self, n_bytes: int, offset: int) -> bytes:
-        return os.pread(self.descriptor, n_bytes, offset)
+    def from_start(self) -> int | io.BytesIO:
+        """What soundfile reads from the first byte on."""
+        if self.descriptor is None:
+            return io.BytesIO(self.content())
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        return self.descriptor
 
     def content(self) -> bytes:
         """All bytes; one call reads 2 GB at most."""
@@ -101,14 +114,19 @@ class AudioFile(NamedTuple):
         return self
 
     def __exit__(self, *error: object) -> None:
-        os.close(self.descriptor)
+        if self.descriptor is not None:
+            os.close(self.descriptor)
 
 
-def opened(path: str | Path, duration: float | None) -> AudioFile:
-    """Open a regular file and read its header; the file at hand is the one that is decoded.
+def opened(audio: Audio, duration: float | None) -> AudioFile:
+    """Open an audio file and read its header; the file at hand is the one that is decoded.
 
-    Raises UnreadableAudio: audio missing, empty, unreadable, truncated.
+    Raises UnreadableAudio: audio missing, empty, unreadable, truncated; DataError for an archive
+    that is missing, changed or unreadable.
     """
+    if isinstance(audio, Place):
+        return _opened_in_archive(audio, duration)
+    path = audio
     try:
         # O_NONBLOCK: opening a pipe without a writer would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -117,29 +135,48 @@ def opened(path: str | Path, duration: float | None) -> AudioFile:
     except (OSError, ValueError):
         raise UnreadableAudio("audio unreadable") from None
     try:
-        head, n_bytes, header = _looked_into(descriptor)
-        if not head or (header and not header.held):
-            raise UnreadableAudio("audio empty")
-        # The part that a manifest asks for may be there.
-        if header and header.is_truncated and duration is None:
-            raise UnreadableAudio("audio truncated")
+        return _looked_into(path, descriptor, duration)
+    except OSError:
+        os.close(descriptor)
+        raise UnreadableAudio("audio unreadable") from None
     except BaseException:
         os.close(descriptor)
         raise
-    return AudioFile(path, descriptor, n_bytes, head, header)
 
 
-def _looked_into(descriptor: int) -> tuple[bytes, int, Header | None]:
-    """The first HEAD_BYTES of a regular file, its size and its header."""
+def _looked_into(path: str | Path, descriptor: int, duration: float | None) -> AudioFile:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableAudio("audio unreadable")
+    return _judged(path, descriptor, partial(os.pread, descriptor), status.st_size, duration)
+
+
+def _opened_in_archive(place: Place, duration: float | None) -> AudioFile:
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableAudio("audio unreadable")
-        head = os.read(descriptor, HEAD_BYTES)
-        header = chunk_header(head, status.st_size, partial(os.pread, descriptor))
+        n_bytes, read_at = clip_bytes(place)
+        return _judged(path_within(place.address), None, read_at, n_bytes, duration)
+    except FileNotFoundError:
+        raise UnreadableAudio("audio missing") from None
     except OSError:
         raise UnreadableAudio("audio unreadable") from None
-    return head, status.st_size, header
+
+
+def _judged(
+    path: str | Path,
+    descriptor: int | None,
+    read_at: ReadAt,
+    n_bytes: int,
+    duration: float | None,
+) -> AudioFile:
+    """Judge a file by its first HEAD_BYTES, its size and its header."""
+    head = read_at(HEAD_BYTES, 0)
+    header = chunk_header(head, n_bytes, read_at)
+    if not head or (header and not header.held):
+        raise UnreadableAudio("audio empty")
+    # The part that a manifest asks for may be there.
+    if header and header.is_truncated and duration is None:
+        raise UnreadableAudio("audio truncated")
+    return AudioFile(path, descriptor, read_at, n_bytes, head, header)
 
 
 def plain_info(file: AudioFile, offset: float, duration: float | None) -> AudioInfo | None:
@@ -254,10 +291,9 @@ def _by_header_or_bare(file: AudioFile) -> Decoder:
         except soundfile.SoundFileError:
             if not is_bare or (file.suffix == ".wav" and not _holds_samples_alone(file)):
                 raise
-    os.lseek(file.descriptor, 0, os.SEEK_SET)
     sample_rate, encoding = HEADERLESS[file.suffix]
     return Decoder(
-        file.descriptor,
+        file.from_start(),
         samplerate=sample_rate,
         channels=1,
         format="RAW",
@@ -277,8 +313,7 @@ def _by_header(file: AudioFile) -> Decoder:
         content.write(size)
         content.seek(0)
         return Decoder(content)
-    os.lseek(file.descriptor, 0, os.SEEK_SET)
-    return Decoder(file.descriptor, closefd=False)
+    return Decoder(file.from_start(), closefd=False)
 
 
 def _holds_samples_alone(file: AudioFile) -> bool:

@@ -13,6 +13,7 @@ from korean_asr.audio import (
     ENCODER_LAYERS,
     MIN_SAMPLES,
     SAMPLE_RATE,
+    Audio,
     UnreadableAudio,
     n_frames,
     read_waveform,
@@ -51,9 +52,9 @@ class Piece:
 
 
 class AudioClip(Protocol):
-    """What decoding needs of a clip, as in manifest.Utterance: path, seconds, what is cut out."""
+    """What decoding needs of a clip, as in manifest.Utterance: audio, seconds, what is cut out."""
 
-    audio_filepath: str
+    audio: Audio
     duration: float
     cut: tuple[float, float | None]
 
@@ -85,7 +86,7 @@ class Frames:
 def read_clip(clip: AudioClip, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
     """Read a clip, normalise it and cut it where it is long. Never raises UnreadableAudio."""
     try:
-        waveform = read_waveform(clip.audio_filepath, *clip.cut)
+        waveform = read_waveform(clip.audio, *clip.cut)
     except UnreadableAudio as problem:
         return Clip([], problem=str(problem))
     return Clip(

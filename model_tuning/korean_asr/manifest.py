@@ -11,7 +11,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from korean_asr.audio import UnreadableAudio, audio_info
+from korean_asr.archive_file import Place, is_address, path_within, split_address
+from korean_asr.audio import Audio, UnreadableAudio, audio_info
 from korean_asr.errors import DataError
 from korean_asr.files import LineFormat, json_value, read_json_lines, shown_json, write_json_lines
 from korean_asr.metrics import normalised, without_punctuation
@@ -28,12 +29,14 @@ DURATION_TOLERANCE_S = 0.1
 class Utterance:
     """One clip and its reference text.
 
-    audio_filepath: an absolute path.
+    audio_filepath: an absolute path, or the address of a file in an archive with such a path.
     duration: seconds.
     text: NFC, with single spaces.
     audio_sha256: audio.Samples.checksum; script 2 writes it into the split.
     offset: seconds; the clip is cut out of its file there, and takes `duration`. None: the clip is
         the whole file.
+    audio_offset, audio_bytes, audio_index: where the file lies in its archive; see
+        archive_file.Place.
     A field is None if the corpus does not give it.
     """
 
@@ -56,6 +59,15 @@ class Utterance:
     prompt: str | None = None
     audio_sha256: str | None = None
     offset: float | None = None
+    audio_offset: int | None = None
+    audio_bytes: int | None = None
+    audio_index: str | None = None
+
+    @property
+    def audio(self) -> Audio:
+        """The audio that audio.read_samples takes: a path, or a place in an archive."""
+        place = self.audio_offset, self.audio_bytes, self.audio_index
+        return audio_at(self.audio_filepath, *place)
 
     @property
     def cut(self) -> tuple[float, float | None]:
@@ -65,15 +77,17 @@ class Utterance:
 
 _KEYS = tuple(field.name for field in fields(Utterance))
 _values = attrgetter(*_KEYS)
+PLACE_KEYS = ("audio_offset", "audio_bytes", "audio_index")
 OPTIONAL_KEYS = tuple(
-    key for key in _KEYS if key not in ("id", "duration", "offset", *REQUIRED_KEYS)
+    key for key in _KEYS if key not in ("id", "duration", "offset", *PLACE_KEYS, *REQUIRED_KEYS)
 )
 
 
 def read_manifest(path: Path) -> list[Utterance]:
     """Read a manifest, in its order.
 
-    A relative audio_filepath starts at the manifest's folder. A clip without an id takes the stem
+    A relative audio_filepath starts at the manifest's folder, and so do a relative audio_index and
+    the path of an archive at the end of an address. A clip without an id takes the stem
     of its audio file and what is cut out of it, or the whole path where that repeats. A missing
     duration is measured; it stays 0 where the audio cannot be read. Other keys are dropped.
     Raises DataError that names the file, the line and the key.
@@ -110,17 +124,48 @@ def _manifest_format(path: Path) -> LineFormat:
 def _utterance(row: Any, folder: Path) -> Utterance:
     """Read a row of a manifest. Raises ValueError that names the key of a malformed one."""
     path, offset = path_and_offset(row)
-    audio = os.path.normpath(folder / path)
+    audio = absolute_audio(path, folder)
     duration = duration_in(row)
-    return Utterance(
-        id=_fact(row, "id") or clip_name(Path(audio).stem, offset, duration),
+    clip = Utterance(
+        id=_fact(row, "id") or clip_name(Path(path_within(audio)).stem, offset, duration),
         audio_filepath=audio,
-        duration=_measured(audio, offset) if duration is None else duration,
+        duration=duration or 0.0,
         # Normalised as for scoring: in decomposed Hangul every letter would be [UNK].
         text=normalised(json_value(row, "text", str)),
         offset=offset,
+        **place_in(row, folder),
         **{key: _fact(row, key) for key in OPTIONAL_KEYS},
     )
+    return replace(clip, duration=_measured(clip)) if duration is None else clip
+
+
+def audio_at(
+    path: str, audio_offset: int | None, audio_bytes: int | None, audio_index: str | None
+) -> Audio:
+    """What audio.read_samples takes of a path, or of an address and its PLACE_KEYS."""
+    return Place(path, audio_offset, audio_bytes, audio_index) if is_address(path) else path
+
+
+def absolute_audio(audio: str, folder: Path) -> str:
+    """A path, or an address, whose path on disk starts at a folder if it is relative."""
+    chain, path = split_address(audio)
+    return chain + os.path.normpath(folder / path)
+
+
+def place_in(row: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The PLACE_KEYS of a row, None where it has none; a relative audio_index starts at a folder.
+
+    Raises ValueError that names the key and the value of a malformed row.
+    """
+    place: dict[str, Any] = dict.fromkeys(PLACE_KEYS)
+    for key in ("audio_offset", "audio_bytes"):
+        if row.get(key) is not None:
+            place[key] = json_value(row, key, int)
+            if place[key] < 0:
+                raise ValueError(f"`{key}` is {shown_json(place[key])}, not a number of bytes")
+    if row.get("audio_index") is not None:
+        place["audio_index"] = os.path.normpath(folder / json_value(row, "audio_index", str))
+    return place
 
 
 def _fact(row: dict[str, Any], key: str) -> str | None:
@@ -185,10 +230,10 @@ def _not_seconds(key: str, value: Any) -> str:
     return f"`{key}` is {shown_json(value)}, not 0 to {MAX_SECONDS:,.0f} seconds"
 
 
-def _measured(audio: str, offset: float | None) -> float:
+def _measured(clip: Utterance) -> float:
     """Seconds from the offset to the end of a file; 0 for one that cannot be read."""
     try:
-        return round(audio_info(audio, offset or 0.0).duration, 4)
+        return round(audio_info(clip.audio, clip.offset or 0.0).duration, 4)
     except UnreadableAudio:
         return 0.0
 
@@ -208,7 +253,7 @@ def cut_name(offset: float, duration: float | None) -> str:
 
 def _with_path_as_id(clip: Utterance) -> Utterance:
     """Put the path into the id, if the id is made of the stem; all cuts of a file stay apart."""
-    audio = Path(clip.audio_filepath)
+    audio = Path(path_within(clip.audio_filepath))
     stem, path = audio.stem, audio.with_suffix("").as_posix()
     if clip.offset is None:
         return replace(clip, id=path) if clip.id == stem else clip
@@ -233,11 +278,21 @@ def manifest_rows(utterances: list[Utterance], folder: Path) -> list[dict[str, A
         values = zip(_KEYS, _values(utterance), strict=True)
         # The format has `speaker` in every row, null if unknown. It leaves out other unknown facts.
         row = {key: value for key, value in values if value is not None or key == "speaker"}
-        if is_inside and utterance.audio_filepath.startswith(f"{REPOSITORY}/"):
-            audio_folder, _, name = utterance.audio_filepath.rpartition("/")
-            row["audio_filepath"] = _relative_folder(audio_folder, str(folder)) + name
+        if is_inside:
+            chain, path = split_address(utterance.audio_filepath)
+            row["audio_filepath"] = chain + _relative(path, str(folder))
+            if utterance.audio_index is not None:
+                row["audio_index"] = _relative(utterance.audio_index, str(folder))
         rows.append(row)
     return rows
+
+
+def _relative(path: str, folder: str) -> str:
+    """The path from `folder` to one in this repository; another path stays."""
+    if not path.startswith(f"{REPOSITORY}/"):
+        return path
+    parent, _, name = path.rpartition("/")
+    return _relative_folder(parent, folder) + name
 
 
 # Clips share few folders, and relpath() takes longer than the rest of a row.

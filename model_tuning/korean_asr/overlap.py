@@ -134,7 +134,7 @@ def _sounds(utterances: list[Utterance]) -> list[str | None]:
     """The checksum of each clip's sound; files are read in several threads."""
 
     def sound(clip: Utterance) -> str | None:
-        return sound_checksum(clip.audio_filepath, *clip.cut)
+        return sound_checksum(clip.audio, *clip.cut)
 
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(sound, utterances)

@@ -148,7 +148,7 @@ def test_a_copy_under_another_name_or_in_another_container_is_refused(
 
 
 def test_a_copy_is_known_by_the_checksum_where_training_audio_is_gone(model, utterances, tmp_path):
-    kept = shutil.copy(utterances[3].audio_filepath, tmp_path / "kept.wav")
+    kept = shutil.copy(utterances[3].audio_filepath, f"{tmp_path}/kept.wav")
     trained = [
         dataclasses.replace(clip, audio_filepath="/nowhere/a.wav")
         for clip in with_sounds(utterances[:8])

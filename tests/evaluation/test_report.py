@@ -11,12 +11,8 @@ import soundfile
 
 from korean_asr.evaluation.command_line import evaluate, reports_of, show
 from korean_asr.evaluation.comparison import comparison
-from korean_asr.evaluation.report import (
-    comparison_lines,
-    embedded_audio,
-    linked_audio,
-    verdict,
-)
+from korean_asr.evaluation.listening import embedded_audio, linked_audio
+from korean_asr.evaluation.report import comparison_lines, verdict
 from korean_asr.messages import n_columns
 
 

@@ -1,16 +1,10 @@
 """Format the printed report of an evaluation; write its JSON, JSON lines, HTML and Excel files."""
 
-import base64
-import io
-import os
-import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
-from korean_asr.audio import UnreadableAudio, file_content, read_samples
+from korean_asr.evaluation.listening import players
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -33,12 +27,6 @@ INTERVAL = "95 % interval"
 FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")
 N_WORST, N_HEARD = 10, 5
 N_PRINTED = 1_000  # characters of a text
-EMBEDDED_TYPES = {
-    ".wav": "audio/wav",
-    ".flac": "audio/flac",
-    ".mp3": "audio/mpeg",
-    ".ogg": "audio/ogg",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,60 +326,14 @@ def write_reports(
 
 def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) -> list[Path]:
     paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "jsonl", "html", "xlsx")]
-    audio = [_audio(row, folder, embed_audio) for row in report.rows]
+    audio = players(report.rows, folder, embed_audio)
+    # Clips in archives are embedded in any case.
+    is_embedded = any((url or "").startswith("data:") for url in audio)
     write_json(paths[0], report.summary)
     write_json_lines(paths[1], report.rows)
     with whole_file(paths[2]) as file:
-        file.write(evaluation_page(report.summary, report.rows, audio, embed_audio))
+        file.write(evaluation_page(report.summary, report.rows, audio, embed_audio or is_embedded))
     counted = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]
     with whole_file(paths[3]) as file:
         file.buffer.write(workbook(report.summary, counted))
     return paths
-
-
-def _audio(row: dict[str, Any], folder: Path, embed_audio: bool) -> str | None:
-    """The address of a clip's player on the page in `folder`."""
-    path = (folder.resolve() / row["audio_filepath"]).as_posix()
-    cut = (row["offset"], row["duration"] or None) if "offset" in row else (0.0, None)
-    return embedded_audio(path, *cut) if embed_audio else linked_audio(path, folder, *cut)
-
-
-def linked_audio(
-    path: str, folder: Path, offset: float = 0.0, duration: float | None = None
-) -> str | None:
-    """A clip's relative URL from the folder of a page; None for files that no browser plays.
-
-    offset, duration: where the clip lies in a longer file, in seconds. Browsers play that part
-    alone (W3C, Media Fragments URI 1.0).
-    """
-    if Path(path).suffix.lower() not in EMBEDDED_TYPES:
-        return None
-    try:
-        name = os.fsencode(os.path.relpath(path, folder.resolve()))
-    except UnicodeEncodeError:
-        # A lone surrogate, which no name of a file holds.
-        return None
-    end = "" if duration is None else f",{offset + duration:.4f}"
-    part = f"#t={offset:.4f}{end}" if offset or end else ""
-    return urllib.parse.quote(name) + part
-
-
-def embedded_audio(path: str, offset: float = 0.0, duration: float | None = None) -> str | None:
-    """A clip as a data: URI; None for one that cannot be read.
-
-    offset, duration: as for linked_audio. A whole WAV, FLAC or Ogg file is taken as it is, anything
-    else becomes 16-bit WAV.
-    """
-    try:
-        is_whole = not offset and duration is None
-        kind = EMBEDDED_TYPES.get(Path(path).suffix.lower())
-        content = file_content(path) if kind and is_whole else b""
-        if content[:4] not in (b"RIFF", b"fLaC", b"OggS"):
-            samples, buffer = read_samples(path, offset, duration), io.BytesIO()
-            soundfile.write(
-                buffer, samples.values, samples.sample_rate, format="WAV", subtype="PCM_16"
-            )
-            kind, content = "audio/wav", buffer.getvalue()
-    except (UnreadableAudio, OSError, ValueError):
-        return None
-    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from korean_asr.archive_file import path_within
 from korean_asr.errors import DataError
 from korean_asr.files import json_value, parsed_clip, read_json
 from korean_asr.manifest import (
     Utterance,
+    absolute_audio,
     clip_name,
     content_checksum,
     duration_in,
     offset_in,
+    place_in,
     refuse_other_rows,
 )
 from korean_asr.metrics import RULE, Hypothesis, normalised
@@ -29,6 +32,8 @@ CLIP_FACTS = (
     "topik_level",
     "country",
     "task",
+    "corpus",
+    "prompt",
 )
 # Values of a summary that the rows do not give, and their shapes; see _has_shape.
 _RATE = {"rate": float}
@@ -132,7 +137,7 @@ def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
     Raises ValueError that names the key and the value of a malformed row.
     """
     name = str(row.get("audio_filepath") or "")
-    audio = os.path.normpath(folder / name) if name else ""
+    audio = absolute_audio(name, folder) if name else ""
     try:
         os.fsencode(audio)
     except UnicodeEncodeError:
@@ -140,13 +145,15 @@ def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:
     # Other systems write false or [] for an unknown duration.
     duration = duration_in(row) if row.get("duration") else 0.0
     offset = offset_in(row)
+    stem = Path(path_within(name)).stem
     return Utterance(
-        id=str(row.get("id") or clip_name(Path(name).stem, offset, duration) or number),
+        id=str(row.get("id") or clip_name(stem, offset, duration) or number),
         audio_filepath=audio,
         duration=duration,
         text=normalised(json_value(row, "text", str)),
         **{key: None if row.get(key) is None else str(row[key]) for key in CLIP_FACTS},
         offset=offset,
+        **place_in(row, folder),
     )
 
 

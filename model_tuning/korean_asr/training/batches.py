@@ -35,7 +35,7 @@ class TrainingClips(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         clip = self.clips[index]
         try:
-            waveform = read_waveform(clip.audio_filepath, *clip.cut)
+            waveform = read_waveform(clip.audio, *clip.cut)
         # The inspection could read it, so the file has changed since.
         except UnreadableAudio as error:
             raise DataError(

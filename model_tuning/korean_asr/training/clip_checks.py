@@ -211,7 +211,7 @@ def sample_waveforms(clips: list[Utterance]) -> list[np.ndarray]:
     waveforms = []
     for clip in clips[::step][:SAMPLE_CLIPS]:
         try:
-            waveform = read_samples(clip.audio_filepath, *clip.cut).waveform()
+            waveform = read_samples(clip.audio, *clip.cut).waveform()
         except UnreadableAudio:
             # checked_inputs names it.
             continue
@@ -232,7 +232,7 @@ class _CheckedClip:
 
 def _checked_clip(clip: Utterance, max_duration_s: float, writable: frozenset[str]) -> _CheckedClip:
     try:
-        samples = read_samples(clip.audio_filepath, *clip.cut)
+        samples = read_samples(clip.audio, *clip.cut)
         waveform = samples.waveform()
     except UnreadableAudio as problem:
         return _CheckedClip([(str(problem), "")])

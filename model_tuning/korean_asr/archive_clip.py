@@ -1,0 +1,291 @@
+"""The bytes of a clip that lies in an archive, read in place.
+
+A place that script 1 wrote is not searched, but compared with the header that an archive has before
+each of its files: an archive that has changed must not give another clip's sound.
+"""
+
+import os
+import posixpath
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from io import BufferedReader
+from typing import NamedTuple
+
+import numpy as np
+
+from korean_asr.archive_file import (
+    MAX_MEMBER_BYTES,
+    JoinedFile,
+    Place,
+    Step,
+    inner_file,
+    joined_file,
+    steps_of,
+    tar_name,
+    zip_name,
+)
+from korean_asr.errors import DataError
+from korean_asr.gzip_file import GZIP_MARK, READERS, changed_archive, missing_archive
+
+ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
+
+# Opening one again takes microseconds, and searching one again seconds.
+MAX_OPEN, MAX_SEARCHED = 32, 64
+TAR_BLOCK = 512
+# The header before a file in a .zip (APPNOTE 4.3.7); name and extra field follow it. 4 GB and more
+# are written elsewhere, and so is every size if the file was packed on the fly.
+ZIP_HEADER = struct.Struct("<4s5H3I2H")
+ZIP_MARK, ZIP_ENCRYPTED, ZIP_ON_THE_FLY, ZIP_ELSEWHERE = b"PK\3\4", 0x1, 0x8, 0xFFFFFFFF
+# Longer extra fields are not looked for.
+ZIP_EXTRA_BYTES = 1_024
+
+
+class ClipBytes(NamedTuple):
+    """The bytes of a clip: their number, and how they are read."""
+
+    n_bytes: int
+    read_at: ReadAt
+
+
+def clip_bytes(place: Place) -> ClipBytes:
+    """Find a clip in an archive; of a plain or stored one, nothing but headers is read.
+
+    Raises FileNotFoundError where the archive holds no such file; OSError for one that is
+    encrypted, damaged, or larger than MAX_MEMBER_BYTES; DataError where the archive is missing,
+    changed or unreadable.
+    """
+    steps, path = steps_of(place.address)
+    if place.offset is None or place.n_bytes is None:
+        return _found(tuple(steps), path)
+    if place.n_bytes > MAX_MEMBER_BYTES:
+        raise OSError("larger than a clip can be")
+    if place.index is not None:
+        read_at = partial(READERS.read_at, path, place.index)
+    else:
+        read_at = _archive(path, os.getpid()).read_at
+    fits = _fits_tar if steps[-1].protocol == "tar" else _fits_zip
+    last = read_at(1, place.offset + place.n_bytes - 1) if place.n_bytes else b"."
+    if not last or not fits(steps[-1].name, place.offset, place.n_bytes, read_at):
+        raise DataError(changed_archive(path))
+    if place.index is not None:
+        # Every read unpacks anew.
+        return _in_memory(read_at(place.n_bytes, place.offset))
+    return _range(read_at, place.offset, place.n_bytes)
+
+
+def _range(read_at: ReadAt, start: int, n_bytes: int) -> ClipBytes:
+    def read_clip_at(n: int, offset: int) -> bytes:
+        return read_at(min(n, max(0, n_bytes - offset)), start + offset)
+
+    return ClipBytes(n_bytes, read_clip_at)
+
+
+def _in_memory(content: bytes) -> ClipBytes:
+    return ClipBytes(len(content), lambda n, offset: content[offset : offset + n])
+
+
+# By the process, too: a forked one opens its own. A file that leaves the cache is closed when
+# nobody reads it any more.
+@lru_cache(MAX_OPEN)
+def _archive(path: str, process: int) -> JoinedFile:
+    try:
+        return joined_file(path)
+    except (OSError, ValueError):
+        raise DataError(missing_archive(path)) from None
+
+
+def _fits_tar(name: str, offset: int, n_bytes: int, read_at: ReadAt) -> bool:
+    """Whether a .tar has the header of a file of this name and size right before an offset."""
+    if offset < TAR_BLOCK:
+        return False
+    block = read_at(TAR_BLOCK, offset - TAR_BLOCK)
+    try:
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    is_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
+    return is_file and member.size == n_bytes and _is_named(name, block[:100].rstrip(b"\0"))
+
+
+def _fits_zip(name: str, offset: int, n_bytes: int, read_at: ReadAt) -> bool:
+    """Whether a .zip has the header of a stored file of this name and size before an offset."""
+    n_before = min(offset, ZIP_HEADER.size + 3 * len(name) + ZIP_EXTRA_BYTES)
+    before = read_at(n_before, offset - n_before)
+    start = before.rfind(ZIP_MARK)
+    # Name and extra field may hold the mark.
+    while start >= 0:
+        if start + ZIP_HEADER.size <= len(before):
+            _, _, flags, method, *_, packed, size, n_name, n_extra = ZIP_HEADER.unpack_from(
+                before, start
+            )
+            end = start + ZIP_HEADER.size + n_name
+            if end + n_extra == len(before):
+                is_size_here = not flags & ZIP_ON_THE_FLY and size != ZIP_ELSEWHERE
+                return (
+                    method == zipfile.ZIP_STORED
+                    and not flags & ZIP_ENCRYPTED
+                    and (not is_size_here or packed == size == n_bytes)
+                    and _is_named(name, before[end - n_name : end])
+                )
+        start = before.rfind(ZIP_MARK, 0, start)
+    return False
+
+
+def _is_named(name: str, written: bytes) -> bool:
+    """Whether a header's name can be that of a file, by what lies behind the last slash.
+
+    Headers hold the start of a long name, and question marks for Hangul: any name fits these.
+    """
+    base = posixpath.basename(name)
+    if not base.isascii() or len(name.encode(errors="replace")) >= 100:
+        return True
+    return written.replace(b"\\", b"/").rpartition(b"/")[2] == base.encode()
+
+
+class Members(NamedTuple):
+    """What an archive holds, in 56 bytes a file: an archive may hold a million.
+
+    names: sorted hashes of the names, (n_files,) int64. rows: (n_files, 6) int64 for each.
+    """
+
+    file: JoinedFile
+    names: np.ndarray
+    rows: np.ndarray
+
+
+class Row(NamedTuple):
+    """Where a file lies in an archive. start: of its bytes, or in a .zip of the header before them.
+
+    method: of the compression in a .zip. is_opaque: whether it is encrypted, or sparse.
+    """
+
+    start: int
+    n_packed: int
+    n_bytes: int
+    method: int
+    is_opaque: int
+    crc: int
+
+
+IN_A_TAR = -1
+
+
+def _found(steps: tuple[Step, ...], path: str) -> ClipBytes:
+    """Search a clip by its name; an archive is searched once in a process."""
+    members = _members(steps[:-1], steps[-1].protocol, path, os.getpid())
+    name = _key(steps[-1].name)
+    number = int(np.searchsorted(members.names, name))
+    if number == len(members.names) or members.names[number] != name:
+        raise FileNotFoundError(steps[-1].name)
+    row = Row(*members.rows[number].tolist())
+    if row.is_opaque or max(row.n_bytes, row.n_packed) > MAX_MEMBER_BYTES:
+        raise OSError("encrypted, sparse, or larger than a clip can be")
+    read_at = members.file.read_at
+    if row.method == IN_A_TAR:
+        return _range(read_at, row.start, row.n_bytes)
+    header = read_at(ZIP_HEADER.size, row.start)
+    if len(header) < ZIP_HEADER.size or header[:4] != ZIP_MARK:
+        raise OSError("a .zip without the file that it lists")
+    start = row.start + ZIP_HEADER.size + sum(ZIP_HEADER.unpack(header)[-2:])
+    if row.method == zipfile.ZIP_STORED:
+        return _range(read_at, start, row.n_bytes)
+    return _in_memory(_inflated(row, read_at(row.n_packed, start)))
+
+
+def _inflated(row: Row, packed: bytes) -> bytes:
+    """Raises OSError for another compression than deflate, and other bytes than were packed."""
+    if row.method != zipfile.ZIP_DEFLATED:
+        raise OSError("of an unknown compression")
+    try:
+        # Not one byte more than the .zip says.
+        content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, row.n_bytes + 1)
+    except zlib.error as error:
+        raise OSError(str(error)) from None
+    if len(content) != row.n_bytes or zlib.crc32(content) != row.crc:
+        raise OSError("damaged")
+    return content
+
+
+def _key(name: str) -> int:
+    # Names are only ever compared: `..` leads nowhere.
+    return hash(posixpath.normpath(name))
+
+
+@lru_cache(MAX_SEARCHED)
+def _members(outer: tuple[Step, ...], protocol: str, path: str, process: int) -> Members:
+    """Search an archive. Raises DataError where there is none that can be read."""
+    file = _archive(path, process)
+    try:
+        for step in outer:
+            if step.protocol != "tar":
+                raise OSError("an archive inside a .zip")
+            file = inner_file(file, step.name)
+        rows = _of_tar(file, path) if protocol == "tar" else _of_zip(file)
+    except (OSError, ValueError, NotImplementedError, tarfile.TarError, zipfile.BadZipFile):
+        names = "".join(f", {step.name}" for step in outer)
+        raise DataError(
+            f"{path}{names}: not a .{protocol} that can be read. Download it again, then run "
+            f"script 1. · {protocol} 파일이 손상되었습니다. 다시 받아 1번 스크립트를 실행하세요."
+        ) from None
+    names = np.fromiter(rows, np.int64, len(rows))
+    order = np.argsort(names)
+    values = np.array([*rows.values()], np.int64).reshape(-1, len(Row._fields))
+    return Members(file, names[order], values[order])
+
+
+def _of_tar(file: JoinedFile, path: str) -> dict[int, Row]:
+    """The files of a .tar, up to where it is cut off; of equal names the last counts."""
+    if file.read_at(2, 0) == GZIP_MARK:
+        raise DataError(
+            f"{path}: clips in a .tar.gz are read by the index that script 1 makes. Run script 1 "
+            "on it, or unpack it. · 1번 스크립트를 먼저 실행하거나 압축을 풀어 주세요."
+        )
+    rows = {}
+    with (
+        _buffered(file) as buffered,
+        tarfile.open(fileobj=buffered, mode="r:", encoding="utf-8") as opened,
+        # Of a download that was cut off, the whole files count.
+        suppress(tarfile.ReadError),
+    ):
+        for member in opened:
+            size = member.size
+            if member.isreg() and member.offset_data + size <= file.n_bytes:
+                rows[_key(tar_name(member))] = Row(
+                    member.offset_data, size, size, IN_A_TAR, int(member.issparse()), 0
+                )
+            # tarfile keeps all that it has seen.
+            opened.members = []
+    return rows
+
+
+def _of_zip(file: JoinedFile) -> dict[int, Row]:
+    """The files of a .zip by its list; of equal names the last counts."""
+    with _buffered(file) as buffered, zipfile.ZipFile(buffered) as opened:
+        return {
+            _key(zip_name(info)): Row(
+                info.header_offset,
+                info.compress_size,
+                info.file_size,
+                info.compress_type,
+                info.flag_bits & ZIP_ENCRYPTED,
+                info.CRC,
+            )
+            for info in opened.infolist()
+        }
+
+
+@contextmanager
+def _buffered(file: JoinedFile) -> Iterator[BufferedReader]:
+    """Read a file from its start through a buffer, and leave it open."""
+    file.seek(0)
+    buffered = BufferedReader(file)
+    try:
+        yield buffered
+    finally:
+        # Otherwise it would close the file when it is deleted.
+        buffered.detach()
