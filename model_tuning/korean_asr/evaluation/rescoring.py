@@ -29,6 +29,8 @@ CLIP_FACTS = (
     "topik_level",
     "country",
     "task",
+    "corpus",
+    "prompt",
 )
 # Values of a summary that the rows do not give, and their shapes; see _has_shape.
 _RATE = {"rate": float}
