@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from korean_asr.audio_container import decoder_of
 from korean_asr.audio_file import (
     AudioInfo,
     UnreadableAudio,
     counted_info,
     decoded,
-    decoder_of,
     mono,
     opened,
     plain_info,

@@ -24,7 +24,6 @@ from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableA
 from korean_asr.errors import DataError, printable
 from korean_asr.files import SortedLines, parsed_json
 from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
-from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
 from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
 from korean_asr.preprocessing.corpus_names import EarlierIds, renamed, short_hash
 from korean_asr.preprocessing.counts import (
@@ -271,9 +270,7 @@ def _utterance(
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
-        suffix = os.path.splitext(clip.audio)[1].lower()
-        is_other = suffix in OTHER_AUDIO_SUFFIXES and str(error) == "audio unreadable"
-        return f"audio is {suffix}" if is_other else str(error)
+        return str(error)
     finally:
         tally.add_changes(clip.id, changes)
     for conversion in _conversions(clip, info):

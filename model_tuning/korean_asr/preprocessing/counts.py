@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from korean_asr.files import SortedLines, SpilledLines, json_line
 from korean_asr.model_folder import public_name, vocabulary_tokens
-from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
 from korean_asr.vocabulary import Outside, characters_of, printed_outside
 
 REASONS = {
@@ -40,10 +39,8 @@ REASONS = {
     "say · 음성 파일이 헤더나 offset·duration의 값보다 짧음",
     "audio rate not 4 to 384 kHz": "no speech has this sample rate · 잘못된 샘플링 레이트",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
-} | {
-    f"audio is {suffix}": "a type that is not read: convert it to .wav or .flac (ffmpeg does)"
-    " · 지원하지 않는 음성 형식"
-    for suffix in OTHER_AUDIO_SUFFIXES
+    "audio of another type": "m4a, mp4, webm and others are read by PyAV: "
+    "pip install -r requirements-optional.txt · PyAV를 설치하면 읽을 수 있는 음성 형식",
 }
 N_EXAMPLES, N_EXTREMES = 3, 10
 N_REFUSED_SHOWN = 10
