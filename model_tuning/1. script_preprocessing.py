@@ -1,11 +1,11 @@
 """Script 1 of 4: corpora on disk -> manifests. · 1번 스크립트: 말뭉치 → 목록 파일
 
-    python "model_tuning/1. script_preprocessing.py" --korean PATH [--foreign PATH]
-        [--output data/processed]
+    python "model_tuning/1. script_preprocessing.py" --korean PATH [--korean PATH …]
+        [--foreign PATH …] [--output data/processed]
 
 Every transcript is cleaned by the rules of korean_asr/transcripts.py, every clip's audio is
 checked, and what cannot be used is written to rejected.jsonl with its reason. Audio stays where it
-lies. preprocessing.html shows the result.
+lies. preprocessing.html shows the result. Several corpora of one option become one manifest.
 """
 
 import argparse
@@ -14,17 +14,20 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from korean_asr.arguments import GivenOnce, given_name, given_path
+from korean_asr.arguments import given_name, given_path
 from korean_asr.errors import exit_status
 from korean_asr.lock import lock
 from korean_asr.messages import CORPORA
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
-from korean_asr.preprocessing.counts import base_alphabet, printed_corpus, write_outputs
+from korean_asr.preprocessing.corpus_names import named_corpora
+from korean_asr.preprocessing.counts import base_alphabet, printed_group
+from korean_asr.preprocessing.outputs import write_outputs
 from recipes import V3
 
 
 def main() -> None:
     arguments = parsed_arguments()
+    roots = {name: named_corpora(getattr(arguments, name)) for name in ("korean", "foreign")}
     lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
 
@@ -34,16 +37,18 @@ def main() -> None:
         alphabet = base_alphabet(arguments.base_model, V3.added_tokens)
 
     # 2. Each corpus: find labels and audio, join them, clean each text and check each clip's audio.
-    # Nothing is written before both corpora are read: a wrong folder must not cost earlier files.
-    corpora = []
-    for name, root in (("korean", arguments.korean), ("foreign", arguments.foreign)):
-        if root:
-            corpus = preprocessed(root, settings, arguments.jobs, name, arguments.output, alphabet)
-            print(printed_corpus(CORPORA[name], corpus))
-            corpora.append(corpus)
+    # Nothing is written before all corpora are read: a wrong folder must not cost earlier files.
+    groups = []
+    for name, corpora in roots.items():
+        if corpora:
+            group = preprocessed(
+                corpora, settings, arguments.jobs, name, arguments.output, alphabet
+            )
+            print(printed_group(CORPORA[name], group))
+            groups.append(group)
 
     # 3. The manifests, the rejected lines, the counts, and the page about them.
-    for path in write_outputs(arguments.output, corpora, RULE_SENTENCES, alphabet):
+    for path in write_outputs(arguments.output, groups, RULE_SENTENCES, alphabet):
         print(f"wrote {path}")
 
 
@@ -52,9 +57,10 @@ def parsed_arguments() -> argparse.Namespace:
         description="Clean the transcripts of the corpora and write manifests."
     )
     add = parser.add_argument
-    once = {"type": given_path, "action": GivenOnce}
-    add("--korean", **once, required=True, help="folder of 한국인 대화 음성, or a manifest")
-    add("--foreign", **once, help="folder of 외국인 한국어 발화, or a manifest")
+    several = {"type": given_path, "action": "append", "default": []}
+    what = "or a manifest; give the option again for another corpus"
+    add("--korean", **several, required=True, help=f"folder of 한국인 대화 음성, {what}")
+    add("--foreign", **several, help=f"folder of 외국인 한국어 발화, {what}")
     add(
         "--output", type=given_path, default=Path("data/processed"), help="folder for the manifests"
     )

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from korean_asr.audio_container import decoder_of
 from korean_asr.audio_file import (
     Audio,
     AudioInfo,
     UnreadableAudio,
     counted_info,
     decoded,
-    decoder_of,
     mono,
     opened,
     plain_info,

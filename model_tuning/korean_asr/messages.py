@@ -34,6 +34,7 @@ SLICES = {
     "theme": "theme · 주제",
     "quality": "quality · 음질",
     "speaker": "speaker · 화자",
+    "corpus": "corpus · 말뭉치",
 }
 # What two clips may have in common.
 OVERLAP_KINDS = {

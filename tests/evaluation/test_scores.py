@@ -97,6 +97,21 @@ def test_slices_hold_every_clip_once_and_keys_that_nobody_knows_are_left_out():
         assert sorted(index for indices in parts.values() for index in indices) == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("corpora", "parts"),
+    [
+        ("AAA", None),
+        ((None, None, None), None),
+        ("ABA", {"A": [0, 2], "B": [1]}),
+        (("A", None, "A"), {"A": [0, 2], "unknown": [1]}),
+    ],
+)
+def test_corpora_are_slices_where_the_clips_come_from_more_than_one(corpora, parts):
+    clips = [Utterance(f"c{n}", "/c", 1.0, "가", corpus=corpus) for n, corpus in enumerate(corpora)]
+    for language in ("korean", "foreign"):
+        assert slices(clips, language).get("corpus") == parts
+
+
 def test_a_slice_may_have_any_name_and_unknown_is_one_of_them():
     # Undecodable bytes become a lone surrogate, which no Arrow string can hold.
     values = ["\udcc7", "unknown", None, "", "1", "nan"]

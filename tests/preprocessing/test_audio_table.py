@@ -347,4 +347,4 @@ def conversions(path):
     """What script 1 counts."""
     manifest = path.with_name("manifest.jsonl")
     manifest.write_text(f'{{"audio_filepath": "{path}", "text": "네"}}\n', encoding="utf-8")
-    return preprocessed(manifest, Settings(), 1, "korean", path.parent).tally.converted
+    return preprocessed({"a": manifest}, Settings(), 1, "korean", path.parent).tally.converted

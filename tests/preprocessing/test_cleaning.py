@@ -14,7 +14,8 @@ from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.preprocessing import cleaning
 from korean_asr.preprocessing.cleaning import REFUSED, RULE_SENTENCES, Settings, preprocessed
-from korean_asr.preprocessing.counts import REASONS, Alphabet, printed_corpus, write_outputs
+from korean_asr.preprocessing.counts import REASONS, Alphabet, printed_group
+from korean_asr.preprocessing.outputs import write_outputs
 
 SETTINGS = Settings(side="A", order="spelling-first", speaker="A", mixed_turns="select")
 OUTPUTS = {"korean.jsonl", "rejected.jsonl", "preprocessing.json", "preprocessing.html"}
@@ -50,11 +51,11 @@ def clips(root, *lines, **options):
 
 
 def clean(root, tmp_path, settings=SETTINGS, n_jobs=1, name="korean", output="out", alphabet=None):
-    return preprocessed(root, settings, n_jobs, name, tmp_path / output, alphabet)
+    return preprocessed({root.stem: root}, settings, n_jobs, name, tmp_path / output, alphabet)
 
 
-def write(tmp_path, *corpora, output="out", alphabet=None):
-    write_outputs(tmp_path / output, list(corpora), RULE_SENTENCES, alphabet)
+def write(tmp_path, *groups, output="out", alphabet=None):
+    write_outputs(tmp_path / output, list(groups), RULE_SENTENCES, alphabet)
     return tmp_path / output
 
 
@@ -81,6 +82,7 @@ def test_a_usable_clip_becomes_an_utterance_with_its_facts(root, tmp_path):
         "age": "성인",
         "residence": "서울·경기",
         "quality": "정상",
+        "corpus": "corpus",
     }
     assert read_manifest(write(tmp_path, corpus) / "korean.jsonl") == [
         Utterance("dialog_01", str(path), 1.5001, "밥 3 번, 먹었어?", **facts)  # 24,001 / 16,000
@@ -166,7 +168,7 @@ def test_what_is_refused_is_printed_by_name_and_only_ten_of_many(root, tmp_path)
     labels(
         root, *(("../" * (n + 1) + f"evil\x1b_{n}", "국") for n in range(12)), name="y_scripts.txt"
     )
-    lines = printed_corpus("Korean", clean(root, tmp_path)).splitlines()
+    lines = printed_group("Korean", clean(root, tmp_path)).splitlines()
     assert lines[3] == f"    rejected       12  unsafe path: {REASONS['unsafe path']}"
     assert lines[-11:-9] == [
         "  refused /../evil?_0.wav: unsafe path.",
@@ -190,7 +192,7 @@ def test_a_refused_line_of_a_manifest_is_printed_with_the_key_and_the_value(root
     manifest.write_text("".join(f"{json.dumps(row)}\n" for row in [clip, *wrong]))
     corpus = clean(manifest, tmp_path)
     assert corpus.tally.reasons == {"label unreadable": len(wrong)}
-    lines = printed_corpus("Korean", corpus).splitlines()[-len(wrong) :]
+    lines = printed_group("Korean", corpus).splitlines()[-len(wrong) :]
     assert lines == [
         f"  refused {manifest}, line {number}: {problem}."
         for number, problem in enumerate(
@@ -269,7 +271,7 @@ def test_an_offset_of_0_with_the_duration_of_the_file_is_the_whole_file(tmp_path
     row = {"audio_filepath": "a.wav", "text": "밥.", "duration": 24_001 / 16_000}
     made = []
     for number, keys in enumerate(({}, {"offset": 0.0}, {"offset": 0.0, "duration": 1.55})):
-        path = tmp_path / f"{number}.jsonl"
+        path = tmp_path / "nemo.jsonl"
         path.write_text(json.dumps(row | keys))
         folder = write(
             tmp_path, clean(path, tmp_path, output=f"out{number}"), output=f"out{number}"
@@ -524,7 +526,7 @@ def test_characters_that_the_base_model_cannot_write_are_counted_without_those_t
         {"character": "T", "n": 1, "n_clips": 1, "added": False},
         {"character": "V", "n": 1, "n_clips": 1, "added": False},
     ]
-    printed = printed_corpus("Korean", corpus)
+    printed = printed_group("Korean", corpus)
     assert (
         "2 of 3" in printed
         and "lowest reachable CER 0.2353" in printed
@@ -552,7 +554,7 @@ def test_side_auto_is_advised_where_a_dual_gives_fewer_digits_and_latin_letters_
 ):
     clips(root, ("a", "밥."), ("b", text))
     corpus = clean(root, tmp_path, Settings(side=side), alphabet=Alphabet("base", frozenset(), ""))
-    assert ("--side auto" in printed_corpus("Korean", corpus)) == advised
+    assert ("--side auto" in printed_group("Korean", corpus)) == advised
     vocabulary = summary_of(write(tmp_path, corpus, alphabet=Alphabet("base", frozenset(), "")))
     assert ("--side auto" in vocabulary["vocabulary"]["advice"]) == advised
 
@@ -561,13 +563,13 @@ def test_without_a_base_model_no_character_is_compared(root, tmp_path):
     clips(root, ("a", "밥 3개."))
     corpus = clean(root, tmp_path)
     assert summary_of(write(tmp_path, corpus))["vocabulary"] is None
-    assert "vocabulary" not in printed_corpus("Korean", corpus)
+    assert "vocabulary" not in printed_group("Korean", corpus)
 
 
 def test_the_printed_paragraph_counts_clips_reasons_and_conversions(root, tmp_path):
     clips(root, ("a", "밥."), ("b", "#"))
     sound(root / "a.wav", n_samples=8_000, sample_rate=8_000)
-    assert printed_corpus("Korean", clean(root, tmp_path)).splitlines() == [
+    assert printed_group("Korean", clean(root, tmp_path)).splitlines() == [
         "",
         f"Korean: {root}",
         "  2 clips, 1 usable (0.00 h), 1 rejected",
@@ -592,7 +594,7 @@ def test_audio_that_is_partly_packed_is_said_with_the_command_that_unpacks_it(ro
     clips(root, ("a", "밥."))
     labels(root, ("b", "국."), name="y_scripts.txt")
     (root / "[원천]more.tar").write_bytes(b"")
-    printed = printed_corpus("Korean", clean(root, tmp_path))
+    printed = printed_group("Korean", clean(root, tmp_path))
     assert f"audio that is still packed: run  tar -xf '{root}/[원천]more.tar' -C {root}." in printed
 
 
@@ -605,7 +607,7 @@ def test_audio_of_a_type_that_is_not_read_is_not_called_missing(root, tmp_path, 
     corpus = clean(root, tmp_path)
     reason = f"audio is .{suffix.lower()}"
     assert corpus.tally.reasons == {reason: 1, "no audio": 1, "no label": 1}
-    assert f"rejected        1  {reason}: a type that is not read: convert" in printed_corpus(
+    assert f"rejected        1  {reason}: a type that is not read: convert" in printed_group(
         "korean", corpus
     )
 

@@ -42,8 +42,8 @@ from korean_asr.transcripts import without_tags
 SMALL_SLICE = 30
 N_CALIBRATION_BINS = 10
 SLICED_BY = {
-    "korean": ("duration", "gender", "age", "residence", "quality", "theme"),
-    "foreign": ("first_language", "topik_level", "task", "country", "gender", "duration"),
+    "korean": ("duration", "gender", "age", "residence", "quality", "theme", "corpus"),
+    "foreign": ("first_language", "topik_level", "task", "country", "gender", "duration", "corpus"),
 }
 UNKNOWN_VALUE = "unknown"
 
@@ -298,7 +298,8 @@ def _score_row(counts: Counts) -> dict[str, Any]:
 def slices(utterances: list[Utterance], corpus: str) -> dict[str, dict[str, list[int]]]:
     """Indices of the clips of each slice, such as {"first_language": {"베트남어": [0, 5]}}.
 
-    Clips without a value are the slice "unknown". A key that is unknown for all clips is left out.
+    Clips without a value are the slice "unknown". A key that is unknown for all clips is left out,
+    and so is `corpus` where all clips come from one.
     """
     found = {}
     for key in SLICED_BY[corpus]:
@@ -308,7 +309,7 @@ def slices(utterances: list[Utterance], corpus: str) -> dict[str, dict[str, list
         else:
             values = [getattr(utterance, key) or None for utterance in utterances]
             parts = dict(sorted(_grouped(values, sorted({*values} - {None})).items()))
-        if parts.keys() - {UNKNOWN_VALUE}:
+        if parts.keys() - {UNKNOWN_VALUE} and (key != "corpus" or len(parts) > 1):
             found[key] = parts
     return found
 

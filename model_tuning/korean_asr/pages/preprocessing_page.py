@@ -20,16 +20,25 @@ def preprocessing_page(
 ) -> str:
     """Render one self-contained page about a preprocessing.json; it can be written as UTF-8.
 
-    summary: corpus name -> what script 1 wrote about it.
+    summary: manifest, "korean" or "foreign" -> what script 1 wrote about it.
     reasons, rules: name -> its explanation, "English · 한국어".
     """
     return page(
         "preprocessing.html",
-        summary=summary,
+        articles=_articles(summary),
         reasons=reasons,
         rules=rules,
         marked=marked,
     )
+
+
+def _articles(summary: dict[str, dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(manifest, corpus or "" for the whole manifest, its counts), several corpora one by one."""
+    articles = []
+    for name, whole in summary.items():
+        articles.append((name, "", whole))
+        articles += [(name, corpus, part) for corpus, part in whole.get("corpora", {}).items()]
+    return articles
 
 
 def marked(before: str, after: str) -> tuple[Markup, Markup]:

@@ -4,7 +4,6 @@ Clips pass in chunks, through several processes where there are many, and their 
 that memory does not grow with the corpus.
 """
 
-import hashlib
 import os
 import signal
 import threading
@@ -23,19 +22,20 @@ from tqdm import tqdm
 
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.errors import DataError, printable
-from korean_asr.files import parsed_json
+from korean_asr.files import SortedLines, parsed_json
 from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
-from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
 from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
+from korean_asr.preprocessing.corpus_names import EarlierIds, renamed, short_hash
 from korean_asr.preprocessing.counts import (
     Alphabet,
     Corpus,
+    Group,
     SecondLabel,
     Tally,
-    empty_corpus,
+    empty_group,
     empty_tally,
 )
-from korean_asr.preprocessing.listing import listed_corpus, unpack_hint
+from korean_asr.preprocessing.listing import Listing, listed_corpus, unpack_hint
 from korean_asr.transcripts import (
     MIXED_TURNS,
     ORDERS,
@@ -83,46 +83,75 @@ class Settings:
 
 
 def preprocessed(
-    root: Path,
+    roots: dict[str, Path],
     settings: Settings,
     n_jobs: int,
     name: str,
     output: Path,
     alphabet: Alphabet | None = None,
-) -> Corpus:
-    """Clean and check every clip of a corpus. A bad clip is counted; none stops the run.
+) -> Group:
+    """Clean and check every clip of the corpora of one manifest. A bad clip is counted.
 
-    root: the folder of the corpus, or a manifest.
+    roots: name of a corpus -> its folder, or a manifest. Ids of a later one that an earlier one
+        has get `<corpus>/` before them.
     name: "korean" or "foreign". The foreign corpus's guidelines have no duals (A)/(B), so broken
         ones are repaired in the Korean corpus only.
     output: the output folder; during the run its temporary files keep the clips out of memory.
     alphabet: the characters to compare the labels with; None to skip the comparison.
-    Raises DataError if no clip is usable.
+    Raises DataError if no clip of a corpus is usable.
     """
-    listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
-    corpus = empty_corpus(name, root, asdict(settings), output, alphabet)
+    group = empty_group(name, asdict(settings), output)
     choices = asdict(settings) | {"repair": name != "foreign"}
-    check = partial(_checked, choices=choices, output=output, corpus=name, alphabet=alphabet)
-    progress = tqdm(desc=name, total=len(listing.audio) or None, unit=" clips", delay=2)
-    for tally in _in_order(check, _chunks(raw_utterances(listing)), n_jobs):
-        progress.update(tally.n_clips + tally.n_rejected)
-        corpus.take(tally)
-    progress.close()
+    earlier = EarlierIds()
+    for corpus, root in roots.items():
+        listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
+        group.corpora.append(Corpus(corpus, root, empty_tally(alphabet)))
+        # The `corpus` of rejected.jsonl has been the manifest's name from the start.
+        origin = {"corpus": name} | ({"source": corpus} if len(roots) > 1 else {})
+        names = {"corpus": corpus, "origin": origin}
+        check = partial(_checked, choices=choices, output=output, alphabet=alphabet, **names)
+        clips = _with_new_ids(raw_utterances(listing), corpus, earlier)
+        progress = tqdm(desc=corpus, total=len(listing.audio) or None, unit=" clips", delay=2)
+        for tally in _in_order(check, _chunks(clips), n_jobs):
+            progress.update(tally.n_clips + tally.n_rejected)
+            group.take(tally)
+            if len(roots) > 1:
+                earlier.add(row_id for row_id, _ in tally.rows)
+        progress.close()
+        earlier.sort()
+        _complete(group, listing)
+    return group
+
+
+def _with_new_ids(
+    clips: Iterator[RawUtterance], corpus: str, earlier: EarlierIds
+) -> Iterator[RawUtterance]:
+    if not earlier:
+        yield from clips
+        return
+    new_id = renamed(corpus, earlier)
+    for clip in clips:
+        clip.id = new_id(clip.id)
+        yield clip
+
+
+def _complete(group: Group, listing: Listing) -> None:
+    """Add what is known once all clips of the last corpus are read."""
+    corpus = group.corpora[-1]
     corpus.n_label_files, corpus.labels_sha256 = listing.n_label_files, listing.digest.hexdigest()
     corpus.notes = listing.notes
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:
-        _refuse_empty(corpus)
-    corpus.notes += _notes_about_second_labels(corpus)
-    return corpus
+        _refuse_empty(group.name, corpus)
+    corpus.notes += _notes_about_second_labels(corpus, group.rows)
 
 
-def _refuse_empty(corpus: Corpus) -> None:
+def _refuse_empty(name: str, corpus: Corpus) -> None:
     reasons = ", ".join(f"{reason} {n:,}" for reason, n in corpus.tally.reasons.most_common())
     notes = "".join(f" {note}" for note in (*corpus.tally.refused[:3], *corpus.notes))
     raise DataError(
-        f"the {corpus.name} corpus {corpus.root} has no usable clip: "
+        f"the {name} corpus {corpus.root} has no usable clip: "
         f"{reasons or 'there is no clip at all'}.{notes} "
         "Nothing was written. · 사용할 수 있는 발화가 없습니다."
     )
@@ -193,20 +222,22 @@ def _checked(
     choices: dict[str, Any],
     output: Path,
     corpus: str,
+    origin: dict[str, str],
     alphabet: Alphabet | None,
 ) -> Tally:
     """Clean the text and check the audio of each clip.
 
     choices: the keyword arguments of clean_transcript.
+    corpus: the value of `corpus` in the rows. origin: where a line of rejected.jsonl comes from.
     """
     tally = empty_tally(alphabet)
     utterances = []
     for clip in clips:
-        outcome = _utterance(clip, choices, tally)
+        outcome = _utterance(clip, choices, tally, corpus)
         if isinstance(outcome, Utterance):
             utterances.append(outcome)
             continue
-        row = {"id": clip.id, "raw": clip.raw, "reason": outcome, "corpus": corpus}
+        row = {"id": clip.id, "raw": clip.raw, "reason": outcome, **origin}
         tally.add_rejected(row)
         if clip.rivals:
             tally.second_labels += _second_label(clip, choices, output)
@@ -219,7 +250,9 @@ def _checked(
     return tally
 
 
-def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utterance | str:
+def _utterance(
+    clip: RawUtterance, choices: dict[str, Any], tally: Tally, corpus: str
+) -> Utterance | str:
     """Return the usable clip, or the reason to reject it; changes and conversions are counted."""
     # A clip without audio goes on: if its text is bad, that is the more useful reason.
     if clip.reason not in (None, "no audio"):
@@ -237,9 +270,7 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
-        suffix = os.path.splitext(clip.audio)[1].lower()
-        is_other = suffix in OTHER_AUDIO_SUFFIXES and str(error) == "audio unreadable"
-        return f"audio is {suffix}" if is_other else str(error)
+        return str(error)
     finally:
         tally.add_changes(clip.id, changes)
     for conversion in _conversions(clip, info):
@@ -248,7 +279,9 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     if offset is not None:
         # As given, so that all scripts read the same samples by either manifest.
         duration = clip.duration or duration
-    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **clip.facts)
+    # A row of a manifest may name its corpus.
+    facts = {"corpus": corpus} | clip.facts
+    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **facts)
 
 
 def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:
@@ -314,20 +347,14 @@ def _second_label(clip: RawUtterance, choices: dict[str, Any], output: Path) -> 
         return []
     # The path as the manifest writes it.
     (row,) = manifest_rows([Utterance(clip.id, clip.audio, 0.0, text)], output)
-    return [SecondLabel(_hash(row["audio_filepath"]), _hash_of_letters(text), clip.rivals)]
-
-
-def _hash(text: str) -> int:
-    """A short hash that is the same in every process: a corpus may have a million second labels."""
-    digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8)
-    return int.from_bytes(digest.digest(), "big")
+    return [SecondLabel(short_hash(row["audio_filepath"]), _hash_of_letters(text), clip.rivals)]
 
 
 def _hash_of_letters(text: str) -> int:
-    return _hash("".join(filter(str.isalnum, text)))
+    return short_hash("".join(filter(str.isalnum, text)))
 
 
-def _notes_about_second_labels(corpus: Corpus) -> list[str]:
+def _notes_about_second_labels(corpus: Corpus, rows: SortedLines) -> list[str]:
     """Say where clips have two labels that differ in letters, and whose labels are used."""
     if not corpus.second_labels:
         return []
@@ -335,9 +362,9 @@ def _notes_about_second_labels(corpus: Corpus) -> list[str]:
     for second in corpus.second_labels:
         seconds[second.audio].append(second)
     n_other: Counter[tuple[str, str]] = Counter()
-    for line in corpus.rows:
+    for line in rows:
         row = parsed_json(line)
-        for second in seconds.get(_hash(row["audio_filepath"]), ()):
+        for second in seconds.get(short_hash(row["audio_filepath"]), ()):
             if second.letters != _hash_of_letters(row["text"]):
                 n_other[_without_common_end(*second.rivals)] += 1
     notes = []

@@ -1,29 +1,18 @@
-"""Count what became of the clips of a corpus; write manifests, summary and page.
+"""Count what became of the clips of a corpus.
 
-A Tally counts one chunk of clips, in any process. A Corpus adds the tallies up in order. Nothing
-here cleans a text or reads audio.
+A Tally counts one chunk of clips, in any process. A Corpus adds the tallies up in order, and a
+Group holds the corpora of one manifest. Nothing here cleans a text or reads audio.
 """
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from korean_asr.files import (
-    SortedLines,
-    SpilledLines,
-    file_checksum,
-    json_line,
-    parsed_json,
-    read_json,
-    whole_file,
-    write_json,
-)
+from korean_asr.files import SortedLines, SpilledLines, json_line
 from korean_asr.model_folder import public_name, vocabulary_tokens
-from korean_asr.pages.preprocessing_page import preprocessing_page
-from korean_asr.preprocessing.audio_index import OTHER_AUDIO_SUFFIXES
-from korean_asr.vocabulary import Outside, advice, characters_of, printed_outside
+from korean_asr.vocabulary import Outside, characters_of, printed_outside
 
 REASONS = {
     "masked": "personal data is masked in the text, not in the audio · 텍스트만 비식별 처리됨",
@@ -50,13 +39,11 @@ REASONS = {
     "say · 음성 파일이 헤더나 offset·duration의 값보다 짧음",
     "audio rate not 4 to 384 kHz": "no speech has this sample rate · 잘못된 샘플링 레이트",
     "audio too short": "less than one frame (25 ms) of audio · 너무 짧은 음성",
-} | {
-    f"audio is {suffix}": "a type that is not read: convert it to .wav or .flac (ffmpeg does)"
-    " · 지원하지 않는 음성 형식"
-    for suffix in OTHER_AUDIO_SUFFIXES
+    "audio of another type": "m4a, mp4, webm and others are read by PyAV: "
+    "pip install -r requirements-optional.txt · PyAV를 설치하면 읽을 수 있는 음성 형식",
 }
 N_EXAMPLES, N_EXTREMES = 3, 10
-N_REFUSED_SHOWN, N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 10, 50, 100
+N_REFUSED_SHOWN = 10
 DURATION_STEP_S, N_DURATION_BINS = 1.0, 30
 # Letters a second; conversation has 4 to 8.
 RATE_STEP, N_RATE_BINS = 0.5, 30
@@ -137,6 +124,10 @@ class Tally:
     outside: Outside | None = None
     outside_base: Outside | None = None
 
+    @property
+    def hours(self) -> float:
+        return self.ticks / TICKS_PER_S / 3600
+
     def add_row(self, row: dict[str, Any]) -> None:
         """Count a usable clip, given as its line of the manifest."""
         self.rows.append((row["id"], json_line(row)))
@@ -213,52 +204,99 @@ def empty_tally(alphabet: Alphabet | None) -> Tally:
 
 @dataclass(slots=True)
 class Corpus:
-    """One preprocessed corpus: its counts, and its lines on temporary disk space.
+    """One preprocessed corpus and its counts.
 
+    name: the value of `corpus` in its rows.
     root: the folder or the manifest that was read.
     labels_sha256: over all labels and metadata.
     """
 
     name: str
     root: Path
-    settings: dict[str, str]
     tally: Tally
-    rows: SortedLines
-    rejected: SpilledLines
     n_label_files: int = 0
     labels_sha256: str = ""
     notes: list[str] = field(default_factory=list)
     second_labels: list[SecondLabel] = field(default_factory=list)
 
+    @property
+    def folder(self) -> str:
+        return str(self.root)
+
+
+@dataclass(slots=True)
+class Group:
+    """The corpora of one manifest, Korean or foreign, and their lines on temporary disk space."""
+
+    name: str
+    settings: dict[str, str]
+    rows: SortedLines
+    rejected: SpilledLines
+    corpora: list[Corpus] = field(default_factory=list)
+
     def take(self, tally: Tally) -> None:
-        """Add clips that come after those of this corpus."""
+        """Add clips that come after all others, to the last corpus."""
         self.rows.extend(tally.rows)
         self.rejected.extend(tally.rejected)
-        self.second_labels += tally.second_labels
-        self.tally.add_counts(tally)
+        self.corpora[-1].second_labels += tally.second_labels
+        self.corpora[-1].tally.add_counts(tally)
+
+    @property
+    def tally(self) -> Tally:
+        """The counts of all corpora together."""
+        first, *others = (corpus.tally for corpus in self.corpora)
+        if not others:
+            return first
+        total = Tally()
+        if first.outside:
+            total.outside = Outside(first.outside.writable)
+            total.outside_base = Outside(first.outside_base.writable)
+        for tally in (first, *others):
+            total.add_counts(tally)
+        return total
+
+    @property
+    def folder(self) -> str:
+        return ", ".join(corpus.folder for corpus in self.corpora)
+
+    @property
+    def n_label_files(self) -> int:
+        return sum(corpus.n_label_files for corpus in self.corpora)
+
+    @property
+    def labels_sha256(self) -> str:
+        """That of the one corpus, or one over those of all corpora in their order."""
+        checksums = [corpus.labels_sha256 for corpus in self.corpora]
+        if len(checksums) == 1:
+            return checksums[0]
+        return hashlib.sha256("\n".join(checksums).encode()).hexdigest()
+
+    @property
+    def notes(self) -> list[str]:
+        return [note for corpus in self.corpora for note in corpus.notes]
 
 
-def empty_corpus(
-    name: str, root: Path, settings: dict[str, str], output: Path, alphabet: Alphabet | None
-) -> Corpus:
-    """Return a corpus without clips. Its lines will move to temporary files in `output`."""
-    tally = empty_tally(alphabet)
-    return Corpus(name, root, settings, tally, SortedLines(output), SpilledLines(output))
+def empty_group(name: str, settings: dict[str, str], output: Path) -> Group:
+    """Return a group without corpora. Its lines will move to temporary files in `output`."""
+    return Group(name, settings, SortedLines(output), SpilledLines(output))
 
 
-def printed_corpus(title: str, corpus: Corpus) -> str:
-    """Return the paragraph about one corpus that script 1 prints."""
+def printed_group(title: str, group: Group) -> str:
+    """Return what script 1 prints: a paragraph about each corpus, and one line about several."""
+    paragraphs = [_printed_corpus(title, corpus) for corpus in group.corpora]
+    if len(paragraphs) > 1:
+        paragraphs.append(f"\n{title}: {len(paragraphs)} corpora\n{_printed_sum(group.tally)}")
+    return "\n".join(paragraphs)
+
+
+def _printed_corpus(title: str, corpus: Corpus) -> str:
     tally = corpus.tally
-    lines = [
-        f"\n{title}: {corpus.root}",
-        f"  {tally.n_clips + tally.n_rejected:,} clips, {tally.n_clips:,} usable "
-        f"({_hours(tally):.2f} h), {tally.n_rejected:,} rejected",
-    ]
-    for reason, n in _by_number(tally.reasons):
+    lines = [f"\n{title}: {corpus.root}", _printed_sum(tally)]
+    for reason, n in by_number(tally.reasons):
         lines.append(f"    rejected {n:>8,}  {reason}: {REASONS[reason]}")
-    for what, n in _by_number(tally.converted):
+    for what, n in by_number(tally.converted):
         lines.append(f"    converted {n:>7,}  {what} (when it is read)")
-    lines += [f"    rule {n:>12,}  {rule}" for rule, n in _by_number(tally.rules)]
+    lines += [f"    rule {n:>12,}  {rule}" for rule, n in by_number(tally.rules)]
     lines += [f"  {line}" for line in (*tally.refused, *corpus.notes)]
     if tally.n_refused > len(tally.refused):
         n_more = tally.n_refused - len(tally.refused)
@@ -268,125 +306,13 @@ def printed_corpus(title: str, corpus: Corpus) -> str:
     return "\n".join(lines)
 
 
-def _hours(tally: Tally) -> float:
-    return tally.ticks / TICKS_PER_S / 3600
+def _printed_sum(tally: Tally) -> str:
+    return (
+        f"  {tally.n_clips + tally.n_rejected:,} clips, {tally.n_clips:,} usable "
+        f"({tally.hours:.2f} h), {tally.n_rejected:,} rejected"
+    )
 
 
-def _by_number(counts: Counter[str]) -> list[tuple[str, int]]:
+def by_number(counts: Counter[str]) -> list[tuple[str, int]]:
     """Sort by frequency, then by name, so that the order of the clips does not show."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
-def write_outputs(
-    folder: Path, corpora: list[Corpus], rules: dict[str, str], alphabet: Alphabet | None = None
-) -> list[Path]:
-    """Write manifests, rejected.jsonl, preprocessing.json and .html; return their paths.
-
-    The results of another corpus, from an earlier run, are kept.
-    rules: name of a rule -> its sentence for users.
-    """
-    manifests = [folder / f"{corpus.name}.jsonl" for corpus in corpora]
-    rejected, record, page = (
-        folder / name for name in ("rejected.jsonl", "preprocessing.json", "preprocessing.html")
-    )
-    summary = _earlier_summary(folder, {corpus.name for corpus in corpora})
-    for corpus, path in zip(corpora, manifests, strict=True):
-        with whole_file(path) as file:
-            file.writelines(f"{line}\n" for line in corpus.rows)
-    with whole_file(rejected) as file:
-        file.writelines(_earlier_rejected(folder, set(summary)))
-        for corpus in corpora:
-            file.writelines(f"{line}\n" for line in corpus.rejected)
-    for corpus, path in zip(corpora, manifests, strict=True):
-        summary[corpus.name] = _summary(corpus, file_checksum(path), alphabet)
-    summary = dict(sorted(summary.items(), reverse=True))
-    write_json(record, summary)
-    with whole_file(page) as file:
-        file.write(preprocessing_page(summary, REASONS, rules))
-    return [*manifests, rejected, record, page]
-
-
-def _summary(corpus: Corpus, manifest_sha256: str, alphabet: Alphabet | None) -> dict[str, Any]:
-    """Return the part of preprocessing.json about one corpus; the page shows it too."""
-    tally = corpus.tally
-    named = Counter({speaker: n for speaker, n in tally.speakers.items() if speaker})
-    return {
-        "folder": str(corpus.root),
-        "settings": corpus.settings,
-        "labels": {"n_files": corpus.n_label_files, "sha256": corpus.labels_sha256},
-        "n_clips": tally.n_clips,
-        "hours": round(_hours(tally), 4),
-        "n_rejected": tally.n_rejected,
-        "reasons": dict(_by_number(tally.reasons)),
-        "rules": dict(_by_number(tally.rules)),
-        "converted": dict(_by_number(tally.converted)),
-        "examples": {"reasons": tally.reason_examples, "rules": tally.rule_examples},
-        "durations": _histogram(tally.durations, DURATION_STEP_S, N_DURATION_BINS),
-        "rates": _histogram(tally.rates, RATE_STEP, N_RATE_BINS),
-        "speakers": {
-            "n": len(named),
-            "n_unknown": tally.speakers[None],
-            "clips": dict(_by_number(named)[:N_SPEAKERS_SHOWN]),
-        },
-        "first_languages": dict(_by_number(tally.first_languages)),
-        "vocabulary": _vocabulary(tally, alphabet) if alphabet else None,
-        "fastest": [asdict(clip) for clip in tally.fastest],
-        "slowest": [asdict(clip) for clip in tally.slowest],
-        "notes": corpus.notes,
-        "sha256": manifest_sha256,
-    }
-
-
-def _histogram(counts: Counter[int], step: float, n_bins: int) -> dict[str, Any]:
-    return {"step": step, "counts": [counts[i] for i in range(n_bins)], "above": counts[n_bins]}
-
-
-def _vocabulary(tally: Tally, alphabet: Alphabet) -> dict[str, Any]:
-    outside, base = tally.outside, tally.outside_base
-    return {
-        "base_model": alphabet.base_model,
-        "added": alphabet.added,
-        "n_labels": outside.n_labels,
-        "n_touched": outside.n_touched,
-        "n_characters": outside.n_characters,
-        "n_outside": outside.n_outside,
-        "lowest_cer": round(outside.lowest_cer, 6),
-        "advice": advice([outside]),
-        "n_kinds": len(outside.characters),
-        "characters": [
-            {"character": c, "n": n, "n_clips": base.touched[c], "added": c in alphabet.added}
-            for c, n in base.most_frequent()[:N_CHARACTERS_SHOWN]
-        ],
-    }
-
-
-def _earlier_summary(folder: Path, names: set[str]) -> dict[str, Any]:
-    """Return the earlier summaries of corpora that this run did not read."""
-    try:
-        summary = read_json(folder / "preprocessing.json")
-        kept = {
-            name: part
-            for name, part in summary.items()
-            if name not in names and (folder / f"{name}.jsonl").is_file()
-        }
-    except (OSError, ValueError, AttributeError):
-        # This is the first run, or the file is something else.
-        return {}
-    for name in kept:
-        print(
-            f"{folder / name}.jsonl is from an earlier run and was not changed. "
-            "· 이전 결과를 그대로 둡니다."
-        )
-    return kept
-
-
-def _earlier_rejected(folder: Path, names: set[str]) -> Iterator[str]:
-    """Yield the lines of rejected.jsonl that belong to these corpora."""
-    try:
-        with (folder / "rejected.jsonl").open(encoding="utf-8", newline="\n") as file:
-            for line in file if names else ():
-                if parsed_json(line)["corpus"] in names:
-                    yield line
-    except (OSError, ValueError, KeyError, TypeError):
-        # This is the first run, or the file is something else.
-        return

@@ -56,6 +56,9 @@ KINDS = {
     "audio unreadable": Kind(True, RESTORE),
     "audio truncated": Kind(True, RESTORE),
     "audio rate not 4 to 384 kHz": Kind(True, RESTORE),
+    "audio of another type": Kind(
+        True, "Run pip install -r requirements-optional.txt. · PyAV를 설치하면 읽을 수 있습니다."
+    ),
     "audio too short": Kind(
         True, "Nothing to do: the clip is shorter than a frame. · 음성이 너무 짧습니다."
     ),
