@@ -20,6 +20,7 @@ from korean_asr.lock import lock
 from korean_asr.messages import CORPORA
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
 from korean_asr.preprocessing.counts import base_alphabet, printed_corpus, write_outputs
+from korean_asr.preprocessing.json_labels import LabelKeys, given_key, refuse_unused_keys
 from recipes import V3
 
 
@@ -33,14 +34,21 @@ def main() -> None:
     if arguments.base_model:
         alphabet = base_alphabet(arguments.base_model, V3.added_tokens)
 
+    keys = LabelKeys(arguments.text_key, arguments.audio_key)
+
     # 2. Each corpus: find labels and audio, join them, clean each text and check each clip's audio.
     # Nothing is written before both corpora are read: a wrong folder must not cost earlier files.
     corpora = []
     for name, root in (("korean", arguments.korean), ("foreign", arguments.foreign)):
         if root:
-            corpus = preprocessed(root, settings, arguments.jobs, name, arguments.output, alphabet)
+            corpus = preprocessed(
+                root, settings, arguments.jobs, name, arguments.output, alphabet, keys
+            )
             print(printed_corpus(CORPORA[name], corpus))
             corpora.append(corpus)
+
+    if all(corpus.lacks_keys for corpus in corpora):
+        refuse_unused_keys(keys, [str(corpus.root) for corpus in corpora])
 
     # 3. The manifests, the rejected lines, the counts, and the page about them.
     for path in write_outputs(arguments.output, corpora, RULE_SENTENCES, alphabet):
@@ -60,6 +68,9 @@ def parsed_arguments() -> argparse.Namespace:
     )
     for choice in fields(Settings):
         add(f"--{choice.name.replace('_', '-')}", default=choice.default, **choice.metadata)
+    key = {"type": given_key, "default": (), "metavar": "KEY"}
+    add("--text-key", **key, help="where other JSON has the text, such as 전사정보.LabelText")
+    add("--audio-key", **key, help="where it has the audio's name; without it, the label file's")
     add(
         "--base-model",
         type=given_name,

@@ -52,6 +52,7 @@ class Utterance:
     topik_level: str | None = None
     country: str | None = None
     task: str | None = None
+    prompt: str | None = None
     audio_sha256: str | None = None
     offset: float | None = None
 

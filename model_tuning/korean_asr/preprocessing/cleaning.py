@@ -35,6 +35,7 @@ from korean_asr.preprocessing.counts import (
     empty_corpus,
     empty_tally,
 )
+from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.listing import listed_corpus, unpack_hint
 from korean_asr.transcripts import (
     MIXED_TURNS,
@@ -89,6 +90,7 @@ def preprocessed(
     name: str,
     output: Path,
     alphabet: Alphabet | None = None,
+    keys: LabelKeys = NO_KEYS,
 ) -> Corpus:
     """Clean and check every clip of a corpus. A bad clip is counted; none stops the run.
 
@@ -97,9 +99,11 @@ def preprocessed(
         ones are repaired in the Korean corpus only.
     output: the output folder; during the run its temporary files keep the clips out of memory.
     alphabet: the characters to compare the labels with; None to skip the comparison.
+    keys: those of labels of no known corpus, as the user names them.
     Raises DataError if no clip is usable.
     """
     listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
+    listing.keys = keys
     corpus = empty_corpus(name, root, asdict(settings), output, alphabet)
     choices = asdict(settings) | {"repair": name != "foreign"}
     check = partial(_checked, choices=choices, output=output, corpus=name, alphabet=alphabet)
@@ -110,6 +114,7 @@ def preprocessed(
     progress.close()
     corpus.n_label_files, corpus.labels_sha256 = listing.n_label_files, listing.digest.hexdigest()
     corpus.notes = listing.notes
+    corpus.lacks_keys = any(keys) and listing.n_json > 0 and not listing.n_keyed
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:
@@ -248,7 +253,18 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     if offset is not None:
         # As given, so that all scripts read the same samples by either manifest.
         duration = clip.duration or duration
-    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **clip.facts)
+    facts = clip.facts
+    if "prompt" in facts:
+        facts = facts | {"prompt": _prompt(facts["prompt"], choices)}
+    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **facts)
+
+
+def _prompt(raw: str, choices: dict[str, Any]) -> str | None:
+    """What the reader was given, cleaned like the text; None if it would be rejected."""
+    try:
+        return clean_transcript(raw, **choices)
+    except Rejected:
+        return None
 
 
 def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:

@@ -217,6 +217,7 @@ class Corpus:
 
     root: the folder or the manifest that was read.
     labels_sha256: over all labels and metadata.
+    lacks_keys: whether no JSON label has the keys that the user names.
     """
 
     name: str
@@ -227,6 +228,7 @@ class Corpus:
     rejected: SpilledLines
     n_label_files: int = 0
     labels_sha256: str = ""
+    lacks_keys: bool = False
     notes: list[str] = field(default_factory=list)
     second_labels: list[SecondLabel] = field(default_factory=list)
 
