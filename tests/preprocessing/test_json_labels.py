@@ -221,11 +221,11 @@ def test_a_label_without_the_users_key_is_read_as_its_own_corpus():
 @pytest.mark.parametrize(
     ("content", "keys", "problem"),
     [
-        ({"t": "밥"}, keyed("t", "file.name"), "its audio is missing"),
-        ({"t": "밥", "w": None}, keyed("t", "w"), "its audio is missing"),
-        ({"t": "밥", "w": 5}, keyed("t", "w"), "its audio is 5, which is not a text"),
-        ({"t": ["밥"]}, keyed("t"), "its text is a list, which is not a text"),
-        ({"a": {"t": "밥"}}, keyed("a.t", "a"), "its audio is an object, which is not a text"),
+        ({"t": "밥"}, keyed("t", "file.name"), "its `file.name` is missing"),
+        ({"t": "밥", "w": None}, keyed("t", "w"), "its `w` is missing"),
+        ({"t": "밥", "w": 5}, keyed("t", "w"), "its `w` is 5, which is not a text"),
+        ({"t": ["밥"]}, keyed("t"), "its `t` is a list, which is not a text"),
+        ({"a": {"t": "밥"}}, keyed("a.t", "a"), "its `a` is an object, which is not a text"),
     ],
 )
 def test_a_label_with_the_key_but_no_usable_value_says_what_is_wrong(content, keys, problem):

@@ -114,7 +114,7 @@ def preprocessed(
     progress.close()
     corpus.n_label_files, corpus.labels_sha256 = listing.n_label_files, listing.digest.hexdigest()
     corpus.notes = listing.notes
-    corpus.lacks_keys = any(keys) and listing.n_json > 0 and not listing.n_keyed
+    corpus.lacks_keys = any(keys) and listing.has_labels and not listing.n_keyed
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:

@@ -221,7 +221,6 @@ def _json_clips(
     labels: list[Label], name: str, member: Member, listing: Listing
 ) -> Iterator[RawUtterance]:
     """Join the clips of one JSON value; `name` says where it lies."""
-    listing.n_json += 1
     listing.n_keyed += labels[0].is_keyed
     for number, label in enumerate(labels, 1):
         clip_name = name if len(labels) == 1 else f"{name}, clip {number}"

@@ -217,7 +217,7 @@ class Corpus:
 
     root: the folder or the manifest that was read.
     labels_sha256: over all labels and metadata.
-    lacks_keys: whether no JSON label has the keys that the user names.
+    lacks_keys: whether the user names keys that no label has.
     """
 
     name: str

@@ -52,6 +52,10 @@ class LabelKeys(NamedTuple):
     text: tuple[str, ...] = ()
     audio: tuple[str, ...] = ()
 
+    def dotted(self) -> tuple[str, str]:
+        """Both as they are given on the command line."""
+        return ".".join(self.text), ".".join(self.audio)
+
 
 NO_KEYS = LabelKeys()
 
@@ -74,13 +78,14 @@ def refuse_unused_keys(keys: LabelKeys, roots: list[str]) -> None:
 
     roots: of the corpora.
     """
-    if not keys.text:
+    text_key, audio_key = keys.dotted()
+    if not text_key:
         raise DataError(
-            f"--audio-key {'.'.join(keys.audio)} is used for JSON labels only together with "
+            f"--audio-key {audio_key} is used for JSON labels only together with "
             "--text-key. · --text-key도 지정하세요."
         )
     raise DataError(
-        f"--text-key {'.'.join(keys.text)} is in no label of {', '.join(roots)}. Correct "
+        f"--text-key {text_key} is in no label of {', '.join(roots)}. Correct "
         "it, or leave it out: these labels were read without it. "
         "· 라벨에 없는 키입니다. 키를 확인하거나 옵션을 빼세요."
     )
@@ -95,7 +100,8 @@ def json_labels(content: bytes, keys: LabelKeys = NO_KEYS) -> list[Label]:
     text, encoding = decoded(content)
     value = parsed_or_none(text)
     if keys.text and (clips := list(_keyed(value, *keys))):
-        labels = [_label(clip, text, encoding) for clip in clips]
+        names = [f"`{key}`" for key in keys.dotted()]
+        labels = [_label(clip, text, encoding, *names) for clip in clips]
         labels[0].is_keyed = True
         return labels
     try:
@@ -119,10 +125,13 @@ class _Clip(NamedTuple):
     is_cut: bool = False
 
 
-def _label(clip: _Clip, text: str, encoding: str) -> Label:
+def _label(
+    clip: _Clip, text: str, encoding: str, text_name: str = "text", audio_name: str = "audio"
+) -> Label:
+    """text_name, audio_name: what messages call these two."""
     offset = duration = None
     try:
-        name, raw = _text(clip.name, "audio"), _text(clip.raw, "text")
+        name, raw = _text(clip.name, audio_name), _text(clip.raw, text_name)
         if clip.is_cut:
             offset, duration = _span(clip.element)
     except ValueError as problem:

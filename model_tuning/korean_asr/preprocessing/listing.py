@@ -36,7 +36,7 @@ class Listing:
     root: the folder, or the one manifest.
     keys: those of the text and the audio in labels of no known corpus, as the user names them.
     unknown: keys of labels of no known corpus -> how many labels have them, and the first one.
-    n_json, n_keyed: JSON labels that were read, and those that have the user's key.
+    n_keyed: JSON labels that have the user's key.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
         raw_utterances has been read.
     """
@@ -52,7 +52,6 @@ class Listing:
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
     n_label_files: int = 0
     keys: LabelKeys = NO_KEYS
-    n_json: int = 0
     n_keyed: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
@@ -74,14 +73,22 @@ class Listing:
 
     def note_unknown(self) -> None:
         """Add a note about each kind of unknown label, the most frequent first."""
+        advice = (
+            "Name the keys of the text and of the audio's name: --text-key 전사정보.LabelText "
+            "--audio-key 파일정보.FileName, for example; without --audio-key the audio has the "
+            "name of the label file. · 전사와 음성 이름이 든 키를 --text-key와 --audio-key로 "
+            "지정하세요."
+        )
+        if self.keys.text:
+            advice = (
+                f"--text-key {self.keys.dotted()[0]} is none of them. "
+                "· --text-key가 라벨에 없는 키입니다."
+            )
         kinds = sorted(self.unknown.items(), key=lambda kind: -kind[1][0])
         for keys, (n, first) in kinds[:N_UNKNOWN_SHOWN]:
             self.note(
                 f"unknown label, {n:,} with the keys {keys}, such as {first}: script 1 knows no "
-                "corpus with such labels. Name the keys of the text and of the audio's name: "
-                "--text-key 전사정보.LabelText --audio-key 파일정보.FileName, for example; without "
-                "--audio-key the audio has the name of the label file. "
-                "· 전사와 음성 이름이 든 키를 --text-key와 --audio-key로 지정하세요."
+                f"corpus with such labels. {advice}"
             )
         if len(kinds) > N_UNKNOWN_SHOWN:
             self.note(f"and unknown labels of {len(kinds) - N_UNKNOWN_SHOWN:,} more kinds.")
