@@ -56,6 +56,7 @@ LEARNER = {"RecordingMetadata": {"orthographic": "국", "prompt": "물"}, "UserI
         ({"전사정보": {"LabelText": "밥"}}, "", "밥", {}),
         (CALL_CENTER, "", "네, 안녕하세요.", {"gender": "M", "age": "30대"}),
         ({"inputText": [{"orgtext": "네"}]}, "", "네", {}),
+        ({"inputText": [{"orgtext": "ㅇㅇ병원 OOO 님 zoo"}]}, "", "○○병원 ○○ 님 zoo", {}),
         (LEARNER, "", "국", {"speaker": "U1", "prompt": "물"}),
     ],
 )

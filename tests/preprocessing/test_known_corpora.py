@@ -55,7 +55,7 @@ CLIP = Utterance("c", "c.wav", 1.0, "")
             [replace(CLIP, audio_filepath="[원천]/c.wav", text="불 켜 줘.")],
         ),
         (
-            {"라벨링데이터/w.json": dump(CALL), "원천데이터/w.wav": 1},
+            {"라벨링데이터/w.json": dump(CALL), "원천데이터/w.wav": 1},  # it names another file
             [replace(CLIP, id="w", audio_filepath="원천데이터/w.wav", text="네, 안녕하세요.")],
         ),
         (

@@ -4,8 +4,8 @@
     transcription, a text           dataset/ and dataset_test/ of the original code
     발화정보.stt                       자유대화
     전사정보.LabelText                 명령어 음성 (94, 95, 96)
-    inputText.orgtext               복지 분야 콜센터 상담데이터
-    utterance.start, utterance.end  한국어 방언 발화 (118-122), 회의 (464), 방송 (463)
+    inputText.orgtext               복지 분야 콜센터 상담데이터 (470)
+    utterance.start, utterance.end  한국어 방언 발화 (118-122), 회의 음성인식 (464)
     RecordingMetadata.orthographic  영어 등 사용자의 한국어 음성 (71469, 71479)
     a list of wav, text             ClovaCall
 
@@ -14,6 +14,7 @@ Any other JSON is read where the user names the key of its text. No reader raise
 
 import argparse
 import json
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ GENDERS = {
 }  # fmt: skip
 # Keys of `transcription` in 외국인 한국어 발화; other corpora use that name for something else.
 FOREIGN_KEYS = {"Reading", "ReadingLabelText", "Question", "AnswerLabelText", "SentenceSpeechLV"}
+# What 복지 분야 콜센터 writes for names: ㅇㅇ병원, oo 님. Elsewhere ㅇㅇ is a word.
+MASKED_NAME = re.compile("ㅇ+|(?<![A-Za-z])[oO]{2,}(?![A-Za-z])")
 # What a reader raises for a label of another corpus.
 OTHER_SHAPE = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 
@@ -236,15 +239,16 @@ def _command(label: dict[str, Any]) -> _Clip:
 
 
 def _call_center(label: dict[str, Any]) -> _Clip:
-    """복지 분야 콜센터 상담데이터: the audio has the name of the label file.
+    """복지 분야 콜센터 상담데이터 (470): the audio has the name of the label file.
 
-    The path in dialogs.audioPath is that of the machine where the corpus was made.
+    The path in dialogs.audioPath is that of the machine where the corpus was made. Masked names get
+    the sign ○, by which the transcript rules know them.
     """
     (said,) = label["inputText"]
     (info,) = label.get("info") or [{}]
     speaker = info.get("metadata") or {}
     facts = {"gender": GENDERS.get(speaker.get("speaker_sex")), "age": speaker.get("speaker_age")}
-    return _Clip("", said["orgtext"] or "", facts)
+    return _Clip("", MASKED_NAME.sub("○○", said["orgtext"] or ""), facts)
 
 
 def _recording(label: dict[str, Any]) -> list[_Clip]:
