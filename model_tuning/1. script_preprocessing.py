@@ -21,6 +21,7 @@ from korean_asr.messages import CORPORA
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
 from korean_asr.preprocessing.corpus_names import named_corpora
 from korean_asr.preprocessing.counts import base_alphabet, printed_group
+from korean_asr.preprocessing.json_labels import LabelKeys, given_key, refuse_unused_keys
 from korean_asr.preprocessing.outputs import write_outputs
 from recipes import V3
 
@@ -36,16 +37,22 @@ def main() -> None:
     if arguments.base_model:
         alphabet = base_alphabet(arguments.base_model, V3.added_tokens)
 
+    keys = LabelKeys(arguments.text_key, arguments.audio_key)
+
     # 2. Each corpus: find labels and audio, join them, clean each text and check each clip's audio.
     # Nothing is written before all corpora are read: a wrong folder must not cost earlier files.
     groups = []
     for name, corpora in roots.items():
         if corpora:
             group = preprocessed(
-                corpora, settings, arguments.jobs, name, arguments.output, alphabet
+                corpora, settings, arguments.jobs, name, arguments.output, alphabet, keys
             )
             print(printed_group(CORPORA[name], group))
             groups.append(group)
+
+    corpora = [corpus for group in groups for corpus in group.corpora]
+    if all(corpus.lacks_keys for corpus in corpora):
+        refuse_unused_keys(keys, [str(corpus.root) for corpus in corpora])
 
     # 3. The manifests, the rejected lines, the counts, and the page about them.
     for path in write_outputs(arguments.output, groups, RULE_SENTENCES, alphabet):
@@ -66,6 +73,9 @@ def parsed_arguments() -> argparse.Namespace:
     )
     for choice in fields(Settings):
         add(f"--{choice.name.replace('_', '-')}", default=choice.default, **choice.metadata)
+    key = {"type": given_key, "default": (), "metavar": "KEY"}
+    add("--text-key", **key, help="where other JSON has the text, such as 전사정보.LabelText")
+    add("--audio-key", **key, help="where it has the audio's name; without it, the label file's")
     add(
         "--base-model",
         type=given_name,

@@ -7,6 +7,7 @@ from korean_asr.manifest import REPOSITORY
 pytestmark = pytest.mark.pipeline
 
 KOREAN = REPOSITORY / "data" / "demo" / "korean"
+FOREIGN = REPOSITORY / "data" / "demo" / "foreign"
 BASE = REPOSITORY / "data" / "demo" / "base_model"
 
 
@@ -23,6 +24,10 @@ BASE = REPOSITORY / "data" / "demo" / "base_model"
             1,
             "/proc cannot be used: no file can be made here",
         ),
+        (1, ["--korean", str(KOREAN), "--text-key", "a.b"], 1, "--text-key a.b is in no label of"),
+        (1, ["--korean", str(FOREIGN), "--audio-key", "a"], 1, "only together with --text-key"),
+        (1, ["--korean", str(BASE), "--text-key", "a.b"], 1, "--text-key a.b is none of them"),
+        (1, ["--korean", ".", "--text-key", "a..b"], 2, "--text-key: 'a..b' is no key"),
         (1, [], 2, "--korean"),
         (1, ["--korean", ".", "--jobs", "0"], 2, "--jobs 0"),
         (1, ["--korean", ""], 2, "argument --korean: '' is empty"),

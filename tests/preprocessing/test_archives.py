@@ -730,7 +730,7 @@ HOSTILE_LABELS = {
     "huge.json": (sparse_file(b"", 3 * GB), "", TOO_LARGE),
     "deep.jsonl": (b"[" * 100_000, ", line 1", UNREADABLE),
     "deep_objects.jsonl": (b'{"a":' * 100_000 + b"\n", ", line 1", UNREADABLE),
-    "many_lines.json": (b"[\n" + b"0,\n" * 500_000, "", TOO_LARGE),
+    "many_lines.json": (b"[\n" + (b"0," * 5_000 + b"\n") * 2_000, "", TOO_LARGE),
 }
 CHILD = """
 import json, resource, sys

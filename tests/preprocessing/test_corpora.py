@@ -628,7 +628,11 @@ LEARNER = {
         (FREE_TALK, "(FP:음) 밥 먹었어", {"speaker": "R7", "gender": "F", "age": "30대"}),
         ({"발화정보": {"stt": "네"}}, "네", {}),
         ({"발화정보": {"stt": None}}, "", {}),
-        (LEARNER, "밥을 머거요", {"speaker": "U9", "topik_level": "3", "country": "US"}),
+        (
+            LEARNER,
+            "밥을 머거요",
+            {"speaker": "U9", "topik_level": "3", "country": "US", "prompt": "밥을 먹어요"},
+        ),
         ({"RecordingMetadata": {"orthographic": "네"}, "UserID": 0}, "네", {"speaker": "0"}),
         ({"RecordingMetadata": {"orthographic": None}}, "", {}),
     ],
@@ -672,7 +676,7 @@ def test_unknown_labels_are_said_once_for_each_kind_the_most_frequent_first(
     assert [utterance.reason for utterance in raw_utterances(listing)] == ["unknown label"] * 6
     first, *_, last = listing.notes
     assert first.startswith(
-        f"unknown label, 2 with the top keys 기본정보, 전사정보, such as {tmp_path}/b.json: "
+        f"unknown label, 2 with the keys 기본정보, 전사정보, such as {tmp_path}/b.json: "
     )
     assert len(listing.notes) == 4 and last == "and unknown labels of 2 more kinds."
 

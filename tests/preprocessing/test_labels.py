@@ -14,11 +14,12 @@ from korean_asr.preprocessing.labels import (
     is_label,
     is_manifest_line,
     is_metadata,
-    json_label,
     label_lines,
     manifest_label,
     metadata_facts,
     script_label,
+    shown_keys,
+    trans_label,
 )
 
 
@@ -37,6 +38,23 @@ from korean_asr.preprocessing.labels import (
 )
 def test_a_line_of_a_script_names_its_audio_and_its_text(line, label):
     assert script_label(line) == label
+
+
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [
+        (
+            "104_003_0001 그 바람 에 \r\n",
+            Label("104_003_0001", "그 바람 에", "utf-8", {"speaker": "104"}),
+        ),
+        ("84-121-0000 밥 먹어", Label("84-121-0000", "밥 먹어", "utf-8")),
+        ("_1 밥", Label("_1", "밥", "utf-8")),
+        ("104_003_0001", Label("104_003_0001", "104_003_0001", "utf-8", {}, False)),
+        (" \n", None),
+    ],
+)
+def test_a_line_of_zeroth_names_its_audio_and_its_speaker(line, label):
+    assert trans_label(line.encode()) == label
 
 
 @pytest.mark.parametrize(
@@ -63,84 +81,22 @@ def test_clips_with_equal_metadata_share_one_object():
 
 
 @pytest.mark.parametrize(
-    ("content", "name", "raw", "facts"),
+    ("value", "shown"),
     [
-        (
-            {"transcription": {"ReadingLabelText": "귤"}, "fileName": "a.wav"},
-            "a.wav",
-            "귤",
-            {"task": "read"},
-        ),
-        (
-            {
-                "발화정보": {"fileNm": "b.wav", "stt": "밥"},
-                "녹음자정보": {"gender": "여", "age": 30},
-            },
-            "b.wav",
-            "밥",
-            {"gender": "F", "age": "30"},
-        ),
-        (
-            {"RecordingMetadata": {"orthographic": "국", "prompt": "물"}, "UserID": "U1"},
-            "",
-            "국",
-            {"speaker": "U1"},
-        ),
-    ],
-)
-def test_the_keys_of_a_json_label_show_its_corpus(content, name, raw, facts):
-    label = json_label(json.dumps(content, ensure_ascii=False).encode())
-    assert (label.name, label.raw, label.facts, label.is_readable) == (name, raw, facts, True)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"{}",
-        b"7",
-        b'{"transcription": {"AnswerLabelText": 7}}',
-        b'{"RecordingMetadata": {"orthographic": ["a"]}}',
-        b"[" * 99_999,
-    ],
-)
-def test_a_json_label_that_cannot_be_read_says_so_and_shows_its_first_characters(content):
-    assert json_label(content) == Label("", content.decode()[:200], "utf-8", {}, False)
-
-
-@pytest.mark.parametrize(
-    ("content", "keys"),
-    [
-        ({"기본정보": {}, "전사정보": {"LabelText": "밥"}}, "기본정보, 전사정보"),
-        ({"id": "DG1", "utterance": [{"form": "밥"}]}, "id, utterance"),
+        ({"기본정보": {}, "전사정보": {"OrgLabelText": "밥"}}, "기본정보, 전사정보.OrgLabelText"),
+        ({"id": "DG1", "utterance": [{"text": "밥"}, {"other": 1}]}, "id, utterance.text"),
         ([{"id": 1, "form": "밥"}], "[id, form]"),
-        ({"transcription": {"standard": "밥"}}, "transcription"),
-        ({"fileName": "a.wav", "transcription": "밥"}, "fileName, transcription"),
-        ({"발화정보": {"text": "밥"}}, "발화정보"),
-        ({"발화정보": [{"stt": "밥"}]}, "발화정보"),
-        ({"RecordingMetadata": {}}, "RecordingMetadata"),
-        ({f"k{i}": i for i in range(9)}, "k0, k1, k2, k3, k4, k5, k6, k7, …"),
+        ({f"k{i}": i for i in range(41)}, ", ".join(f"k{i}" for i in range(40)) + ", …"),
         ({"k" * 99: 1}, "k" * 30),
+        ({"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}, "a.b.c.d.e"),
+        ([], ""),
+        ([7], ""),
+        ({}, ""),
+        (7, ""),
     ],
 )
-def test_json_of_an_unknown_corpus_is_told_by_its_top_keys(content, keys):
-    label = json_label(json.dumps(content, ensure_ascii=False).encode())
-    assert (label.is_readable, label.unknown_keys) == (False, keys)
-
-
-RAW_TAB = '{"transcription": {"AnswerLabelText": "밥\t먹\r\n어"}, "fileName": "a.wav"}'
-
-
-@pytest.mark.parametrize(
-    ("encoding", "told"),
-    [("utf-8", "utf-8"), ("utf-8-sig", "utf-8"), ("utf-16", "utf-16"), ("cp949", "cp949")],
-)
-def test_tabs_and_line_ends_inside_the_texts_of_json_are_read(encoding, told):
-    assert json_label(RAW_TAB.encode(encoding)) == Label(
-        "a.wav", "밥\t먹\r\n어", told, {"task": "answer"}
-    )
+def test_the_keys_of_a_label_are_shown_as_the_option_names_them(value, shown):
+    assert shown_keys(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -254,7 +210,9 @@ def test_each_line_of_a_file_in_utf_16_says_so():
     assert list(found) == [Label("a.wav ", "밥", "utf-16"), None, Label("b.wav ", "국", "utf-16")]
 
 
-@pytest.mark.parametrize("name", ["x_scripts.txt", "train.TRN", "a.json", "m.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["x_scripts.txt", "train.TRN", "104_003.trans.txt", "a.json", "m.jsonl"]
+)
 def test_label_files_are_known_by_their_names(name):
     assert is_label(name) and not is_metadata(name)
 

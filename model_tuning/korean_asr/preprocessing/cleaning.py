@@ -35,6 +35,7 @@ from korean_asr.preprocessing.counts import (
     empty_group,
     empty_tally,
 )
+from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.listing import Listing, listed_corpus, unpack_hint
 from korean_asr.transcripts import (
     MIXED_TURNS,
@@ -89,6 +90,7 @@ def preprocessed(
     name: str,
     output: Path,
     alphabet: Alphabet | None = None,
+    keys: LabelKeys = NO_KEYS,
 ) -> Group:
     """Clean and check every clip of the corpora of one manifest. A bad clip is counted.
 
@@ -98,6 +100,7 @@ def preprocessed(
         ones are repaired in the Korean corpus only.
     output: the output folder; during the run its temporary files keep the clips out of memory.
     alphabet: the characters to compare the labels with; None to skip the comparison.
+    keys: those of labels of no known corpus, as the user names them.
     Raises DataError if no clip of a corpus is usable.
     """
     group = empty_group(name, asdict(settings), output)
@@ -105,6 +108,7 @@ def preprocessed(
     earlier = EarlierIds()
     for corpus, root in roots.items():
         listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
+        listing.keys = keys
         group.corpora.append(Corpus(corpus, root, empty_tally(alphabet)))
         # The `corpus` of rejected.jsonl has been the manifest's name from the start.
         origin = {"corpus": name} | ({"source": corpus} if len(roots) > 1 else {})
@@ -140,6 +144,7 @@ def _complete(group: Group, listing: Listing) -> None:
     corpus = group.corpora[-1]
     corpus.n_label_files, corpus.labels_sha256 = listing.n_label_files, listing.digest.hexdigest()
     corpus.notes = listing.notes
+    corpus.lacks_keys = any(listing.keys) and listing.has_labels and not listing.n_keyed
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:
@@ -281,7 +286,17 @@ def _utterance(
         duration = clip.duration or duration
     # A row of a manifest may name its corpus.
     facts = {"corpus": corpus} | clip.facts
+    if "prompt" in facts:
+        facts["prompt"] = _prompt(facts["prompt"], choices)
     return Utterance(clip.id, clip.audio, duration, text, offset=offset, **facts)
+
+
+def _prompt(raw: str, choices: dict[str, Any]) -> str | None:
+    """What the reader was given, cleaned like the text; None if it would be rejected."""
+    try:
+        return clean_transcript(raw, **choices)
+    except Rejected:
+        return None
 
 
 def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:

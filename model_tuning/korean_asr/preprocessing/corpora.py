@@ -26,6 +26,7 @@ from korean_asr.preprocessing.archives import (
     problem_of,
 )
 from korean_asr.preprocessing.audio_index import AudioIndex, Claim, Facts, parts_of, stem_of
+from korean_asr.preprocessing.json_labels import MAX_JSON_BYTES, json_labels
 from korean_asr.preprocessing.labels import (
     MAX_LINE_BYTES,
     Label,
@@ -33,11 +34,11 @@ from korean_asr.preprocessing.labels import (
     is_label,
     is_manifest_line,
     is_metadata,
-    json_label,
     label_lines,
     manifest_label,
     metadata_facts,
     script_label,
+    trans_label,
 )
 from korean_asr.preprocessing.listing import Listing
 
@@ -150,11 +151,12 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
     The theme is taken from each clip's name, since a script may have the name of another theme.
     """
     part, has_themes = member.part, member.name.lower().endswith("scripts.txt")
+    read = trans_label if member.name.lower().endswith(".trans.txt") else script_label
     for number, line in enumerate(label_lines(member.file, listing.digest), 1):
         if line is None:
             yield RawUtterance(f"{member.name}, line {number}", "", None, TOO_LARGE)
             continue
-        label = script_label(line)
+        label = read(line)
         if label is None:
             continue
         if not label.is_readable:
@@ -166,6 +168,8 @@ def _script_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
         claim = listing.audio.claim(label.name)
         theme = stem_of(label.name).rpartition("_")[0] if has_themes else ""
         facts = _script_facts(theme, part, claim.facts)
+        if label.facts:
+            facts = facts | label.facts
         yield _joined(label, claim, facts)
 
 
@@ -191,39 +195,54 @@ def _script_facts(theme: str, part: str | None, facts: Facts) -> dict[str, str]:
 
 
 def _json_labels(member: Member, listing: Listing) -> Iterator[RawUtterance]:
-    """Join one label, or a manifest: any .jsonl, or a .json whose first line is a whole clip."""
-    lines = enumerate(label_lines(member.file, listing.digest), 1)
+    """Join labels, or a manifest: any .jsonl, or a .json whose first line is a whole clip."""
+    has_lines = member.name.lower().endswith(".jsonl")
+    max_bytes = MAX_LINE_BYTES if has_lines else MAX_JSON_BYTES
+    lines = enumerate(label_lines(member.file, listing.digest, max_bytes), 1)
     first = next((item for item in lines if item[1] is None or item[1].strip()), (1, b""))
-    if member.name.lower().endswith(".jsonl") or is_manifest_line(first[1] or b""):
+    if has_lines or is_manifest_line(first[1] or b""):
         yield from _manifest_lines(chain([first], lines), member, listing)
         return
     content = bytearray()
     for _, line in chain([first], lines):
-        if line is None or len(content) > MAX_LINE_BYTES:
+        if line is None or len(content) > MAX_JSON_BYTES:
             yield RawUtterance(member.name, "", None, TOO_LARGE)
             return
         content += line
-    label = json_label(bytes(content))
+    labels = json_labels(bytes(content), listing.keys)
     # One line of a manifest, written over several lines.
-    if label.unknown_keys and is_manifest_line(content):
+    if labels[0].unknown_keys and is_manifest_line(content):
         yield from _manifest_lines(iter([(1, bytes(content))]), member, listing)
     else:
-        yield _json_label(label, member, listing)
+        yield from _json_clips(labels, member.name, member, listing)
 
 
-def _json_label(label: Label, member: Member, listing: Listing) -> RawUtterance:
+def _json_clips(
+    labels: list[Label], name: str, member: Member, listing: Listing
+) -> Iterator[RawUtterance]:
+    """Join the clips of one JSON value; `name` says where it lies."""
+    listing.n_keyed += labels[0].is_keyed
+    for number, label in enumerate(labels, 1):
+        clip_name = name if len(labels) == 1 else f"{name}, clip {number}"
+        yield _json_label(label, clip_name, member, listing)
+
+
+def _json_label(label: Label, name: str, member: Member, listing: Listing) -> RawUtterance:
     # Labels and audio have parallel folders: 1.Training/라벨링데이터/…/1. 한국생활 and
     # 1.Training/원천데이터/…/1. 한국생활.
     folder = f"{os.path.dirname(member.path)}/{os.path.dirname(member.inside)}"
     if not label.is_readable:
-        return _unreadable(f"{folder}/{member.base}", member.name, label, listing)
+        # One of many clips does not mean the audio of the label's name.
+        audio = f"{folder}/{member.base}" if name == member.name else ""
+        return _unreadable(audio, name, label, listing)
     name = label.name or member.base
     if leaves_its_folder(name):
         return RawUtterance(name, label.raw, None, UNSAFE, label.encoding)
     # Label and audio were renamed together, but not the name inside the label.
     if stem_of(name) not in listing.audio and stem_of(member.base) in listing.audio:
         name = member.base
-    claim = listing.audio.claim(f"{folder}/{name}")
+    cut = "" if label.offset is None else cut_name(label.offset, label.duration)
+    claim = listing.audio.claim(f"{folder}/{name}", cut)
     facts = dict(label.facts)
     if part := member.part:
         facts["part"] = part
@@ -252,6 +271,9 @@ def _manifest_lines(
             label = manifest_label(line, listing.fact_keys)
             if label.is_readable:
                 yield _manifest_clip(label, member, listing)
+            elif label.unknown_keys and listing.keys.text:
+                labels = json_labels(line, listing.keys)
+                yield from _json_clips(labels, line_name, member, listing)
             else:
                 yield _unreadable("", line_name, label, listing)
 

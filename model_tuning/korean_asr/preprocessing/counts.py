@@ -209,6 +209,7 @@ class Corpus:
     name: the value of `corpus` in its rows.
     root: the folder or the manifest that was read.
     labels_sha256: over all labels and metadata.
+    lacks_keys: whether the user names keys that no label has.
     """
 
     name: str
@@ -216,6 +217,7 @@ class Corpus:
     tally: Tally
     n_label_files: int = 0
     labels_sha256: str = ""
+    lacks_keys: bool = False
     notes: list[str] = field(default_factory=list)
     second_labels: list[SecondLabel] = field(default_factory=list)
 

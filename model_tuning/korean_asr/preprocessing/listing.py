@@ -20,6 +20,7 @@ from korean_asr.preprocessing.audio_index import (
     parts_of,
     stem_of,
 )
+from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.labels import is_label, is_metadata
 
 # Names of texts that stand in any folder and are no transcripts.
@@ -33,7 +34,9 @@ class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
     root: the folder, or the one manifest.
-    unknown: top keys of labels of no known corpus -> how many labels have them, and the first one.
+    keys: those of the text and the audio in labels of no known corpus, as the user names them.
+    unknown: keys of labels of no known corpus -> how many labels have them, and the first one.
+    n_keyed: JSON labels that have the user's key.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
         raw_utterances has been read.
     """
@@ -48,6 +51,8 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
     n_label_files: int = 0
+    keys: LabelKeys = NO_KEYS
+    n_keyed: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
 
     @property
@@ -60,7 +65,7 @@ class Listing:
             self.notes.append(printable(note))
 
     def add_unknown(self, keys: str, name: str) -> None:
-        """Count a label of no known corpus by its top keys; `name` says where it lies."""
+        """Count a label of no known corpus by its keys; `name` says where it lies."""
         if keys not in self.unknown and len(self.unknown) >= MAX_UNKNOWN_KINDS:
             keys = "(other keys)"
         n, first = self.unknown.get(keys, (0, name))
@@ -68,12 +73,22 @@ class Listing:
 
     def note_unknown(self) -> None:
         """Add a note about each kind of unknown label, the most frequent first."""
+        advice = (
+            "Name the keys of the text and of the audio's name: --text-key 전사정보.LabelText "
+            "--audio-key 파일정보.FileName, for example; without --audio-key the audio has the "
+            "name of the label file. · 전사와 음성 이름이 든 키를 --text-key와 --audio-key로 "
+            "지정하세요."
+        )
+        if self.keys.text:
+            advice = (
+                f"--text-key {self.keys.dotted()[0]} is none of them. "
+                "· --text-key가 라벨에 없는 키입니다."
+            )
         kinds = sorted(self.unknown.items(), key=lambda kind: -kind[1][0])
         for keys, (n, first) in kinds[:N_UNKNOWN_SHOWN]:
             self.note(
-                f"unknown label, {n:,} with the top keys {keys}, such as {first}: script 1 knows "
-                "no corpus with such labels. Write a manifest of them: a line "
-                '{"audio_filepath": …, "text": …} for each clip.'
+                f"unknown label, {n:,} with the keys {keys}, such as {first}: script 1 knows no "
+                f"corpus with such labels. {advice}"
             )
         if len(kinds) > N_UNKNOWN_SHOWN:
             self.note(f"and unknown labels of {len(kinds) - N_UNKNOWN_SHOWN:,} more kinds.")
@@ -149,9 +164,9 @@ def _refuse_incomplete(listing: Listing) -> None:
     if not listing.has_labels:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
-            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.json or *.jsonl, no "
-            "archive with some, no text beside a clip. Pass the folder that holds 1.Training, or a "
-            f"manifest.{notes} · 전사 파일이 없습니다."
+            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json or "
+            "*.jsonl, no archive with some, no text beside a clip. Pass the folder that holds "
+            f"1.Training, or a manifest.{notes} · 전사 파일이 없습니다."
         )
 
 
