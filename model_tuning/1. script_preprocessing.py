@@ -20,6 +20,7 @@ from korean_asr.lock import lock
 from korean_asr.messages import CORPORA
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
 from korean_asr.preprocessing.counts import base_alphabet, printed_corpus, write_outputs
+from korean_asr.preprocessing.tables import TableOptions
 from recipes import V3
 
 
@@ -27,6 +28,7 @@ def main() -> None:
     arguments = parsed_arguments()
     lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
+    table_options = TableOptions(arguments.split, arguments.text_key, arguments.audio_key)
 
     # 1. The characters of the base model, to count those of the labels that it cannot write.
     alphabet = None
@@ -38,7 +40,9 @@ def main() -> None:
     corpora = []
     for name, root in (("korean", arguments.korean), ("foreign", arguments.foreign)):
         if root:
-            corpus = preprocessed(root, settings, arguments.jobs, name, arguments.output, alphabet)
+            corpus = preprocessed(
+                root, settings, arguments.jobs, name, arguments.output, alphabet, table_options
+            )
             print(printed_corpus(CORPORA[name], corpus))
             corpora.append(corpus)
 
@@ -55,6 +59,9 @@ def parsed_arguments() -> argparse.Namespace:
     once = {"type": given_path, "action": GivenOnce}
     add("--korean", **once, required=True, help="folder of 한국인 대화 음성, or a manifest")
     add("--foreign", **once, help="folder of 외국인 한국어 발화, or a manifest")
+    add("--split", help="split of a table or of a hub data set, such as train (default all)")
+    add("--text-key", help="column of a table that holds the transcript (default: by its name)")
+    add("--audio-key", help="column of a table that holds the audio (default: by its name)")
     add(
         "--output", type=given_path, default=Path("data/processed"), help="folder for the manifests"
     )

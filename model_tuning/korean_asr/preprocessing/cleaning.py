@@ -36,6 +36,7 @@ from korean_asr.preprocessing.counts import (
     empty_tally,
 )
 from korean_asr.preprocessing.listing import listed_corpus, unpack_hint
+from korean_asr.preprocessing.tables import TableOptions
 from korean_asr.transcripts import (
     MIXED_TURNS,
     ORDERS,
@@ -89,6 +90,7 @@ def preprocessed(
     name: str,
     output: Path,
     alphabet: Alphabet | None = None,
+    table_options: TableOptions = TableOptions(),  # noqa: B008 (frozen)
 ) -> Corpus:
     """Clean and check every clip of a corpus. A bad clip is counted; none stops the run.
 
@@ -97,9 +99,10 @@ def preprocessed(
         ones are repaired in the Korean corpus only.
     output: the output folder; during the run its temporary files keep the clips out of memory.
     alphabet: the characters to compare the labels with; None to skip the comparison.
+    table_options: which split and columns of tables are read.
     Raises DataError if no clip is usable.
     """
-    listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
+    listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, name, table_options)
     corpus = empty_corpus(name, root, asdict(settings), output, alphabet)
     choices = asdict(settings) | {"repair": name != "foreign"}
     check = partial(_checked, choices=choices, output=output, corpus=name, alphabet=alphabet)

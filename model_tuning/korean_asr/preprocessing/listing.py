@@ -20,7 +20,18 @@ from korean_asr.preprocessing.audio_index import (
     parts_of,
     stem_of,
 )
+from korean_asr.preprocessing.embedded_audio import EmbeddedAudio
 from korean_asr.preprocessing.labels import is_label, is_metadata
+from korean_asr.preprocessing.tables import (
+    HUB,
+    RECORDS,
+    TABLE_SUFFIXES,
+    TableOptions,
+    hub_folder,
+    is_table,
+    notes_about_missing_files,
+    tables_of_split,
+)
 
 # Names of texts that stand in any folder and are no transcripts.
 DOCUMENTS = ("readme", "license", "licence", "notice", "copying")
@@ -32,7 +43,8 @@ MAX_UNKNOWN_KINDS, N_UNKNOWN_SHOWN = 100, 3
 class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
-    root: the folder, or the one manifest.
+    root: the folder, or the one manifest or table.
+    embedded: where audio goes that lies inside tables.
     unknown: top keys of labels of no known corpus -> how many labels have them, and the first one.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
         raw_utterances has been read.
@@ -41,6 +53,8 @@ class Listing:
     root: Path
     audio: AudioIndex
     fact_keys: tuple[str, ...]
+    embedded: EmbeddedAudio
+    table_options: TableOptions = TableOptions()
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
     label_archives: list[str] = field(default_factory=list)
@@ -49,10 +63,12 @@ class Listing:
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
     n_label_files: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
+    tables: list[str] = field(default_factory=list)
 
     @property
     def has_labels(self) -> bool:
-        return bool(self.clip_texts or self.label_archives or any(map(is_label, self.labels)))
+        labels = any(map(is_label, self.labels))
+        return bool(labels or self.clip_texts or self.label_archives or self.tables)
 
     def note(self, note: str) -> None:
         """Add a note once; folders may be walked twice."""
@@ -80,24 +96,29 @@ class Listing:
 
 
 def listed_corpus(
-    root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
+    root: Path,
+    output: Path,
+    audio_suffixes: Collection[str],
+    fact_keys: tuple[str, ...],
+    name: str = "korean",
+    table_options: TableOptions = TableOptions(),  # noqa: B008 (frozen)
 ) -> Listing:
-    """Find the labels and the audio of a corpus: a folder, or a manifest.
+    """Find the labels and the audio of a corpus: a folder, a manifest, a table, a hub data set.
 
+    name: of the folder below `output`/audio for the audio that lies inside tables.
     output: a folder to leave out, because script 1 writes there.
     audio_suffixes: the suffixes of audio files that are read, in lower case.
     fact_keys: the optional keys of a manifest's line to keep.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
+    if str(root).startswith(HUB):
+        root = hub_folder(str(root))
+    embedded = EmbeddedAudio(output.resolve() / "audio" / name)
     if root.is_file():
-        if root.suffix.lower() not in (".json", ".jsonl"):
-            raise DataError(
-                f"{root} is a file, but not a manifest (*.json, *.jsonl). Pass its folder. "
-                "· 폴더를 지정하세요."
-            )
-        return Listing(root, AudioIndex(str(root.parent)), fact_keys, labels=[str(root)])
+        audio = AudioIndex(str(root.parent))
+        return _one_file(Listing(root, audio, fact_keys, embedded, table_options))
     _refuse_unusable_folder(root, output)
-    listing = Listing(root, AudioIndex(str(root)), fact_keys)
+    listing = Listing(root, AudioIndex(str(root)), fact_keys, embedded, table_options)
     suffixes = (*audio_suffixes, *OTHER_AUDIO_SUFFIXES)
     archives = []
     for folder, names in _folders(listing, output):
@@ -109,9 +130,12 @@ def listed_corpus(
                 listing.labels.append(f"{folder}/{name}")
             elif lower.endswith(ARCHIVE_SUFFIXES):
                 archives.append(f"{folder}/{name}")
+            elif is_table(lower):
+                listing.tables.append(f"{folder}/{name}")
     listing.labels.sort()
     for archive in sorted(archives):
         _file_archive(archive, listing, suffixes)
+    _choose_tables(listing)
     if not listing.has_labels:
         # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
         texts = [
@@ -125,6 +149,39 @@ def listed_corpus(
             listing.clip_texts = sorted(text for text in texts if not is_metadata(text))
     _refuse_incomplete(listing)
     return listing
+
+
+def _one_file(listing: Listing) -> Listing:
+    """List the manifest or the table that the user names."""
+    root = listing.root
+    if root.suffix.lower() in TABLE_SUFFIXES:
+        listing.tables = tables_of_split([str(root)], root.parent, listing.table_options.split)
+    elif root.suffix.lower() in (".json", ".jsonl"):
+        listing.labels = [str(root)]
+    else:
+        raise DataError(
+            f"{root} is a file, but neither a manifest (*.json, *.jsonl) nor a table (*.csv, "
+            "*.tsv, *.parquet). Pass its folder. · 폴더를 지정하세요."
+        )
+    return listing
+
+
+def _choose_tables(listing: Listing) -> None:
+    """Read tables where there are no other labels, and say so where there are."""
+    if not listing.tables:
+        return
+    tables, listing.tables = sorted(listing.tables), []
+    labels = [label for label in listing.labels if os.path.basename(label) not in RECORDS]
+    listing.labels = labels
+    if listing.has_labels:
+        listing.note(
+            f"{len(tables):,} tables, such as {tables[0]}, were left out: the folder has other "
+            "labels too. Pass the table itself to read it."
+        )
+    else:
+        listing.tables = tables_of_split(tables, listing.root, listing.table_options.split)
+        for note in notes_about_missing_files(listing.tables):
+            listing.note(note)
 
 
 def _refuse_unusable_folder(root: Path, output: Path) -> None:
@@ -149,9 +206,9 @@ def _refuse_incomplete(listing: Listing) -> None:
     if not listing.has_labels:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
-            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.json or *.jsonl, no "
-            "archive with some, no text beside a clip. Pass the folder that holds 1.Training, or a "
-            f"manifest.{notes} · 전사 파일이 없습니다."
+            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.json, *.jsonl, *.parquet "
+            "or metadata.csv, no archive with some, no text beside a clip. Pass the folder that "
+            f"holds 1.Training, or a manifest.{notes} · 전사 파일이 없습니다."
         )
 
 
