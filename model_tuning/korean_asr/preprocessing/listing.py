@@ -100,12 +100,12 @@ def listed_corpus(
     output: Path,
     audio_suffixes: Collection[str],
     fact_keys: tuple[str, ...],
-    name: str = "korean",
+    corpus: str = "korean",
     table_options: TableOptions = TableOptions(),  # noqa: B008 (frozen)
 ) -> Listing:
     """Find the labels and the audio of a corpus: a folder, a manifest, a table, a hub data set.
 
-    name: of the folder below `output`/audio for the audio that lies inside tables.
+    corpus: the name of the folder below `output`/audio for the audio that lies inside tables.
     output: a folder to leave out, because script 1 writes there.
     audio_suffixes: the suffixes of audio files that are read, in lower case.
     fact_keys: the optional keys of a manifest's line to keep.
@@ -113,7 +113,7 @@ def listed_corpus(
     """
     if str(root).startswith(HUB):
         root = hub_folder(str(root))
-    embedded = EmbeddedAudio(output.resolve() / "audio" / name)
+    embedded = EmbeddedAudio(output.resolve() / "audio" / corpus)
     if root.is_file():
         audio = AudioIndex(str(root.parent))
         return _one_file(Listing(root, audio, fact_keys, embedded, table_options))
@@ -138,17 +138,23 @@ def listed_corpus(
     _choose_tables(listing)
     if not listing.has_labels:
         # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
-        texts = [
-            f"{folder}/{name}"
-            for folder, names in _folders(listing, output)
-            for name in names
-            if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
-        ]
-        if any(stem_of(text) in listing.audio for text in texts):
-            # The others too: their clips have no audio.
-            listing.clip_texts = sorted(text for text in texts if not is_metadata(text))
+        listing.clip_texts = _clip_texts(listing, output)
     _refuse_incomplete(listing)
     return listing
+
+
+def _clip_texts(listing: Listing, output: Path) -> list[str]:
+    """The texts of clips, by name; none where no text lies beside a clip."""
+    texts = [
+        f"{folder}/{name}"
+        for folder, names in _folders(listing, output)
+        for name in names
+        if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
+    ]
+    if not any(stem_of(text) in listing.audio for text in texts):
+        return []
+    # The others too: their clips have no audio.
+    return sorted(text for text in texts if not is_metadata(text))
 
 
 def _one_file(listing: Listing) -> Listing:
@@ -160,8 +166,8 @@ def _one_file(listing: Listing) -> Listing:
         listing.labels = [str(root)]
     else:
         raise DataError(
-            f"{root} is a file, but neither a manifest (*.json, *.jsonl) nor a table (*.csv, "
-            "*.tsv, *.parquet). Pass its folder. · 폴더를 지정하세요."
+            f"{root} is a file, but not a manifest (*.json, *.jsonl) or a table (*.csv, *.tsv, "
+            "*.parquet). Pass its folder. · 폴더를 지정하세요."
         )
     return listing
 
