@@ -130,7 +130,7 @@ def listed_corpus(
                 listing.labels.append(f"{folder}/{name}")
             elif lower.endswith(ARCHIVE_SUFFIXES):
                 archives.append(f"{folder}/{name}")
-            elif is_table(lower):
+            elif lower.endswith(TABLE_SUFFIXES):
                 listing.tables.append(f"{folder}/{name}")
     listing.labels.sort()
     for archive in sorted(archives):
@@ -173,21 +173,27 @@ def _one_file(listing: Listing) -> Listing:
 
 
 def _choose_tables(listing: Listing) -> None:
-    """Read tables where there are no other labels, and say so where there are."""
-    if not listing.tables:
-        return
-    tables, listing.tables = sorted(listing.tables), []
-    labels = [label for label in listing.labels if os.path.basename(label) not in RECORDS]
-    listing.labels = labels
-    if listing.has_labels:
+    """Read tables where there are no other labels; name those that are left out."""
+    found, listing.tables = sorted(listing.tables), []
+    tables = [table for table in found if is_table(os.path.basename(table).lower())]
+    if tables:
+        listing.labels = [
+            label for label in listing.labels if os.path.basename(label) not in RECORDS
+        ]
+    others = tables
+    if not listing.has_labels:
+        others = [table for table in found if table not in tables]
+        if tables:
+            listing.tables = tables_of_split(tables, listing.root, listing.table_options.split)
+            for note in notes_about_missing_files(listing.tables):
+                listing.note(note)
+    if others:
         listing.note(
-            f"{len(tables):,} tables, such as {tables[0]}, were left out: the folder has other "
-            "labels too. Pass the table itself to read it."
+            f"{len(others):,} tables, such as {others[0]}, were left out: pass the table itself "
+            "to read it. · 표 파일을 직접 지정하면 읽습니다."
         )
-    else:
-        listing.tables = tables_of_split(tables, listing.root, listing.table_options.split)
-        for note in notes_about_missing_files(listing.tables):
-            listing.note(note)
+    if listing.table_options.split and not listing.tables:
+        listing.note("--split has no effect here: it is for tables and hub data sets.")
 
 
 def _refuse_unusable_folder(root: Path, output: Path) -> None:

@@ -6,6 +6,7 @@ stays where it lies, or holds the audio itself, which embedded_audio.py writes o
 
 import codecs
 import csv
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -208,6 +209,8 @@ def _row(
         shown = shown_json(raw) if isinstance(raw, str | int | float) else "of another type"
         return Row(place, _unreadable("", f"`{text}` is {shown}, which is not a text"))
     name, sound = _path_and_sound(values[audio])
+    if sound is None:
+        name = _in_clips(os.path.dirname(place), name)
     label = Label(name, raw, encoding)
     label.facts = {
         key: str(values[key])
@@ -232,6 +235,13 @@ def _path_and_sound(value: Any) -> tuple[str, bytes | None]:
     else:
         path, sound = (None, value) if isinstance(value, bytes) else (value, None)
     return path.strip() if isinstance(path, str) else "", sound
+
+
+def _in_clips(folder: str, name: str) -> str:
+    """A file's name as it stands, or in `clips`, whose files Common Voice names without it."""
+    if not name or "/" in name or "\0" in name or os.path.exists(f"{folder}/{name}"):
+        return name
+    return f"clips/{name}" if os.path.exists(f"{folder}/clips/{name}") else name
 
 
 # --- Columns ---
