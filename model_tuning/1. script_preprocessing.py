@@ -31,13 +31,12 @@ def main() -> None:
     roots = {name: named_corpora(getattr(arguments, name)) for name in ("korean", "foreign")}
     lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
+    keys = LabelKeys(arguments.text_key, arguments.audio_key)
 
     # 1. The characters of the base model, to count those of the labels that it cannot write.
     alphabet = None
     if arguments.base_model:
         alphabet = base_alphabet(arguments.base_model, V3.added_tokens)
-
-    keys = LabelKeys(arguments.text_key, arguments.audio_key)
 
     # 2. Each corpus: find labels and audio, join them, clean each text and check each clip's audio.
     # Nothing is written before all corpora are read: a wrong folder must not cost earlier files.
@@ -45,7 +44,14 @@ def main() -> None:
     for name, corpora in roots.items():
         if corpora:
             group = preprocessed(
-                corpora, settings, arguments.jobs, name, arguments.output, alphabet, keys
+                corpora,
+                settings,
+                arguments.jobs,
+                name,
+                arguments.output,
+                alphabet,
+                keys,
+                arguments.split,
             )
             print(printed_group(CORPORA[name], group))
             groups.append(group)
@@ -65,9 +71,10 @@ def parsed_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     several = {"type": given_path, "action": "append", "default": []}
-    what = "or a manifest; give the option again for another corpus"
+    what = "a manifest, a table or hf:NAME; give the option again for another corpus"
     add("--korean", **several, required=True, help=f"folder of 한국인 대화 음성, {what}")
     add("--foreign", **several, help=f"folder of 외국인 한국어 발화, {what}")
+    add("--split", help="split of a table or of a hub data set, such as train (default all)")
     add(
         "--output", type=given_path, default=Path("data/processed"), help="folder for the manifests"
     )

@@ -9,8 +9,8 @@ import soundfile
 
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preprocessed
-from korean_asr.preprocessing.counts import write_outputs
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
+from korean_asr.preprocessing.outputs import write_outputs
 
 
 def sound(path, seconds=1.0):
@@ -19,9 +19,10 @@ def sound(path, seconds=1.0):
 
 
 def read(root, tmp_path, keys=NO_KEYS, settings=None):
-    corpus = preprocessed(root, settings or Settings(), 1, "korean", tmp_path / "out", keys=keys)
-    write_outputs(tmp_path / "out", [corpus], RULE_SENTENCES, None)
-    return corpus, read_manifest(tmp_path / "out" / "korean.jsonl")
+    settings, output = settings or Settings(), tmp_path / "out"
+    group = preprocessed({"a": root}, settings, 1, "korean", output, keys=keys)
+    write_outputs(output, [group], RULE_SENTENCES, None)
+    return group.corpora[0], read_manifest(tmp_path / "out" / "korean.jsonl")
 
 
 def dump(*rows):
@@ -39,7 +40,7 @@ TALK = [
 ]
 CALL = {"inputText": [{"orgtext": "네, 안녕하세요."}], "dialogs": [{"audioPath": "Y:\\x\\w.wav"}]}
 CLOVA = [{"wav": "42_1.wav", "text": "네 있어요", "speaker_id": "7"}]
-CLIP = Utterance("c", "c.wav", 1.0, "")
+CLIP = Utterance("c", "c.wav", 1.0, "", corpus="a")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def preprocessed(
     output: Path,
     alphabet: Alphabet | None = None,
     keys: LabelKeys = NO_KEYS,
+    split: str | None = None,
 ) -> Group:
     """Clean and check every clip of the corpora of one manifest. A bad clip is counted.
 
@@ -100,15 +101,17 @@ def preprocessed(
         ones are repaired in the Korean corpus only.
     output: the output folder; during the run its temporary files keep the clips out of memory.
     alphabet: the characters to compare the labels with; None to skip the comparison.
-    keys: those of labels of no known corpus, as the user names them.
+    keys: those of tables and of labels of no known corpus, as the user names them.
+    split: of tables; None for all.
     Raises DataError if no clip of a corpus is usable.
     """
     group = empty_group(name, asdict(settings), output)
     choices = asdict(settings) | {"repair": name != "foreign"}
     earlier = EarlierIds()
     for corpus, root in roots.items():
-        listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
-        listing.keys = keys
+        listing = listed_corpus(
+            root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, f"{name}/{corpus}", keys, split
+        )
         group.corpora.append(Corpus(corpus, root, empty_tally(alphabet)))
         # The `corpus` of rejected.jsonl has been the manifest's name from the start.
         origin = {"corpus": name} | ({"source": corpus} if len(roots) > 1 else {})
@@ -144,7 +147,8 @@ def _complete(group: Group, listing: Listing) -> None:
     corpus = group.corpora[-1]
     corpus.n_label_files, corpus.labels_sha256 = listing.n_label_files, listing.digest.hexdigest()
     corpus.notes = listing.notes
-    corpus.lacks_keys = any(listing.keys) and listing.has_labels and not listing.n_keyed
+    is_keyed = bool(listing.n_keyed or listing.tables)
+    corpus.lacks_keys = any(listing.keys) and listing.has_labels and not is_keyed
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:

@@ -13,6 +13,8 @@ from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
+from korean_asr.audio_file import UnreadableAudio
+from korean_asr.files import json_line
 from korean_asr.manifest import cut_name
 from korean_asr.preprocessing.archives import (
     ARCHIVE_ERRORS,
@@ -41,6 +43,7 @@ from korean_asr.preprocessing.labels import (
     trans_label,
 )
 from korean_asr.preprocessing.listing import Listing
+from korean_asr.preprocessing.tables import Row, part_of, table_rows
 
 # JSON that is sound, but no label of a corpus that is read here.
 UNKNOWN = "unknown label"
@@ -96,6 +99,10 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
         listing.audio.claimant = os.path.dirname(path)
         for member in label_file(path):
             yield _clip_text(member, listing)
+    for table in listing.tables:
+        yield from _table_clips(table, listing)
+    if summary := listing.embedded.summary():
+        listing.note(summary)
     listing.note_unknown()
     for stem, path, reason in listing.audio.unclaimed():
         yield RawUtterance(stem, "", path, reason)
@@ -289,6 +296,42 @@ def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtteran
         claim.id = label.id
         claim.reason = None if listing.audio.is_new_id(label.id) else "duplicate id"
     return _joined(label, claim, label.facts)
+
+
+def _table_clips(table: str, listing: Listing) -> Iterator[RawUtterance]:
+    listing.n_label_files += 1
+    listing.audio.claimant = table
+    part = part_of(table, listing.root)
+    columns = listing.keys.dotted()
+    for row in table_rows(table, columns, listing.fact_keys):
+        label = row.label
+        listing.digest.update(json_line([label.name, label.raw, label.facts]).encode())
+        if not label.is_readable:
+            reason, problem = UNREADABLE, label.problem
+            yield RawUtterance(row.place, label.raw, None, reason, label.encoding, problem=problem)
+            continue
+        if part:
+            label.facts.setdefault("part", part)
+        if row.sound is not None:
+            yield _embedded_clip(row, part or "all", listing)
+        elif label.name:
+            yield _manifest_clip(label, Member(table), listing)
+        else:
+            yield RawUtterance(row.place, label.raw, None, "no audio", label.encoding)
+
+
+def _embedded_clip(row: Row, split: str, listing: Listing) -> RawUtterance:
+    """Write the audio that a table holds; its name gives the id."""
+    label, name = row.label, listing.embedded.name_of(row.label.name, split)
+    stem = name.rpartition("/")[2]
+    clip = RawUtterance(stem, label.raw, None, None, label.encoding, label.facts)
+    if not listing.audio.is_new_id(stem):
+        clip.id = name
+    try:
+        clip.audio = listing.embedded.write(row.sound, label.name, name)
+    except UnreadableAudio as error:
+        clip.reason = str(error)
+    return clip
 
 
 def _manifest_claim(label: Label, path: str, is_named_by_user: bool, audio: AudioIndex) -> Claim:

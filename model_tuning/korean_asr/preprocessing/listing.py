@@ -20,8 +20,18 @@ from korean_asr.preprocessing.audio_index import (
     parts_of,
     stem_of,
 )
+from korean_asr.preprocessing.embedded_audio import EmbeddedAudio
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.labels import is_label, is_metadata
+from korean_asr.preprocessing.tables import (
+    HUB,
+    RECORDS,
+    TABLE_SUFFIXES,
+    hub_folder,
+    is_table,
+    notes_about_missing_files,
+    tables_of_split,
+)
 
 # Names of texts that stand in any folder and are no transcripts.
 DOCUMENTS = ("readme", "license", "licence", "notice", "copying")
@@ -33,8 +43,11 @@ MAX_UNKNOWN_KINDS, N_UNKNOWN_SHOWN = 100, 3
 class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
-    root: the folder, or the one manifest.
-    keys: those of the text and the audio in labels of no known corpus, as the user names them.
+    root: the folder, or the one manifest or table.
+    embedded: where audio goes that lies inside tables.
+    split: of tables; None for all.
+    keys: those of the text and the audio in tables and in labels of no known corpus, as the user
+        names them.
     unknown: keys of labels of no known corpus -> how many labels have them, and the first one.
     n_keyed: JSON labels that have the user's key.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
@@ -44,6 +57,9 @@ class Listing:
     root: Path
     audio: AudioIndex
     fact_keys: tuple[str, ...]
+    embedded: EmbeddedAudio
+    keys: LabelKeys = NO_KEYS
+    split: str | None = None
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
     label_archives: list[str] = field(default_factory=list)
@@ -51,13 +67,14 @@ class Listing:
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
     n_label_files: int = 0
-    keys: LabelKeys = NO_KEYS
     n_keyed: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
+    tables: list[str] = field(default_factory=list)
 
     @property
     def has_labels(self) -> bool:
-        return bool(self.clip_texts or self.label_archives or any(map(is_label, self.labels)))
+        labels = any(map(is_label, self.labels))
+        return bool(labels or self.clip_texts or self.label_archives or self.tables)
 
     def note(self, note: str) -> None:
         """Add a note once; folders may be walked twice."""
@@ -95,24 +112,30 @@ class Listing:
 
 
 def listed_corpus(
-    root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
+    root: Path,
+    output: Path,
+    audio_suffixes: Collection[str],
+    fact_keys: tuple[str, ...],
+    corpus: str = "korean",
+    keys: LabelKeys = NO_KEYS,
+    split: str | None = None,
 ) -> Listing:
-    """Find the labels and the audio of a corpus: a folder, or a manifest.
+    """Find the labels and the audio of a corpus: a folder, a manifest, a table, a hub data set.
 
+    corpus: the name of the folder below `output`/audio for the audio that lies inside tables.
     output: a folder to leave out, because script 1 writes there.
     audio_suffixes: the suffixes of audio files that are read, in lower case.
     fact_keys: the optional keys of a manifest's line to keep.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
+    if str(root).startswith(HUB):
+        root = hub_folder(str(root))
+    embedded = EmbeddedAudio(output.resolve() / "audio" / corpus)
     if root.is_file():
-        if root.suffix.lower() not in (".json", ".jsonl"):
-            raise DataError(
-                f"{root} is a file, but not a manifest (*.json, *.jsonl). Pass its folder. "
-                "· 폴더를 지정하세요."
-            )
-        return Listing(root, AudioIndex(str(root.parent)), fact_keys, labels=[str(root)])
+        audio = AudioIndex(str(root.parent))
+        return _one_file(Listing(root, audio, fact_keys, embedded, keys, split))
     _refuse_unusable_folder(root, output)
-    listing = Listing(root, AudioIndex(str(root)), fact_keys)
+    listing = Listing(root, AudioIndex(str(root)), fact_keys, embedded, keys, split)
     suffixes = (*audio_suffixes, *OTHER_AUDIO_SUFFIXES)
     archives = []
     for folder, names in _folders(listing, output):
@@ -124,22 +147,70 @@ def listed_corpus(
                 listing.labels.append(f"{folder}/{name}")
             elif lower.endswith(ARCHIVE_SUFFIXES):
                 archives.append(f"{folder}/{name}")
+            elif lower.endswith(TABLE_SUFFIXES):
+                listing.tables.append(f"{folder}/{name}")
     listing.labels.sort()
     for archive in sorted(archives):
         _file_archive(archive, listing, suffixes)
+    _choose_tables(listing)
     if not listing.has_labels:
         # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
-        texts = [
-            f"{folder}/{name}"
-            for folder, names in _folders(listing, output)
-            for name in names
-            if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
-        ]
-        if any(stem_of(text) in listing.audio for text in texts):
-            # The others too: their clips have no audio.
-            listing.clip_texts = sorted(text for text in texts if not is_metadata(text))
+        listing.clip_texts = _clip_texts(listing, output)
     _refuse_incomplete(listing)
     return listing
+
+
+def _clip_texts(listing: Listing, output: Path) -> list[str]:
+    """The texts of clips, by name; none where no text lies beside a clip."""
+    texts = [
+        f"{folder}/{name}"
+        for folder, names in _folders(listing, output)
+        for name in names
+        if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
+    ]
+    if not any(stem_of(text) in listing.audio for text in texts):
+        return []
+    # The others too: their clips have no audio.
+    return sorted(text for text in texts if not is_metadata(text))
+
+
+def _one_file(listing: Listing) -> Listing:
+    """List the manifest or the table that the user names."""
+    root = listing.root
+    if root.suffix.lower() in TABLE_SUFFIXES:
+        listing.tables = tables_of_split([str(root)], root.parent, listing.split)
+    elif root.suffix.lower() in (".json", ".jsonl"):
+        listing.labels = [str(root)]
+    else:
+        raise DataError(
+            f"{root} is a file, but not a manifest (*.json, *.jsonl) or a table (*.csv, *.tsv, "
+            "*.parquet). Pass its folder. · 폴더를 지정하세요."
+        )
+    return listing
+
+
+def _choose_tables(listing: Listing) -> None:
+    """Read tables where there are no other labels; name those that are left out."""
+    found, listing.tables = sorted(listing.tables), []
+    tables = [table for table in found if is_table(os.path.basename(table).lower())]
+    if tables:
+        listing.labels = [
+            label for label in listing.labels if os.path.basename(label) not in RECORDS
+        ]
+    others = tables
+    if not listing.has_labels:
+        others = [table for table in found if table not in tables]
+        if tables:
+            listing.tables = tables_of_split(tables, listing.root, listing.split)
+            for note in notes_about_missing_files(listing.tables):
+                listing.note(note)
+    if others:
+        listing.note(
+            f"{len(others):,} tables, such as {others[0]}, were left out: pass the table itself "
+            "to read it. · 표 파일을 직접 지정하면 읽습니다."
+        )
+    if listing.split and not listing.tables:
+        listing.note("--split has no effect here: it is for tables and hub data sets.")
 
 
 def _refuse_unusable_folder(root: Path, output: Path) -> None:
@@ -164,9 +235,10 @@ def _refuse_incomplete(listing: Listing) -> None:
     if not listing.has_labels:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
-            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json or "
-            "*.jsonl, no archive with some, no text beside a clip. Pass the folder that holds "
-            f"1.Training, or a manifest.{notes} · 전사 파일이 없습니다."
+            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json, "
+            "*.jsonl, *.parquet or metadata.csv, no archive with some, no text beside a clip. "
+            "Pass the folder that holds 1.Training, or a manifest."
+            f"{notes} · 전사 파일이 없습니다."
         )
 
 
