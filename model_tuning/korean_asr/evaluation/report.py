@@ -11,6 +11,7 @@ from typing import Any
 import soundfile
 
 from korean_asr.audio import UnreadableAudio, file_content, read_samples
+from korean_asr.audio_container import with_remedy
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -102,7 +103,7 @@ def _heading_lines(summary: dict[str, Any]) -> list[str]:
         f"Manifest: {summary['manifest']}",
         *(f"Note: {note}" for note in summary["notes"]),
         "  ".join(clips),
-        *(f"  {problem}: {n:,}, counted as all deletions" for problem, n in problems),
+        *(f"  {with_remedy(problem)}: {n:,}, counted as all deletions" for problem, n in problems),
     ]
 
 
