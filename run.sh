@@ -12,7 +12,7 @@ usage() {
 ./run.sh bench                            measure the speed beside other tools (20 minutes)
     --full            more clips and rounds, an hour or more
     --device cuda     on the GPU, at the real size (5 minutes)
-./run.sh --korean DIR [--foreign DIR]     run the whole pipeline on real corpora
+./run.sh --korean DIR [--foreign DIR]     run the whole pipeline on real corpora; each option as often as there are corpora
     --gpus N          processes of script 2, one for each GPU; all GPUs of this machine if not given
     --recipe NAME     v1, v2, v3, v3-as-run or v7; v3 if not given
     --base-model M    hub name or local folder of the base model
@@ -28,7 +28,7 @@ fail() { printf 'ERROR · 오류: %s\n' "$1" >&2; exit "${2:-2}"; }
 say() { printf '\n>>> %s\n' "$1" 2>/dev/null || true; }
 from_where_the_user_stands() { case $1 in ''|/*) printf '%s' "$1" ;; *) printf '%s/%s' "$started_in" "$1" ;; esac; }
 
-mode=demo; korean=; foreign=; gpus=; recipe=; base_model=; stage=1; stop_stage=4
+mode=demo; korean=(); foreign=(); gpus=; recipe=; base_model=; stage=1; stop_stage=4
 while [ $# -gt 0 ]; do
   case $1 in
     test) mode=test; shift; continue ;;
@@ -39,8 +39,8 @@ while [ $# -gt 0 ]; do
   esac
   [ -n "$2" ] || fail "$1 \"\": a value is wanted."
   case $1 in
-    --korean) [ -z "$korean" ] || fail "--korean was given twice."; korean=$2; mode=corpora ;;
-    --foreign) [ -z "$foreign" ] || fail "--foreign was given twice."; foreign=$2 ;;
+    --korean) korean+=("$1" "$(from_where_the_user_stands "$2")"); mode=corpora ;;
+    --foreign) foreign+=("$1" "$(from_where_the_user_stands "$2")") ;;
     --gpus) gpus=$2 ;;
     --recipe) recipe=$2 ;;
     --base-model) base_model=$2 ;;
@@ -52,7 +52,7 @@ done
 case $stage$stop_stage in [1-4][1-4]) ;; *) fail "--stage and --stop-stage are numbers from 1 to 4." ;; esac
 [ "$stage" -le "$stop_stage" ] || fail "--stage $stage comes after --stop-stage $stop_stage."
 case $gpus in *[!0-9]*|0) fail "--gpus $gpus: pass a whole number above 0." ;; esac
-if [ "$mode" = demo ] && [ -n "$foreign$gpus$recipe$base_model" ]; then
+if [ "$mode" = demo ] && [ -n "${foreign[*]-}$gpus$recipe$base_model" ]; then
   fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo uses none of them."
 fi
 
@@ -133,7 +133,7 @@ if [ "$mode" = bench ]; then
 fi
 
 if [ "$mode" = demo ]; then
-  korean=data/demo/korean foreign=data/demo/foreign recipe=demo base_model=data/demo/base_model gpus=1
+  korean=(--korean data/demo/korean) foreign=(--foreign data/demo/foreign) recipe=demo base_model=data/demo/base_model gpus=1
   data=demo_output/processed model=demo_output/wav2vec2_korean_demo checkpoints=demo_output/wav2vec2_finetune_ko
   # The report compares the fine-tuned model with its base.
   also_scored=(--model "$base_model")
@@ -143,7 +143,6 @@ else
   data=data/processed model=wav2vec2_korean_$recipe checkpoints=wav2vec2_finetune_ko
   [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # as script 2 does
   also_scored=()
-  korean=$(from_where_the_user_stands "$korean") foreign=$(from_where_the_user_stands "$foreign")
   gpus=${gpus:-0}
   # Otherwise it is a hub name or an absolute path.
   [ -d "$started_in/$base_model" ] && base_model=$(from_where_the_user_stands "$base_model")
@@ -155,7 +154,7 @@ if runs_stage 1; then
   first_line 1 "corpora -> manifests · 전처리"
   compared=()  # script 1 alone needs no model, so the hub is not asked for one
   if runs_stage 2 || [ -n "$given_base_model" ]; then compared=(--base-model "$base_model"); fi
-  python "model_tuning/1. script_preprocessing.py" --korean "$korean" ${foreign:+--foreign "$foreign"} --output "$data" \
+  python "model_tuning/1. script_preprocessing.py" "${korean[@]}" ${foreign[@]+"${foreign[@]}"} --output "$data" \
     ${compared[@]+"${compared[@]}"}
 fi
 if runs_stage 2; then
@@ -174,7 +173,7 @@ if runs_stage 3; then
   python "model_tuning/3. model_test_ko.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"}
 fi
 if runs_stage 4; then
-  if [ -n "$foreign" ] || [ -f "$data/foreign.jsonl" ]; then
+  if [ -n "${foreign[*]-}" ] || [ -f "$data/foreign.jsonl" ]; then
     first_line 4 "foreign speakers · 외국인 화자 평가"
     python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} \
       --manifest "$data/foreign.jsonl"

@@ -52,7 +52,7 @@ def encoded(tmp_path):
             frame = av.AudioFrame.from_ndarray(
                 np.stack([tone(rate, seconds)] * channels), format="fltp", layout=layout
             )
-            frame.sample_rate = rate
+            frame.sample_rate, frame.pts = rate, 0
             sample_format = stream.codec_context.format or "flt"
             for part in av.AudioResampler(sample_format, layout, rate).resample(frame):
                 file.mux(stream.encode(part))
