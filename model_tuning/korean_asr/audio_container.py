@@ -16,6 +16,7 @@ from korean_asr import audio_file
 from korean_asr.audio_file import MAX_RATE, MIN_RATE, AudioFile, UnreadableAudio
 
 OTHER_TYPE = "audio of another type"
+INSTALL = "pip install -r requirements-optional.txt"
 # (place, bytes) that these files start with: MP4 and QuickTime; Matroska and WebM; ASF (wma); AMR;
 # Monkey's Audio; WavPack; AVI; Flash video; DSF.
 SIGNATURES = (
@@ -38,9 +39,14 @@ MARKS_BY_SUFFIX = {
 # These give the length of their sound; of others FFmpeg guesses it from the size of the file.
 EXACT_FORMATS = ("mov", "matroska", "asf")
 # A length may count silence that an encoder adds, and what is decoded may lack it.
-PADDING_S = 0.5
+PADDING_S = 0.25
 # More samples than any file has: the length is not known before the end.
 UNKNOWN_LENGTH = 1 << 60
+
+
+def with_remedy(problem: str) -> str:
+    """A reason of UnreadableAudio, with what to install where that helps."""
+    return f"{problem} ({INSTALL})" if problem == OTHER_TYPE else problem
 
 
 def is_container(file: AudioFile) -> bool:

@@ -63,10 +63,13 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
 
 def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(run, clone, tmp_path):
     (tmp_path / "mine").symlink_to(KOREAN)
-    arguments = [str(clone / "run.sh"), "--korean", "mine", "--stage", "1", "--stop-stage", "1"]
-    printed = run(arguments, cwd=tmp_path)
-    assert "252 usable" in printed and "stage 2" not in printed
-    assert len(read_manifest(clone / "data" / "processed" / "korean.jsonl")) == 252
+    clip = next(KOREAN.rglob("*.flac"))
+    (tmp_path / "my own.jsonl").write_text(f'{{"audio_filepath": "{clip}", "text": "네"}}\n')
+    arguments = [str(clone / "run.sh"), "--korean", "mine", "--korean", "my own.jsonl"]
+    printed = run([*arguments, "--stage", "1", "--stop-stage", "1"], cwd=tmp_path)
+    assert "252 usable" in printed and "253 usable" in printed and "stage 2" not in printed
+    clips = read_manifest(clone / "data" / "processed" / "korean.jsonl")
+    assert len(clips) == 253 and {clip.corpus for clip in clips} == {"mine", "my own"}
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -284,11 +285,33 @@ def too_short(d):
     yield bare(d / "a.pcm", n_samples=399)
 
 
+def containers(d):
+    av = pytest.importorskip("av", reason="PyAV is optional")
+    for name, codec in (("a.m4a", "aac"), ("a.mp4", "aac"), ("a.mka", "aac"), ("a.mov", "alac")):
+        with av.open(str(d / name), "w") as file:
+            stream = file.add_stream(codec, rate=16_000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(sound().T.copy(), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 0
+            resampler = av.AudioResampler(stream.codec_context.format, "mono", 16_000)
+            for part in (*resampler.resample(frame), None):
+                file.mux(stream.encode(part))
+        yield d / name
+
+
+def without_pyav(d):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "av", None)
+        yield with_content(d / "a.m4a", b"\0\0\0\x20ftypM4A ")
+        yield with_content(d / "a.webm", b"\x1a\x45\xdf\xa3")
+        yield with_content(d / "a.wav", b"\0\0\0\x20ftypisom")
+        yield with_content(d / "a.aac", b"\xff\xf1`@")
+
+
 MAKERS = [
-    plain, sample_sizes, adpcm, not_seekable, chunks, compressed, pcm, renamed, rates, channels,
-    bare_wav, placeholders, small_excess, unknown_length, large_excess, without_end, damaged_header,
-    damaged_middle, no_numbers, no_audio, not_regular, impossible_names, missing, impossible_rates,
-    no_sample, too_short,
+    plain, sample_sizes, adpcm, not_seekable, chunks, compressed, containers, pcm, renamed,
+    rates, channels, bare_wav, placeholders, small_excess, unknown_length, large_excess,
+    without_end, damaged_header, damaged_middle, no_numbers, no_audio, not_regular,
+    impossible_names, missing, impossible_rates, without_pyav, no_sample, too_short,
 ]  # fmt: skip
 
 

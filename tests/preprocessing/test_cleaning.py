@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 import unicodedata
 from collections import Counter
 from dataclasses import replace
@@ -598,18 +599,24 @@ def test_audio_that_is_partly_packed_is_said_with_the_command_that_unpacks_it(ro
     assert f"audio that is still packed: run  tar -xf '{root}/[원천]more.tar' -C {root}." in printed
 
 
-@pytest.mark.parametrize("suffix", ["m4a", "AAC", "wma", "mp4", "amr", "opus"])
-def test_audio_of_a_type_that_is_not_read_is_not_called_missing(root, tmp_path, suffix):
+@pytest.mark.parametrize("suffix", ["m4a", "AAC", "wma", "mp4", "amr", "opus", "wav"])
+def test_without_pyav_audio_of_another_type_is_said_with_what_to_install(
+    root, tmp_path, suffix, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "av", None)
     labels(root, ("a", "밥"), ("b", "국"), ("c", "물"))
     sound(root / "c.wav")
     (root / f"a.{suffix}").write_bytes(b"\0\0\0\x20ftypM4A ")
     (root / f"more.{suffix}").write_bytes(b"x")
     corpus = clean(root, tmp_path)
-    reason = f"audio is .{suffix.lower()}"
+    reason = "audio of another type"
     assert corpus.tally.reasons == {reason: 1, "no audio": 1, "no label": 1}
-    assert f"rejected        1  {reason}: a type that is not read: convert" in printed_group(
-        "korean", corpus
-    )
+    (line,) = [line for line in printed_group("korean", corpus).splitlines() if reason in line]
+    assert line.startswith(f"    rejected        1  {reason}: m4a, mp4, webm and others are read")
+    assert "pip install -r requirements-optional.txt" in line
+    (root / "c.wav").unlink()
+    with pytest.raises(DataError, match=r"another type \(pip install -r requirements-optional.txt"):
+        clean(root, tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["aiff", "w64", "caf"])

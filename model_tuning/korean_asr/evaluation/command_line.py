@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.arguments import GivenOnce, given_name, given_path
+from korean_asr.audio_container import with_remedy
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.evaluation.comparison import comparison, gap, same_clips
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
@@ -262,8 +263,9 @@ def _refuse_none_decoded(plan: Plan, source: str, hypotheses: list[Hypothesis]) 
             "copy the model again. · 모델의 출력이 NaN입니다. --precision float32를 지정하거나 "
             "다른 모델을 사용하세요."
         )
+    first = with_remedy(problems[0])
     raise SharedError(
-        f"none of the {len(clips)} clips of {plan.manifest} can be read (the first: {problems[0]}, "
+        f"none of the {len(clips)} clips of {plan.manifest} can be read (the first: {first}, "
         f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
         "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from korean_asr.audio_container import with_remedy
 from korean_asr.evaluation.listening import players
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
@@ -90,7 +91,7 @@ def _heading_lines(summary: dict[str, Any]) -> list[str]:
         f"Manifest: {summary['manifest']}",
         *(f"Note: {note}" for note in summary["notes"]),
         "  ".join(clips),
-        *(f"  {problem}: {n:,}, counted as all deletions" for problem, n in problems),
+        *(f"  {with_remedy(problem)}: {n:,}, counted as all deletions" for problem, n in problems),
     ]
 
 

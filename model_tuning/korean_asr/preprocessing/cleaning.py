@@ -21,6 +21,7 @@ from typing import Any
 from tqdm import tqdm
 
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
+from korean_asr.audio_container import with_remedy
 from korean_asr.errors import DataError, printable
 from korean_asr.files import SortedLines, parsed_json
 from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
@@ -157,7 +158,8 @@ def _complete(group: Group, listing: Listing) -> None:
 
 
 def _refuse_empty(name: str, corpus: Corpus) -> None:
-    reasons = ", ".join(f"{reason} {n:,}" for reason, n in corpus.tally.reasons.most_common())
+    counts = corpus.tally.reasons.most_common()
+    reasons = ", ".join(f"{with_remedy(reason)} {n:,}" for reason, n in counts)
     notes = "".join(f" {note}" for note in (*corpus.tally.refused[:3], *corpus.notes))
     raise DataError(
         f"the {name} corpus {corpus.root} has no usable clip: "
