@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -114,8 +115,16 @@ def test_audio_with_more_than_24_bits_keeps_24(read, parquet, encoding):
     assert np.abs(kept - samples).max() <= 2**-23
 
 
+def test_a_flac_inside_a_table_is_kept_byte_by_byte(read, parquet):
+    sound, _ = wave("FLAC", "PCM_24")
+    root = parquet("a.parquet", [{"audio": {"bytes": sound, "path": "a.flac"}, "text": "네."}])
+    for _ in range(2):
+        assert Path(read(root)[1]["a"].audio).read_bytes() == sound
+
+
 def test_a_second_run_with_the_same_data_writes_no_audio_and_gives_the_same_clips(read, parquet):
-    root = parquet("a.parquet", [row("a"), row("b", seed=1)])
+    flac = {"audio": {"bytes": wave("FLAC")[0], "path": "c.flac"}, "text": "네."}
+    root = parquet("a.parquet", [row("a"), row("b", seed=1), flac])
     listing, first = read(root)
     times = {clip.audio: os.stat(clip.audio).st_mtime_ns for clip in first.values()}
     again, second = read(root)

@@ -20,14 +20,16 @@ FINE_ENCODINGS = ("PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 # Start of the names of files that are being written.
 PART = ".part"
 MAX_NAME_BYTES = 200
+# The first bytes of a FLAC file.
+FLAC_MARK = b"fLaC"
 
 
 @dataclass(slots=True)
 class EmbeddedAudio:
     """The FLAC files of one corpus: <folder>/<split>/<name>.flac.
 
-    Each file says in its comment of which bytes it was made, so that a second run with the same
-    data writes nothing.
+    FLAC is kept byte by byte. A file made of other audio says in its comment of which bytes, so
+    that a second run with the same data writes nothing.
     """
 
     folder: Path
@@ -58,25 +60,26 @@ class EmbeddedAudio:
         Raises UnreadableAudio for what all scripts reject, and OSError.
         """
         target = self.folder / f"{name}.flac"
-        digest = hashlib.sha256(sound).hexdigest()
-        if _source_of(target) != digest:
+        if not _is_made_of(target, sound):
             try:
                 with writing_into(self.folder):
-                    self._convert(sound, os.path.splitext(path)[1].lower(), target, digest)
+                    self._make(target, sound, os.path.splitext(path)[1].lower())
             finally:
                 self._remove_parts()
         self.n_files += 1
         self.n_bytes += target.stat().st_size
         return str(target)
 
-    def _convert(self, sound: bytes, suffix: str, target: Path, digest: str) -> None:
+    def _make(self, target: Path, sound: bytes, suffix: str) -> None:
         make_folder(target.parent)
-        # A file, so that it is judged as all others are.
-        source = self.folder / f"{PART}{suffix if suffix in HEADERLESS else ''}"
-        source.write_bytes(sound)
-        content = _flac(source, digest)
-        # Before the clip is there: only a clip that is not makes the next run tidy up.
-        source.unlink()
+        content = sound
+        if not sound.startswith(FLAC_MARK):
+            # A file, so that it is judged as all others are.
+            source = self.folder / f"{PART}{suffix if suffix in HEADERLESS else ''}"
+            source.write_bytes(sound)
+            content = _flac(source, hashlib.sha256(sound).hexdigest())
+            # Before the clip is there: only a clip that is not makes the next run tidy up.
+            source.unlink()
         part = self.folder / f"{PART}.flac"
         part.write_bytes(content)
         part.replace(target)
@@ -97,13 +100,15 @@ class EmbeddedAudio:
         )
 
 
-def _source_of(path: Path) -> str | None:
-    """The digest of the bytes that a file was made of; None where there is no such file."""
+def _is_made_of(path: Path, sound: bytes) -> bool:
+    """Whether a clip's file is there, and was made of these bytes."""
     try:
+        if sound.startswith(FLAC_MARK):
+            return path.stat().st_size == len(sound) and path.read_bytes() == sound
         with soundfile.SoundFile(path) as file:
-            return file.comment
+            return file.comment == hashlib.sha256(sound).hexdigest()
     except (soundfile.SoundFileError, OSError):
-        return None
+        return False
 
 
 def _flac(source: Path, digest: str) -> bytes:
