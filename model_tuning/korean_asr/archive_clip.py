@@ -46,14 +46,15 @@ ZIP_EXTRA_BYTES = 1_024
 
 
 class ClipBytes(NamedTuple):
-    """The bytes of a clip: their number, and how they are read."""
+    """The bytes of a clip: their number, how they are read, and the first of them."""
 
     n_bytes: int
     read_at: ReadAt
+    head: bytes
 
 
-def clip_bytes(place: Place) -> ClipBytes:
-    """Find a clip in an archive; of a plain or stored one, nothing but headers is read.
+def clip_bytes(place: Place, n_head: int) -> ClipBytes:
+    """Find a clip in an archive; of a plain or stored one, its first n_head bytes alone are read.
 
     Raises FileNotFoundError where the archive holds no such file; OSError for one that is
     encrypted, damaged, or larger than MAX_MEMBER_BYTES; DataError where the archive is missing,
@@ -61,32 +62,42 @@ def clip_bytes(place: Place) -> ClipBytes:
     """
     steps, path = steps_of(place.address)
     if place.offset is None or place.n_bytes is None:
-        return _found(tuple(steps), path)
+        return _found(tuple(steps), path, n_head)
     if place.n_bytes > MAX_MEMBER_BYTES:
         raise OSError("larger than a clip can be")
     if place.index is not None:
-        read_at = partial(READERS.read_at, path, place.index)
+        read_at, n_there = partial(READERS.read_at, path, place.index), place.n_bytes
     else:
-        read_at = _archive(path, os.getpid()).read_at
-    fits = _fits_tar if steps[-1].protocol == "tar" else _fits_zip
-    last = read_at(1, place.offset + place.n_bytes - 1) if place.n_bytes else b"."
-    if not last or not fits(steps[-1].name, place.offset, place.n_bytes, read_at):
+        read_at, n_there = _archive(path, os.getpid()).read_at, min(n_head, place.n_bytes)
+    name, is_tar = steps[-1].name, steps[-1].protocol == "tar"
+    n_before = TAR_BLOCK if is_tar else ZIP_HEADER.size + 3 * len(name) + ZIP_EXTRA_BYTES
+    n_before = min(n_before, place.offset)
+    # One read for both: a .tar.gz unpacks anew for each, and has the whole clip from here.
+    read = read_at(n_before + n_there, place.offset - n_before)
+    before, there = read[:n_before], read[n_before:]
+    fits = _fits_tar if is_tar else _fits_zip
+    if len(there) < n_there or not fits(before, name, place.n_bytes):
         raise DataError(changed_archive(path))
     if place.index is not None:
-        # Every read unpacks anew.
-        return _in_memory(read_at(place.n_bytes, place.offset))
-    return _range(read_at, place.offset, place.n_bytes)
+        return _in_memory(there, n_head)
+    return ClipBytes(place.n_bytes, _within(read_at, place.offset, place.n_bytes, path), there)
 
 
-def _range(read_at: ReadAt, start: int, n_bytes: int) -> ClipBytes:
+def _within(read_at: ReadAt, start: int, n_bytes: int, path: str) -> ReadAt:
+    """Read a range of an archive as a file; DataError where the archive has lost some of it."""
+
     def read_clip_at(n: int, offset: int) -> bytes:
-        return read_at(min(n, max(0, n_bytes - offset)), start + offset)
+        n = min(n, max(0, n_bytes - offset))
+        read = read_at(n, start + offset)
+        if len(read) < n:
+            raise DataError(changed_archive(path))
+        return read
 
-    return ClipBytes(n_bytes, read_clip_at)
+    return read_clip_at
 
 
-def _in_memory(content: bytes) -> ClipBytes:
-    return ClipBytes(len(content), lambda n, offset: content[offset : offset + n])
+def _in_memory(content: bytes, n_head: int) -> ClipBytes:
+    return ClipBytes(len(content), lambda n, offset: content[offset : offset + n], content[:n_head])
 
 
 # By the process, too: a forked one opens its own. A file that leaves the cache is closed when
@@ -99,23 +110,22 @@ def _archive(path: str, process: int) -> JoinedFile:
         raise DataError(missing_archive(path)) from None
 
 
-def _fits_tar(name: str, offset: int, n_bytes: int, read_at: ReadAt) -> bool:
-    """Whether a .tar has the header of a file of this name and size right before an offset."""
-    if offset < TAR_BLOCK:
+def _fits_tar(before: bytes, name: str, n_bytes: int) -> bool:
+    """Whether bytes are a .tar's header of a file of this name and size."""
+    if len(before) < TAR_BLOCK:
         return False
-    block = read_at(TAR_BLOCK, offset - TAR_BLOCK)
     try:
-        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        checksum, size = tarfile.nti(before[148:156]), tarfile.nti(before[124:136])
     except tarfile.HeaderError:
         return False
-    is_file = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE)
-    return is_file and member.size == n_bytes and _is_named(name, block[:100].rstrip(b"\0"))
+    # The checksum counts its own bytes as spaces.
+    is_header = checksum == sum(before) - sum(before[148:156]) + 8 * 32
+    is_file = before[156:157] in (tarfile.REGTYPE, tarfile.AREGTYPE)
+    return is_header and is_file and size == n_bytes and _is_named(name, before[:100])
 
 
-def _fits_zip(name: str, offset: int, n_bytes: int, read_at: ReadAt) -> bool:
-    """Whether a .zip has the header of a stored file of this name and size before an offset."""
-    n_before = min(offset, ZIP_HEADER.size + 3 * len(name) + ZIP_EXTRA_BYTES)
-    before = read_at(n_before, offset - n_before)
+def _fits_zip(before: bytes, name: str, n_bytes: int) -> bool:
+    """Whether bytes end in a .zip's header of a stored file of this name and size."""
     start = before.rfind(ZIP_MARK)
     # Name and extra field may hold the mark.
     while start >= 0:
@@ -144,7 +154,8 @@ def _is_named(name: str, written: bytes) -> bool:
     base = posixpath.basename(name)
     if not base.isascii() or len(name.encode(errors="replace")) >= 100:
         return True
-    return written.replace(b"\\", b"/").rpartition(b"/")[2] == base.encode()
+    written = written.rstrip(b"\0").replace(b"\\", b"/")
+    return written.rpartition(b"/")[2] == base.encode()
 
 
 class Members(NamedTuple):
@@ -175,7 +186,7 @@ class Row(NamedTuple):
 IN_A_TAR = -1
 
 
-def _found(steps: tuple[Step, ...], path: str) -> ClipBytes:
+def _found(steps: tuple[Step, ...], path: str, n_head: int) -> ClipBytes:
     """Search a clip by its name; an archive is searched once in a process."""
     members = _members(steps[:-1], steps[-1].protocol, path, os.getpid())
     name = _key(steps[-1].name)
@@ -187,14 +198,16 @@ def _found(steps: tuple[Step, ...], path: str) -> ClipBytes:
         raise OSError("encrypted, sparse, or larger than a clip can be")
     read_at = members.file.read_at
     if row.method == IN_A_TAR:
-        return _range(read_at, row.start, row.n_bytes)
+        read_clip_at = _within(read_at, row.start, row.n_bytes, path)
+        return ClipBytes(row.n_bytes, read_clip_at, read_clip_at(n_head, 0))
     header = read_at(ZIP_HEADER.size, row.start)
     if len(header) < ZIP_HEADER.size or header[:4] != ZIP_MARK:
         raise OSError("a .zip without the file that it lists")
     start = row.start + ZIP_HEADER.size + sum(ZIP_HEADER.unpack(header)[-2:])
     if row.method == zipfile.ZIP_STORED:
-        return _range(read_at, start, row.n_bytes)
-    return _in_memory(_inflated(row, read_at(row.n_packed, start)))
+        read_clip_at = _within(read_at, start, row.n_bytes, path)
+        return ClipBytes(row.n_bytes, read_clip_at, read_clip_at(n_head, 0))
+    return _in_memory(_inflated(row, read_at(row.n_packed, start)), n_head)
 
 
 def _inflated(row: Row, packed: bytes) -> bytes:

@@ -19,8 +19,8 @@ from korean_asr.audio_file import (
     decoded,
     mono,
     opened,
-    plain_info,
 )
+from korean_asr.audio_plain import plain_info, plain_samples
 
 # The rate that wav2vec2 is trained at.
 SAMPLE_RATE = 16_000
@@ -140,9 +140,13 @@ def read_samples(audio: Audio, offset: float = 0.0, duration: float | None = Non
 
 def _samples(audio: Audio, offset: float, duration: float | None) -> Samples:
     blocks: list[np.ndarray] = []
-    with opened(audio, duration) as file, decoder_of(file) as decoder:
-        decoded(decoder, file, offset, duration, take=blocks.append)
-        return Samples(_joined(blocks, decoder.channels), decoder.samplerate)
+    with opened(audio, duration) as file:
+        values = plain_samples(file, offset, duration)
+        if values is not None:
+            return Samples(values, file.header.form.sample_rate)
+        with decoder_of(file) as decoder:
+            decoded(decoder, file, offset, duration, take=blocks.append)
+            return Samples(_joined(blocks, decoder.channels), decoder.samplerate)
 
 
 def _joined(blocks: list[np.ndarray], channels: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import soundfile
 
-from korean_asr.archive_clip import clip_bytes
+from korean_asr.archive_clip import ClipBytes, clip_bytes
 from korean_asr.archive_file import Place, path_within
 from korean_asr.audio_header import (
     BYTE_ORDERS,
@@ -79,7 +79,7 @@ class AudioInfo(NamedTuple):
 
 
 class AudioFile(NamedTuple):
-    """An open regular file, or one in an archive, which has no descriptor.
+    """An open regular file, or one in an archive, which has an address and no descriptor.
 
     head: its first bytes. header: of WAV and AIFF.
     """
@@ -93,7 +93,7 @@ class AudioFile(NamedTuple):
 
     @property
     def suffix(self) -> str:
-        return os.path.splitext(self.path)[1].lower()
+        return os.path.splitext(path_within(os.fspath(self.path)))[1].lower()
 
     def from_start(self) -> int | io.BytesIO:
         """What soundfile reads from the first byte on."""
@@ -148,13 +148,15 @@ def _looked_into(path: str | Path, descriptor: int, duration: float | None) -> A
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableAudio("audio unreadable")
-    return _judged(path, descriptor, partial(os.pread, descriptor), status.st_size, duration)
+    read_at = partial(os.pread, descriptor)
+    clip = ClipBytes(status.st_size, read_at, read_at(HEAD_BYTES, 0))
+    return _judged(path, descriptor, clip, duration)
 
 
 def _opened_in_archive(place: Place, duration: float | None) -> AudioFile:
     try:
-        n_bytes, read_at = clip_bytes(place)
-        return _judged(path_within(place.address), None, read_at, n_bytes, duration)
+        clip = clip_bytes(place, HEAD_BYTES)
+        return _judged(place.address, None, clip, duration)
     except FileNotFoundError:
         raise UnreadableAudio("audio missing") from None
     except OSError:
@@ -162,14 +164,10 @@ def _opened_in_archive(place: Place, duration: float | None) -> AudioFile:
 
 
 def _judged(
-    path: str | Path,
-    descriptor: int | None,
-    read_at: ReadAt,
-    n_bytes: int,
-    duration: float | None,
+    path: str | Path, descriptor: int | None, clip: ClipBytes, duration: float | None
 ) -> AudioFile:
     """Judge a file by its first HEAD_BYTES, its size and its header."""
-    head = read_at(HEAD_BYTES, 0)
+    n_bytes, read_at, head = clip
     header = chunk_header(head, n_bytes, read_at)
     if not head or (header and not header.held):
         raise UnreadableAudio("audio empty")
@@ -177,20 +175,6 @@ def _judged(
     if header and header.is_truncated and duration is None:
         raise UnreadableAudio("audio truncated")
     return AudioFile(path, descriptor, read_at, n_bytes, head, header)
-
-
-def plain_info(file: AudioFile, offset: float, duration: float | None) -> AudioInfo | None:
-    """AudioInfo by the fields of a plain PCM header, ten times as fast as libsndfile; else None."""
-    header = file.header
-    if header is None or header.form is None:
-        return None
-    sample_rate, channels, n_samples = header.form
-    if not MIN_RATE <= sample_rate <= MAX_RATE:
-        return None
-    first, last = cut(n_samples, sample_rate, offset, duration)
-    return AudioInfo(
-        (last - first) / sample_rate, sample_rate, channels, False, header.is_overstated
-    )
 
 
 def cut(n_samples: int, sample_rate: int, offset: float, duration: float | None) -> tuple[int, int]:

@@ -43,6 +43,7 @@ class Form(NamedTuple):
     sample_rate: int
     channels: int
     n_samples: int
+    sample_bytes: int
 
 
 class Header(NamedTuple):
@@ -124,7 +125,7 @@ def _plain_form(form: tuple[int, ...], held: int) -> Form | None:
         return None
     if not 1 <= channels <= MAX_CHANNELS or frame_bytes != channels * bits // 8:
         return None
-    return Form(sample_rate, channels, held // frame_bytes)
+    return Form(sample_rate, channels, held // frame_bytes, bits // 8)
 
 
 def _is_chunks_to_the_end(offset: int, n_bytes: int, entry: struct.Struct, read_at: ReadAt) -> bool:

@@ -307,12 +307,12 @@ def test_the_header_of_a_clip_is_judged_without_reading_the_clip(tmp_path, clips
     monkeypatch.setattr(archive_file.os, "pread", lambda *of: n_read.append(of[1]) or pread(*of))
     audio_info(place)
     assert sum(n_read) < 2_000 < place.n_bytes
-    assert clip_bytes(place).read_at(1 << 40, 10) == (clips / NAMES[0]).read_bytes()[10:]
+    assert clip_bytes(place, 512).read_at(1 << 40, 10) == (clips / NAMES[0]).read_bytes()[10:]
 
 
 def test_a_member_may_not_reach_into_the_next_one(tmp_path, clips):
     place = places("gnu", tmp_path, clips)[NAMES[0]]
-    n_bytes, read_at = clip_bytes(place)
+    n_bytes, read_at, _ = clip_bytes(place, 512)
     assert read_at(10, n_bytes - 4) == (clips / NAMES[0]).read_bytes()[-4:]
     assert read_at(10, n_bytes) == b""
     assert io.BytesIO(read_at(n_bytes, 0)).getvalue() == (clips / NAMES[0]).read_bytes()
