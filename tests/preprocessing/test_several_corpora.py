@@ -111,6 +111,26 @@ def test_several_processes_and_other_chunks_give_the_same_bytes(tmp_path, two, m
         assert path.read_bytes() == (after / path.name).read_bytes(), path.name
 
 
+def test_ids_are_compared_with_those_of_earlier_corpora_alone_however_many_chunks_there_are(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(cleaning, "CHUNK_CLIPS", 1)
+    soundfile.write(tmp_path / "a.wav", np.full(1_600, 0.1), 16_000)
+    for name in ("one", "two", "three"):
+        lines = (
+            {"id": f"c{n:03}", "audio_filepath": "a.wav", "text": "밥", "offset": n / 10_000}
+            for n in range(1, 200)
+        )
+        text = "".join(json.dumps(line | {"duration": 0.05}) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    roots = [tmp_path / f"{name}.jsonl" for name in ("one", "two", "three")]
+    ids = [
+        row["id"] for row in rows(written(tmp_path, group_of(tmp_path, *roots)) / "korean.jsonl")
+    ]
+    names = [f"c{n:03}" for n in range(1, 200)]
+    assert ids == sorted(f"{prefix}{name}" for prefix in ("", "two/", "three/") for name in names)
+
+
 def test_a_row_of_a_manifest_that_names_its_corpus_keeps_it(tmp_path, two):
     folder = written(tmp_path, group_of(tmp_path, *two))
     again = written(tmp_path, group_of(tmp_path, folder / "korean.jsonl", output="2"), "2")
@@ -211,7 +231,7 @@ def test_an_id_that_is_taken_gets_the_name_of_its_corpus_and_no_id_is_there_twic
 ):
     ids = EarlierIds()
     ids.add(earlier.split())
-    ids.sort()
+    ids.end_corpus()
     new_id = renamed("B", ids)
     assert [new_id(name) for name in names.split()] == expected.split()
 
@@ -220,6 +240,6 @@ def test_many_ids_are_found_again_and_no_other():
     ids = EarlierIds()
     for first in range(0, 3_000, 1_000):
         ids.add(f"clip_{number}" for number in range(first, first + 1_000))
-        ids.sort()
+        ids.end_corpus()
     assert len(ids) == 3_000
     assert [f"clip_{number}" in ids for number in range(3_100)] == [True] * 3_000 + [False] * 100

@@ -107,32 +107,52 @@ def preprocessed(
     Raises DataError if no clip of a corpus is usable.
     """
     group = empty_group(name, asdict(settings), output)
-    choices = asdict(settings) | {"repair": name != "foreign"}
-    earlier = EarlierIds()
+    earlier = EarlierIds() if len(roots) > 1 else None
     for corpus, root in roots.items():
-        listing = listed_corpus(
-            root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, f"{name}/{corpus}", keys, split
+        folder = f"{name}/{corpus}"
+        listed = partial(
+            listed_corpus, root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, folder, keys, split
         )
         group.corpora.append(Corpus(corpus, root, empty_tally(alphabet)))
         # The `corpus` of rejected.jsonl has been the manifest's name from the start.
         origin = {"corpus": name} | ({"source": corpus} if len(roots) > 1 else {})
-        names = {"corpus": corpus, "origin": origin}
-        check = partial(_checked, choices=choices, output=output, alphabet=alphabet, **names)
-        clips = _with_new_ids(raw_utterances(listing), corpus, earlier)
-        progress = tqdm(desc=corpus, total=len(listing.audio) or None, unit=" clips", delay=2)
-        for tally in _in_order(check, _chunks(clips), n_jobs):
-            progress.update(tally.n_clips + tally.n_rejected)
-            group.take(tally)
-            if len(roots) > 1:
-                earlier.add(row_id for row_id, _ in tally.rows)
-        progress.close()
-        earlier.sort()
-        _complete(group, listing)
+        check = partial(
+            _checked,
+            choices=asdict(settings) | {"repair": name != "foreign"},
+            output=output,
+            corpus=corpus,
+            origin=origin,
+            alphabet=alphabet,
+        )
+        # In a function of its own: the names of a million files are dropped before the next corpus.
+        _read_last_corpus(group, listed, check, n_jobs, earlier)
     return group
 
 
+def _read_last_corpus(
+    group: Group,
+    listed: Callable[[], Listing],
+    check: Callable[[list[RawUtterance]], Tally],
+    n_jobs: int,
+    earlier: EarlierIds | None,
+) -> None:
+    corpus = group.corpora[-1]
+    listing = listed()
+    clips = _with_new_ids(raw_utterances(listing), corpus.name, earlier)
+    progress = tqdm(desc=corpus.name, total=len(listing.audio) or None, unit=" clips", delay=2)
+    for tally in _in_order(check, _chunks(clips), n_jobs):
+        progress.update(tally.n_clips + tally.n_rejected)
+        group.take(tally)
+        if earlier is not None:
+            earlier.add(name for name, _ in tally.rows)
+    progress.close()
+    if earlier is not None:
+        earlier.end_corpus()
+    _complete(group, listing)
+
+
 def _with_new_ids(
-    clips: Iterator[RawUtterance], corpus: str, earlier: EarlierIds
+    clips: Iterator[RawUtterance], corpus: str, earlier: EarlierIds | None
 ) -> Iterator[RawUtterance]:
     if not earlier:
         yield from clips

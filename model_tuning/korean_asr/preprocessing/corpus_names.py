@@ -74,12 +74,15 @@ class EarlierIds:
 
     def __init__(self) -> None:
         self._hashes = array("Q")
+        self._of_this_corpus = array("Q")
 
     def add(self, ids: Iterable[str]) -> None:
-        """Add the ids of a corpus. Call sort() before the first question."""
-        self._hashes.extend(map(short_hash, ids))
+        """Add ids of a corpus, which count from its end on."""
+        self._of_this_corpus.extend(map(short_hash, ids))
 
-    def sort(self) -> None:
+    def end_corpus(self) -> None:
+        self._hashes += self._of_this_corpus
+        self._of_this_corpus = array("Q")
         # In place: a list of them would take ten times the room.
         np.frombuffer(self._hashes, dtype=np.uint64).sort()
 
