@@ -162,6 +162,44 @@ def test_json_of_an_unknown_corpus_is_told_by_its_keys(content, keys):
     assert (label.is_readable, label.unknown_keys) == (False, keys)
 
 
+RECORDING = {
+    "speaker": [{"id": "DG1", "sex": "여성", "age": "60대"}],
+    "utterance": [{"dialect_form": "거를", "start": 0.5, "end": 1.75, "speaker_id": "DG1"}],
+}
+CLOVA = [{"wav": "42_0603.wav", "text": "네 있어요", "speaker_id": "03319"}]
+KNOWN = [FOREIGN, FREE_TALK, COMMAND, CALL_CENTER, LEARNER, RECORDING, CLOVA]
+
+
+def variants(value, other):
+    """The value with `other` in place of itself, and of each value in it."""
+    yield other
+    if not isinstance(value, dict | list):
+        return
+    for key, inner in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        for variant in variants(inner, other):
+            changed = dict(value) if isinstance(value, dict) else list(value)
+            changed[key] = variant
+            yield changed
+
+
+@pytest.mark.parametrize("other", [None, 7, "", "a\0", [], [7], {}, {"a": [{}]}, True, 1e400])
+def test_any_value_in_place_of_any_other_gives_labels(other):
+    for content in KNOWN:
+        for changed in variants(content, other):
+            for keys in (NO_KEYS, keyed("utterance.dialect_form", "wav"), keyed("text", "wav")):
+                labels = read(changed, keys)
+                assert labels and all(isinstance(label, Label) for label in labels)
+
+
+def test_a_clip_that_is_refused_shows_its_values_and_not_what_lies_deep_in_them():
+    deep = json.loads("[" * 900 + "]" * 900)
+    (label,) = read([{"wav": "a.wav", "text": deep, "speaker_id": 1}])
+    assert (label.raw, label.problem) == (
+        'wav: "a.wav", text: a list, speaker_id: 1',
+        "its text is a list, which is not a text",
+    )
+
+
 RAW_TAB = '{"transcription": {"AnswerLabelText": "밥\t먹\r\n어"}, "fileName": "a.wav"}'
 
 

@@ -13,10 +13,10 @@ Any other JSON is read where the user names the key of its text. No reader raise
 """
 
 import argparse
-import json
 import re
 import unicodedata
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from korean_asr.errors import DataError
@@ -33,6 +33,8 @@ from korean_asr.preprocessing.labels import (
 
 # ClovaCall has 60,000 clips in one file of 8 MB. JSON takes up to 25 times its size in memory.
 MAX_JSON_BYTES = 16 << 20
+# So many values of a clip that is refused are shown, each in one line.
+N_VALUES_SHOWN = 8
 # Corpora write words; manifests have M and F.
 GENDERS = {
     "M": "M", "남": "M", "남성": "M", "남자": "M", "Male": "M",
@@ -140,7 +142,8 @@ def _label(
     except ValueError as problem:
         if clip.element is None:
             return unreadable_label(text, encoding)
-        shown = json.dumps(clip.element, ensure_ascii=False)
+        values = (f"{key}: {shown_json(value)}" for key, value in clip.element.items())
+        shown = ", ".join(islice(values, N_VALUES_SHOWN))
         return unreadable_label(shown, encoding, problem=str(problem))
     facts = plain_facts(clip.facts)
     return Label(name, raw, encoding, facts, offset=offset, duration=duration)
