@@ -296,6 +296,14 @@ def test_records_of_datasets_are_no_labels(read, parquet):
     assert outcome(read(root)[1]) == {"a": ("밥 먹었어?", None)}
 
 
+def test_other_json_beside_tables_is_named_and_left_out(read, parquet):
+    root = parquet("train-00000-of-00001.parquet", [row("a")])
+    (root / "config.json").write_text('{"version": 1}')
+    listing, clips = read(root)
+    assert outcome(clips) == {"a": ("밥 먹었어?", None)}
+    assert f"1 files, such as {root}/config.json, are no labels of tables." in listing.notes
+
+
 def test_tables_beside_labels_of_a_known_corpus_are_left_out_with_a_note(read, parquet):
     root = parquet("a.parquet", [row("a")])
     (root / "x_scripts.txt").write_text("/x/b.wav :: 네.\n", encoding="utf-8")

@@ -197,6 +197,11 @@ def _choose_tables(listing: Listing) -> None:
         listing.labels = [
             label for label in listing.labels if os.path.basename(label) not in RECORDS
         ]
+    if tables and listing.labels and not len(listing.audio):
+        # Such as a config.json of the hub: no audio lies here that these could be labels of.
+        first = listing.labels[0]
+        listing.note(f"{len(listing.labels):,} files, such as {first}, are no labels of tables.")
+        listing.labels = []
     others = tables
     if not listing.has_labels:
         others = [table for table in found if table not in tables]
