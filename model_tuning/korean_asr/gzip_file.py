@@ -24,8 +24,9 @@ MAX_READERS = 8
 def gzip_index(archive: str, index: str) -> None:
     """Write the index of a .gz, or of its parts, to a file; one that is up to date stays.
 
-    The file is written aside and renamed. A .gz that is cut off has an index of what is there.
-    Raises DataError where rapidgzip is not installed, OSError, and ValueError for a damaged .gz.
+    The file is written aside and renamed.
+    Raises DataError where rapidgzip is not installed, OSError, and ValueError for a .gz that is
+    damaged or cut off.
     """
     with joined_file(archive) as packed:
         first_line = json.dumps({"bytes": packed.n_bytes, "mtime_ns": packed.mtime_ns})
@@ -38,7 +39,7 @@ def gzip_index(archive: str, index: str) -> None:
                     pass
                 content = io.BytesIO()
                 unpacked.export_index(content)
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 raise ValueError(f"damaged: {error}") from None
     with whole_file(Path(index)) as file:
         file.buffer.write(first_line.encode() + b"\n" + content.getvalue())

@@ -83,8 +83,10 @@ def places(kind, folder, clips):
     if kind == "searched tar":
         written_tar(f"{x}.tar", clips)
         return {name: Place(f"tar://{name}::{x}.tar") for name in NAMES}
-    if kind == "gz":
+    if kind in ("gz", "gz in parts"):
         found = written_tar(f"{x}.tar.gz", clips, mode="w:gz")
+        if kind == "gz in parts":
+            split(folder / "x.tar.gz")
         gzip_index(f"{x}.tar.gz", f"{folder}/out/x.index")
         index = f"{folder}/out/x.index"
         return {name: Place(f"tar://{name}::{x}.tar.gz", *found[name], index) for name in NAMES}
@@ -112,6 +114,7 @@ KINDS = (
     "cp949",
     "searched tar",
     "gz",
+    "gz in parts",
     "parts in a tar",
     "deflated",
     "stored",
@@ -218,6 +221,13 @@ def test_an_index_is_made_again_only_where_its_archive_has_changed(tmp_path, cli
     gzip_index(str(archive), str(index))
     assert index.stat().st_ino != first
     assert [path.name for path in index.parent.iterdir()] == ["x.index"]
+
+
+def test_a_damaged_gz_has_no_index(tmp_path):
+    (tmp_path / "x.tar.gz").write_bytes(b"\x1f\x8b no gzip" * 100)
+    with pytest.raises(ValueError, match="^damaged: "):
+        gzip_index(f"{tmp_path}/x.tar.gz", f"{tmp_path}/x.index")
+    assert not (tmp_path / "x.index").exists()
 
 
 def test_a_gz_without_an_index_and_one_without_rapidgzip_are_explained(

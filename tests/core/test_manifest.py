@@ -9,6 +9,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from korean_asr.archive_file import Place
 from korean_asr.errors import DataError
 from korean_asr.manifest import (
     OPTIONAL_KEYS,
@@ -362,3 +363,61 @@ def test_clips_without_an_id_whose_stems_repeat_are_named_by_their_paths(tmp_pat
     rows = [{**CLIP, "audio_filepath": f"/raw/{name}.wav"} for name in ("a/006", "b/006", "b/007")]
     clips = read_manifest(written(tmp_path / "nemo.jsonl", *rows))
     assert [clip.id for clip in clips] == ["/raw/a/006", "/raw/b/006", "007"]
+
+
+PACKED = {"text": "밥.", "duration": 1.5}
+
+
+@pytest.mark.parametrize(
+    ("written_as", "read_as", "name"),
+    [
+        ("tar://d/a.b.wav::x.tar", "tar://d/a.b.wav::{}/x.tar", "a.b"),
+        ("tar://../../etc/passwd::../x.tar", "tar://../../etc/passwd::{parent}/x.tar", "passwd"),
+        ("zip://가.wav::tar://y/x.zip::/d.tar", "zip://가.wav::tar://y/x.zip::/d.tar", "가"),
+        # No archive follows: a path like any other.
+        ("tar://a.wav", "{}/tar:/a.wav", "a"),
+    ],
+)
+def test_of_an_address_only_the_path_at_its_end_starts_at_the_folder(
+    tmp_path, written_as, read_as, name
+):
+    row = {**PACKED, "audio_filepath": written_as}
+    (clip,) = read_manifest(written(tmp_path / "m.jsonl", row))
+    assert clip.audio_filepath == read_as.format(tmp_path, parent=tmp_path.parent)
+    assert clip.id == name
+
+
+def test_the_place_of_a_clip_in_an_archive_is_kept(tmp_path):
+    row = {
+        **PACKED,
+        "audio_filepath": "tar://d/a.wav::x.tar.gz",
+        "audio_offset": 512,
+        "audio_bytes": 44,
+        "audio_index": "index/x",
+    }
+    (clip,) = read_manifest(written(tmp_path / "m.jsonl", row))
+    place = Place(f"tar://d/a.wav::{tmp_path}/x.tar.gz", 512, 44, f"{tmp_path}/index/x")
+    assert clip.audio == place
+    write_manifest(tmp_path / "again.jsonl", [clip])
+    assert read_manifest(tmp_path / "again.jsonl") == [clip]
+    inside = f"{REPOSITORY}/data/x.tar"
+    moved = replace(clip, audio_filepath=f"tar://d/a.wav::{inside}", audio_index=f"{inside}.index")
+    (row,) = manifest_rows([moved], REPOSITORY / "data" / "processed")
+    assert (row["audio_filepath"], row["audio_index"]) == (
+        "tar://d/a.wav::../x.tar",
+        "../x.tar.index",
+    )
+
+
+def test_clips_of_one_name_in_an_archive_stay_apart(tmp_path):
+    rows = [{**PACKED, "audio_filepath": f"tar://{folder}/a.wav::/x.tar"} for folder in "de"]
+    clips = read_manifest(written(tmp_path / "m.jsonl", *rows))
+    assert [clip.id for clip in clips] == ["/x.tar/d/a", "/x.tar/e/a"]
+
+
+@pytest.mark.parametrize("key", ["audio_offset", "audio_bytes"])
+@pytest.mark.parametrize("value", [-1, 1.5, "12", True, 1 << 64])
+def test_a_place_that_is_no_number_of_bytes_is_named(tmp_path, key, value):
+    row = {**PACKED, "audio_filepath": "tar://a.wav::/x.tar", key: value}
+    with pytest.raises(DataError, match=f"line 1: `{key}` is "):
+        read_manifest(written(tmp_path / "m.jsonl", row))

@@ -1,5 +1,6 @@
 import dataclasses
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -145,6 +146,16 @@ def test_a_copy_under_another_name_or_in_another_container_is_refused(
         utterances[3], id="another", audio_filepath=str(copy), text="다른 말", duration=9.9
     )
     assert "(1 by audio); the first: another" in refusal(model, [clip])
+
+
+def test_a_copy_in_an_archive_is_known_by_its_sound(model, utterances, tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as packed:
+        packed.add(utterances[3].audio_filepath, "a/kept.wav")
+    write_manifest(tmp_path / "model" / "split" / "train.jsonl", with_sounds(utterances[:8]))
+    inside = f"tar://a/kept.wav::{tmp_path}/x.tar"
+    assert "1 by audio" in refusal(
+        model, [dataclasses.replace(utterances[3], id="x", audio_filepath=inside)]
+    )
 
 
 def test_a_copy_is_known_by_the_checksum_where_training_audio_is_gone(model, utterances, tmp_path):

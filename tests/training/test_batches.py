@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from korean_asr.errors import DataError
+from korean_asr.errors import DataError, exit_status
 from korean_asr.hardware import inputs_on
 from korean_asr.inference import length_batches, normalised_batch
 from korean_asr.manifest import Utterance
@@ -92,6 +92,15 @@ def test_a_clip_that_vanished_during_the_run_is_named(recogniser, tmp_path):
     clips = TrainingClips([Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser)
     with pytest.raises(DataError, match=r"gone\.wav"):
         clips[0]
+
+
+def test_a_moved_archive_is_one_line_also_from_a_worker_of_the_loader(recogniser, tmp_path, capsys):
+    clip = Utterance("gone", f"tar://a.wav::{tmp_path}/x.tar", 1.0, "가", audio_offset=512)
+    clips = TrainingClips([dataclasses.replace(clip, audio_bytes=44)], recogniser)
+    loader = torch.utils.data.DataLoader(clips, num_workers=1)
+    assert exit_status(lambda: next(iter(loader))) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"ERROR · 오류: {tmp_path}/x.tar is missing")
 
 
 def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterances):
