@@ -1,0 +1,261 @@
+"""The demo corpora, packed as AI Hub packs its downloads, give what they give unpacked."""
+
+import io
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from korean_asr.manifest import REPOSITORY
+
+pytestmark = pytest.mark.pipeline
+
+DEMO = REPOSITORY / "data" / "demo"
+BASE = DEMO / "base_model"
+BYTE_KEYS = ("audio_offset", "audio_bytes", "audio_index")
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How a corpus is packed.
+
+    suffix: of the archives of audio.
+    method: of a .zip.
+    names: the encoding of names in a .zip. Only UTF-8 is flagged there.
+    n_parts: how many parts an archive of audio is cut into.
+    in_a_tar: whether one download.tar holds all archives.
+    has_offsets: whether a clip's bytes lie whole in the file on disk.
+    """
+
+    suffix: str
+    method: int = zipfile.ZIP_STORED
+    names: str = "utf-8"
+    n_parts: int = 1
+    in_a_tar: bool = False
+    has_offsets: bool = False
+
+
+PACKINGS = {
+    "not packed": None,
+    "tar": Packing(".tar", has_offsets=True),
+    "tar.gz": Packing(".tar.gz"),
+    "zip, stored": Packing(".zip", has_offsets=True),
+    "zip, deflated": Packing(".zip", zipfile.ZIP_DEFLATED),
+    "zip, names in CP949 without a flag": Packing(".zip", names="cp949", has_offsets=True),
+    "zip in three parts": Packing(".zip", n_parts=3),
+    "tar of zips in three parts": Packing(".zip", zipfile.ZIP_DEFLATED, n_parts=3, in_a_tar=True),
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """An archive of a demo corpus. path: without its suffix, from the corpus on.
+
+    folder: what it holds; names in it start at `top`.
+    """
+
+    path: str
+    folder: Path
+    top: Path
+
+    @property
+    def holds_labels(self):
+        return "라벨링데이터" in self.path
+
+
+def archives_of(corpus):
+    """The archives that AI Hub makes of a corpus."""
+    if corpus == "korean":
+        # [원천]3.일상안부_dialog_01 holds dialog_01/001/…
+        for folder in sorted((DEMO / corpus).glob("*/*/*/*")):
+            part, kind, theme = folder.parts[-4:-1]
+            name = f"[{'라벨' if '라벨' in kind else '원천'}]{theme}_{folder.name}"
+            yield Archive(f"{part}/{kind}/{name}", folder, folder.parent)
+    else:
+        # TL_1. 영어 and TS_1. 영어 hold 일상/…
+        for folder in sorted((DEMO / corpus).glob("*/*/*")):
+            part, kind = folder.parts[-3:-1]
+            letter = "T" if part == "1.Training" else "V"
+            name = f"{letter}L_{folder.name}" if "라벨" in kind else folder.name
+            yield Archive(f"{part}/{kind}/{name}", folder, folder)
+
+
+class ZipInfoInCp949(zipfile.ZipInfo):
+    """A member whose name is written in CP949. zipfile itself writes UTF-8 alone."""
+
+    def _encodeFilenameFlags(self):
+        return self.filename.encode("cp949"), self.flag_bits & ~0x800
+
+
+def archive_bytes(archive, suffix, packing):
+    """An archive as AI Hub's tools write it."""
+    content = io.BytesIO()
+    paths = sorted(path for path in archive.folder.rglob("*") if path.is_file())
+    if suffix == ".zip":
+        kind = ZipInfoInCp949 if packing.names == "cp949" else zipfile.ZipInfo
+        with zipfile.ZipFile(content, "w") as opened:
+            for path in paths:
+                member = kind(path.relative_to(archive.top).as_posix())
+                member.compress_type = packing.method
+                opened.writestr(member, path.read_bytes())
+    else:
+        mode = "w:gz" if suffix == ".tar.gz" else "w"
+        with tarfile.open(fileobj=content, mode=mode, format=tarfile.GNU_FORMAT) as opened:
+            opened.add(archive.folder, archive.folder.relative_to(archive.top).as_posix())
+    return content.getvalue()
+
+
+def suffix_of(archive, packing):
+    """Labels of 한국인 대화 음성 are .tar.gz; in a download.tar all archives are .zip here."""
+    if archive.holds_labels and not packing.in_a_tar:
+        return ".tar.gz" if archive.path.rpartition("/")[2].startswith("[라벨]") else ".zip"
+    return packing.suffix
+
+
+def packed_files(corpus, packing):
+    """Path -> bytes of the archives of a corpus, or of their parts."""
+    files = {}
+    for archive in archives_of(corpus):
+        suffix = suffix_of(archive, packing)
+        content = archive_bytes(archive, suffix, packing)
+        path = archive.path + suffix
+        if packing.n_parts == 1:
+            files[path] = content
+            continue
+        # A part is named by its first byte.
+        n_parts = 1 if archive.holds_labels else packing.n_parts
+        starts = [number * len(content) // n_parts for number in range(n_parts)]
+        for start, end in pairwise([*starts, len(content)]):
+            files[f"{path}.part{start}"] = content[start:end]
+    return files
+
+
+def tar_of(files):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as opened:
+        # Part 10 before part 9, as a tool that sorts by name does.
+        for name in sorted(files):
+            member = tarfile.TarInfo(name)
+            member.size = len(files[name])
+            opened.addfile(member, io.BytesIO(files[name]))
+    return content.getvalue()
+
+
+def copied_demo(corpus):
+    paths = (path for path in (DEMO / corpus).rglob("*") if path.is_file())
+    return {path.relative_to(DEMO / corpus).as_posix(): path.read_bytes() for path in paths}
+
+
+def downloads(root, packing):
+    """Write both demo corpora into a folder that nobody may write to; return script 1's options."""
+    for corpus in ("korean", "foreign"):
+        files = copied_demo(corpus) if packing is None else packed_files(corpus, packing)
+        if packing and packing.in_a_tar:
+            files = {"download.tar": tar_of(files)}
+        for name, content in files.items():
+            path = root / corpus / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            path.chmod(0o444)
+    for folder in [root, *root.rglob("*")]:
+        if folder.is_dir():
+            folder.chmod(0o555)
+    return ["--korean", root / "korean", "--foreign", root / "foreign"]
+
+
+def state_of(root):
+    """What would change if something were written beside the downloads."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in root.rglob("*")}
+
+
+def expected_address(path, root, packing):
+    """The address in `root` of a clip of the demo."""
+    path = Path(path)
+    corpus = path.relative_to(DEMO).parts[0]
+    if packing is None:
+        return str(root / path.relative_to(DEMO))
+    archive = next(a for a in archives_of(corpus) if path.is_relative_to(a.folder))
+    protocol = "zip" if packing.suffix == ".zip" else "tar"
+    clip = f"{protocol}://{path.relative_to(archive.top).as_posix()}"
+    file = archive.path + packing.suffix
+    if packing.in_a_tar:
+        return f"{clip}::tar://{file}::{root / corpus / 'download.tar'}"
+    return f"{clip}::{root / corpus / file}"
+
+
+def without_byte_keys(row):
+    return {key: value for key, value in row.items() if key not in BYTE_KEYS}
+
+
+@pytest.fixture(scope="module")
+def trained_and_scored(command, run, one_thread, json_of, rows_of):
+    """trained_and_scored(data, folder): what scripts 2 and 3 make of script 1's outputs.
+
+    The weights' bytes, the rows of the splits, the scores, and the texts that were recognised.
+    """
+
+    def results(data, folder, n_workers):
+        # Few clips: the scripts take most of their time to start.
+        options = ["--recipe", "demo", "--clips-before-split", "80", "--epochs", "0.5"]
+        options += ["--eval-steps", "2", "--save-steps", "2", "--workers", n_workers]
+        options += ["--base-model", BASE, "--data", data]
+        model = folder / "model"
+        outputs = ["--output", model, "--checkpoints", folder / "checkpoints"]
+        run(command(2, *options, *outputs), env=one_thread)
+        run(command(3, "--model", model), env=one_thread)
+        splits = {path.name: rows_of(path) for path in (model / "split").iterdir()}
+        scores = json_of(model / "results" / "korean.json")["scores"]
+        texts = [row["pred_text"] for row in rows_of(model / "results" / "korean.jsonl")]
+        return (model / "model.safetensors").read_bytes(), splits, scores, texts
+
+    return results
+
+
+@pytest.fixture(scope="module")
+def unpacked(processed, trained_and_scored, tmp_path_factory):
+    return trained_and_scored(processed[0], tmp_path_factory.mktemp("unpacked"), 0)
+
+
+@pytest.mark.parametrize("packing", PACKINGS.values(), ids=PACKINGS)
+def test_a_packed_corpus_gives_the_manifests_the_weights_and_the_scores_of_the_unpacked_one(
+    command, run, json_of, rows_of, processed, unpacked, trained_and_scored, tmp_path, packing
+):
+    root, data = tmp_path / "내려받은 자료", tmp_path / "processed"
+    corpora = downloads(root, packing)
+    before = state_of(root)
+
+    def as_expected(rows):
+        return [
+            {**row, "audio_filepath": expected_address(row["audio_filepath"], root, packing)}
+            for row in rows
+        ]
+
+    run(command(1, *corpora, "--output", data))
+    for name in ("korean", "foreign"):
+        rows = rows_of(data / f"{name}.jsonl")
+        demo = rows_of(processed[0] / f"{name}.jsonl")
+        assert [without_byte_keys(row) for row in rows] == as_expected(demo)
+        for row, clip in zip(rows, demo, strict=True) if packing and packing.has_offsets else ():
+            with open(row["audio_filepath"].rpartition("::")[2], "rb") as file:
+                file.seek(row["audio_offset"])
+                assert file.read(row["audio_bytes"]) == Path(clip["audio_filepath"]).read_bytes()
+    assert rows_of(data / "rejected.jsonl") == rows_of(processed[0] / "rejected.jsonl")
+    counts, demo_counts = (
+        json_of(folder / "preprocessing.json") for folder in (data, processed[0])
+    )
+    for name in ("korean", "foreign"):
+        for key in ("n_clips", "hours", "n_rejected", "reasons", "rules", "converted"):
+            assert counts[name][key] == demo_counts[name][key], (name, key)
+
+    # A process that reads ahead opens the archives itself.
+    weights, splits, scores, texts = trained_and_scored(data, tmp_path, n_workers=1)
+    expected = unpacked[1]
+    assert splits.keys() == expected.keys()
+    for name, rows in splits.items():
+        assert [without_byte_keys(row) for row in rows] == as_expected(expected[name])
+    assert weights == unpacked[0]
+    assert (scores, texts) == unpacked[2:]
+    assert state_of(root) == before
