@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -155,15 +156,17 @@ def downloads(root, packing):
         files = copied_demo(corpus) if packing is None else packed_files(corpus, packing)
         if packing and packing.in_a_tar:
             files = {"download.tar": tar_of(files)}
-        for name, content in files.items():
-            path = root / corpus / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            path.chmod(0o444)
-    for folder in [root, *root.rglob("*")]:
-        if folder.is_dir():
-            folder.chmod(0o555)
+        write(root / corpus, files)
+    for path in [root, *root.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
     return ["--korean", root / "korean", "--foreign", root / "foreign"]
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def state_of(root):
@@ -259,3 +262,88 @@ def test_a_packed_corpus_gives_the_manifests_the_weights_and_the_scores_of_the_u
     assert weights == unpacked[0]
     assert (scores, texts) == unpacked[2:]
     assert state_of(root) == before
+
+
+def path_of_dialog_01(files):
+    """The archive of audio that holds half of the training clips."""
+    return next(path for path in files if "[원천]" in path and "dialog_01" in path)
+
+
+def whole_members(content, n_bytes, suffix):
+    """The stems of the clips that lie whole in the first bytes of an archive."""
+    if suffix == ".zip":
+        with zipfile.ZipFile(io.BytesIO(content)) as opened:
+            members = opened.infolist()
+        ends = [member.header_offset for member in members[1:]] + [len(content)]
+        return {
+            Path(member.filename).stem
+            for member, end in zip(members, ends, strict=True)
+            if end <= n_bytes
+        }
+    if suffix == ".tar.gz":
+        n_bytes = len(zlib.decompressobj(wbits=31).decompress(content[:n_bytes]))
+    with tarfile.open(fileobj=io.BytesIO(content)) as opened:
+        return {
+            Path(member.name).stem
+            for member in opened
+            if member.isreg() and member.offset_data + member.size <= n_bytes
+        }
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
+def test_of_an_archive_that_is_still_being_downloaded_whole_members_are_used_and_the_rest_counted(
+    command, run, rows_of, processed, tmp_path, suffix
+):
+    packing = Packing(suffix, zipfile.ZIP_DEFLATED)
+    files = packed_files("korean", packing)
+    path = path_of_dialog_01(files)
+    content = files[path]
+    n_bytes = len(content) * 6 // 10
+    write(tmp_path / "korean", files | {path: content[:n_bytes]})
+    printed = run(command(1, "--korean", tmp_path / "korean", "--output", tmp_path / "processed"))
+    whole = whole_members(content, n_bytes, suffix)
+    demo = {row["id"]: row for row in rows_of(processed[0] / "korean.jsonl")}
+    lost = {name for name, row in demo.items() if "/dialog_01/" in row["audio_filepath"]} - whole
+    assert whole and lost
+    kept = {row["id"] for row in rows_of(tmp_path / "processed" / "korean.jsonl")}
+    assert kept == demo.keys() - lost
+    rejected = [row["id"] for row in rows_of(tmp_path / "processed" / "rejected.jsonl")]
+    of_the_demo = [row["id"] for row in rows_of(processed[0] / "rejected.jsonl")]
+    assert sorted(rejected) == sorted([*of_the_demo, *lost])
+    assert Path(path).name in printed
+
+
+@pytest.fixture(scope="module", params=[".tar", ".tar.gz", ".zip"])
+def packed(request, command, run, tmp_path_factory):
+    """The folder of a packed corpus and of script 1's outputs, and the path of an archive there."""
+    folder = tmp_path_factory.mktemp("packed")
+    files = packed_files("korean", Packing(request.param, zipfile.ZIP_DEFLATED))
+    write(folder / "korean", files)
+    run(command(1, "--korean", folder / "korean", "--output", folder / "processed"))
+    return folder, folder / "korean" / path_of_dialog_01(files)
+
+
+@pytest.mark.parametrize("fault", ["moved", "changed"])
+@pytest.mark.parametrize("number", [2, 3])
+def test_an_archive_that_is_not_the_one_of_script_1_is_told_in_one_line(
+    command, run, packed, fault, number
+):
+    folder, archive = packed
+    content = archive.read_bytes()
+    archive.unlink()
+    if fault == "changed":
+        # Another archive of the same name, as after a new version of the corpus.
+        other = archive.with_name(archive.name.replace("dialog_01", "dialog_02"))
+        archive.write_bytes(other.read_bytes())
+    data = folder / "processed"
+    options = {
+        2: ["--data", data, "--base-model", BASE, "--recipe", "demo", "--output", folder / "m"],
+        3: ["--manifest", data / "korean.jsonl", "--model", BASE, "--output", folder / "r"],
+    }
+    try:
+        printed = run(command(number, *options[number]), status=1)
+    finally:
+        archive.write_bytes(content)
+    assert "Traceback" not in printed
+    assert sum(archive.name in line for line in printed.splitlines()) == 1
+    assert not (folder / "m").exists() and not (folder / "r").exists()
