@@ -107,7 +107,8 @@ def archive_bytes(archive, suffix, packing):
     else:
         mode = "w:gz" if suffix == ".tar.gz" else "w"
         with tarfile.open(fileobj=content, mode=mode, format=tarfile.GNU_FORMAT) as opened:
-            opened.add(archive.folder, archive.folder.relative_to(archive.top).as_posix())
+            for path in sorted(archive.folder.iterdir()):
+                opened.add(path, path.relative_to(archive.top).as_posix())
     return content.getvalue()
 
 
