@@ -9,6 +9,7 @@ import time
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,14 +45,12 @@ class Packing:
 
 
 PACKINGS = {
-    "not packed": None,
     "tar": Packing(".tar", has_offsets=True),
     "tar.gz": Packing(".tar.gz", has_offsets=True),
     "zip, stored": Packing(".zip", has_offsets=True),
     "zip, deflated": Packing(".zip", zipfile.ZIP_DEFLATED),
-    "zip, names in CP949 without a flag": Packing(".zip", names="cp949", has_offsets=True),
+    "zip, names in CP949 without a flag": Packing(".zip", zipfile.ZIP_DEFLATED, names="cp949"),
     "zip in three parts": Packing(".zip", n_parts=3, has_offsets=True),
-    "zip, deflated, in three parts": Packing(".zip", zipfile.ZIP_DEFLATED, n_parts=3),
     "tar of zips in three parts": Packing(".zip", n_parts=3, in_a_tar=True, has_offsets=True),
 }
 
@@ -151,16 +150,11 @@ def tar_of(files):
     return content.getvalue()
 
 
-def copied_demo(corpus):
-    paths = (path for path in (DEMO / corpus).rglob("*") if path.is_file())
-    return {path.relative_to(DEMO / corpus).as_posix(): path.read_bytes() for path in paths}
-
-
 def downloads(root, packing):
     """Write both demo corpora into a folder that nobody may write to; return script 1's options."""
     for corpus in ("korean", "foreign"):
-        files = copied_demo(corpus) if packing is None else packed_files(corpus, packing)
-        if packing and packing.in_a_tar:
+        files = packed_files(corpus, packing)
+        if packing.in_a_tar:
             files = {"download.tar": tar_of(files)}
         write(root / corpus, files)
     for path in [root, *root.rglob("*")]:
@@ -184,8 +178,6 @@ def expected_address(path, root, packing):
     """The address in `root` of a clip of the demo."""
     path = Path(path)
     corpus = path.relative_to(DEMO).parts[0]
-    if packing is None:
-        return str(root / path.relative_to(DEMO))
     archive = next(a for a in archives_of(corpus) if path.is_relative_to(a.folder))
     protocol = "zip" if packing.suffix == ".zip" else "tar"
     clip = f"{protocol}://{path.relative_to(archive.top).as_posix()}"
@@ -196,15 +188,19 @@ def expected_address(path, root, packing):
 
 
 def bytes_of(row):
-    """The bytes that a row of a manifest points at: in an archive, or in an unpacked .tar.gz."""
-    archive = Path(row["audio_filepath"].rpartition("::")[2])
+    """The bytes that a row of a manifest points at."""
+    content = unpacked_bytes(Path(row["audio_filepath"].rpartition("::")[2]))
+    return content[row["audio_offset"] :][: row["audio_bytes"]]
+
+
+@lru_cache(maxsize=20)
+def unpacked_bytes(archive):
+    """An archive, its joined parts, or the .tar in a .tar.gz."""
     parts = [archive]
     if not archive.exists():
         parts = sorted(archive.parent.glob(f"{glob.escape(archive.name)}.part*"), key=first_byte)
     content = b"".join(part.read_bytes() for part in parts)
-    if archive.suffix == ".gz":
-        content = gzip.decompress(content)
-    return content[row["audio_offset"] :][: row["audio_bytes"]]
+    return gzip.decompress(content) if archive.suffix == ".gz" else content
 
 
 def first_byte(part):
@@ -263,7 +259,7 @@ def test_a_packed_corpus_gives_the_manifests_the_weights_and_the_scores_of_the_u
         rows = rows_of(data / f"{name}.jsonl")
         demo = rows_of(processed[0] / f"{name}.jsonl")
         assert [without_byte_keys(row) for row in rows] == as_expected(demo)
-        assert any("audio_offset" in row for row in rows) == bool(packing and packing.has_offsets)
+        assert any("audio_offset" in row for row in rows) == packing.has_offsets
         assert [bytes_of(row) for row in rows if "audio_offset" in row] == [
             Path(clip["audio_filepath"]).read_bytes()
             for row, clip in zip(rows, demo, strict=True)
