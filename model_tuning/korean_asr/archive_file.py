@@ -10,15 +10,20 @@ import os
 import re
 import stat
 import tarfile
+import zipfile
 from bisect import bisect_right
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
 # An address is split only where another one follows, or the path on disk: a name may hold "::".
 _LINK = re.compile(r"::(?=(?:tar|zip)://)")
 _PROTOCOL = re.compile(r"(tar|zip)://", re.S)
+_ADDRESS = re.compile(r"(?:tar|zip)://.+::.+", re.S)
 PART = re.compile(r"(.+)\.part(\d+)", re.S)
+# Of a file in an archive that is held in memory: far more than a clip, less than a bomb makes.
+MAX_MEMBER_BYTES = 1 << 30
 
 
 class Step(NamedTuple):
@@ -30,7 +35,36 @@ class Step(NamedTuple):
 
 def is_address(path: str) -> bool:
     """Whether a path is the address of a file in an archive."""
-    return bool(_PROTOCOL.match(path))
+    return bool(_ADDRESS.fullmatch(path))
+
+
+class Place(NamedTuple):
+    """Where a clip lies in an archive.
+
+    offset, n_bytes: of its bytes in the file at the end of the address, or, where that is a .tar.gz
+        with an index, in the unpacked tar; None where they have to be searched.
+    index: path of the index of a .tar.gz.
+    """
+
+    address: str
+    offset: int | None = None
+    n_bytes: int | None = None
+    index: str | None = None
+
+
+def path_within(audio: str) -> str:
+    """The path of a file, as if each archive in its address were a folder; a plain path stays."""
+    steps, path = steps_of(audio)
+    return "/".join([path, *(step.name for step in steps)])
+
+
+def split_address(audio: str) -> tuple[str, str]:
+    """An address without the path on disk, and that path; ("", path) for a plain path.
+
+    Together they are the whole again.
+    """
+    path = steps_of(audio)[1]
+    return audio[: len(audio) - len(path)], path
 
 
 def steps_of(address: str) -> tuple[list[Step], str]:
@@ -76,6 +110,14 @@ class JoinedFile(io.RawIOBase):
     @property
     def n_bytes(self) -> int:
         return self._starts[-1]
+
+    @property
+    def mtime_ns(self) -> int:
+        """When the last of the files was changed, in nanoseconds."""
+        return max(
+            (os.fstat(descriptor).st_mtime_ns for descriptor in self._descriptors.values()),
+            default=0,
+        )
 
     def read_at(self, n_bytes: int, offset: int) -> bytes:
         """Up to n_bytes from an offset, less at the end; the position stays."""
@@ -187,6 +229,17 @@ def inner_file(outer: JoinedFile, name: str) -> JoinedFile:
 def tar_name(member: tarfile.TarInfo) -> str:
     """The name of a member of a .tar that was opened with encoding="utf-8"; else read as CP949."""
     return decoded_name(member.name.encode(errors="surrogateescape"))
+
+
+def zip_name(info: zipfile.ZipInfo) -> str:
+    """The name of a member of a .zip, with slashes; one not marked as UTF-8 is decoded_name()."""
+    name = info.filename
+    if not info.flag_bits & 0x800:
+        # zipfile decoded it as CP437. A name that cannot be encoded back came from an extra field
+        # in Unicode: keep it.
+        with suppress(UnicodeEncodeError):
+            name = decoded_name(name.encode("cp437"))
+    return name.replace("\\", "/")
 
 
 def decoded_name(name: bytes) -> str:

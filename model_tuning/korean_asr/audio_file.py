@@ -5,8 +5,9 @@ import math
 import os
 import stat
 import struct
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,6 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import soundfile
 
+from korean_asr.archive_file import Place, inner_file, joined_file, steps_of, zip_name
 from korean_asr.audio_header import (
     BYTE_ORDERS,
     HEAD_BYTES,
@@ -25,6 +27,7 @@ from korean_asr.audio_header import (
     mp3_gives_its_length,
     ogg_is_truncated,
 )
+from korean_asr.gzip_file import opened_gzip
 
 # Below, speech is not understood; above, no recorder works. A header with such a rate is damaged,
 # and would make a waveform of gigabytes out of a small file.
@@ -110,8 +113,11 @@ def opened(path: str | Path, duration: float | None) -> AudioFile:
     Raises UnreadableAudio: audio missing, empty, unreadable, truncated.
     """
     try:
-        # O_NONBLOCK: opening a pipe without a writer would wait for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        if isinstance(path, Place):
+            path, descriptor = path.address.partition("::")[0], _copied(path)
+        else:
+            # O_NONBLOCK: opening a pipe without a writer would wait for ever.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise UnreadableAudio("audio missing") from None
     except (OSError, ValueError):
@@ -127,6 +133,29 @@ def opened(path: str | Path, duration: float | None) -> AudioFile:
         os.close(descriptor)
         raise
     return AudioFile(path, descriptor, n_bytes, head, header)
+
+
+def _copied(place: Place) -> int:
+    """The bytes of a clip in an archive, as a file in memory."""
+    steps, path = steps_of(place.address)
+    with ExitStack() as stack:
+        if place.index:
+            unpacked = stack.enter_context(opened_gzip(path, place.index))
+            unpacked.seek(place.offset)
+            content = unpacked.read(place.n_bytes)
+        elif place.offset is not None:
+            content = stack.enter_context(joined_file(path)).read_at(place.n_bytes, place.offset)
+        else:
+            file = stack.enter_context(joined_file(path))
+            for step in steps[:-1]:
+                file = stack.enter_context(inner_file(file, step.name))
+            packed = stack.enter_context(zipfile.ZipFile(file))
+            (info,) = (i for i in packed.infolist() if zip_name(i) == steps[-1].name)
+            content = packed.read(info)
+    descriptor = os.memfd_create("clip")
+    os.write(descriptor, content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _looked_into(descriptor: int) -> tuple[bytes, int, Header | None]:

@@ -18,6 +18,7 @@ from korean_asr.metrics import normalised, without_punctuation
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REQUIRED_KEYS = ("audio_filepath", "text")
+BYTE_KEYS = ("audio_offset", "audio_bytes", "audio_index")
 # 31 years: no clip is longer, and sums of such durations stay finite.
 MAX_SECONDS = 1e9
 # Manifests round durations. A clip whose audio is longer or shorter by more is named.
@@ -56,6 +57,9 @@ class Utterance:
     prompt: str | None = None
     audio_sha256: str | None = None
     offset: float | None = None
+    audio_offset: int | None = None
+    audio_bytes: int | None = None
+    audio_index: str | None = None
 
     @property
     def cut(self) -> tuple[float, float | None]:
@@ -66,7 +70,7 @@ class Utterance:
 _KEYS = tuple(field.name for field in fields(Utterance))
 _values = attrgetter(*_KEYS)
 OPTIONAL_KEYS = tuple(
-    key for key in _KEYS if key not in ("id", "duration", "offset", *REQUIRED_KEYS)
+    key for key in _KEYS if key not in ("id", "duration", "offset", *REQUIRED_KEYS, *BYTE_KEYS)
 )
 
 
