@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from korean_asr.archive_file import Place, is_address, path_within
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.errors import DataError, printable
 from korean_asr.files import parsed_json
@@ -99,7 +100,7 @@ def preprocessed(
     alphabet: the characters to compare the labels with; None to skip the comparison.
     Raises DataError if no clip is usable.
     """
-    listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS)
+    listing = listed_corpus(root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, n_jobs)
     corpus = empty_corpus(name, root, asdict(settings), output, alphabet)
     choices = asdict(settings) | {"repair": name != "foreign"}
     check = partial(_checked, choices=choices, output=output, corpus=name, alphabet=alphabet)
@@ -237,7 +238,7 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     except Rejected as error:
         return error.reason
     except UnreadableAudio as error:
-        suffix = os.path.splitext(clip.audio)[1].lower()
+        suffix = os.path.splitext(path_within(clip.audio))[1].lower()
         is_other = suffix in OTHER_AUDIO_SUFFIXES and str(error) == "audio unreadable"
         return f"audio is {suffix}" if is_other else str(error)
     finally:
@@ -248,7 +249,17 @@ def _utterance(clip: RawUtterance, choices: dict[str, Any], tally: Tally) -> Utt
     if offset is not None:
         # As given, so that all scripts read the same samples by either manifest.
         duration = clip.duration or duration
-    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **clip.facts)
+    return Utterance(
+        clip.id,
+        clip.audio,
+        duration,
+        text,
+        offset=offset,
+        audio_offset=clip.audio_offset,
+        audio_bytes=clip.audio_bytes,
+        audio_index=clip.audio_index,
+        **clip.facts,
+    )
 
 
 def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:
@@ -256,17 +267,20 @@ def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:
 
     Raises UnreadableAudio.
     """
+    audio = clip.audio
+    if is_address(audio):
+        audio = Place(audio, clip.audio_offset, clip.audio_bytes, clip.audio_index)
     if clip.offset is None:
-        return audio_info(clip.audio), None
-    info = audio_info(clip.audio, clip.offset, clip.duration or None)
+        return audio_info(audio), None
+    info = audio_info(audio, clip.offset, clip.duration or None)
     # Some programs give every clip the offset 0. A later one is never the whole file, which need
     # not be read again for each of its clips.
-    if clip.offset == 0 and _is_whole(clip.audio, info):
+    if clip.offset == 0 and _is_whole(audio, info):
         return info, None
     return info, clip.offset
 
 
-def _is_whole(audio: str, info: AudioInfo) -> bool:
+def _is_whole(audio: str | Place, info: AudioInfo) -> bool:
     try:
         return audio_info(audio).duration == info.duration
     except UnreadableAudio:

@@ -7,17 +7,23 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from korean_asr.errors import DataError, printable
-from korean_asr.preprocessing.archives import ARCHIVE_SUFFIXES, archive_names, unpack_command
+from korean_asr.preprocessing.archive_scan import Scanned
+from korean_asr.preprocessing.archives import (
+    archives_of,
+    is_archive,
+    scanned,
+    unpack_command,
+)
 from korean_asr.preprocessing.audio_index import (
     OTHER_AUDIO_SUFFIXES,
     AudioIndex,
-    parts_of,
     stem_of,
 )
 from korean_asr.preprocessing.labels import is_label, is_metadata
@@ -34,6 +40,8 @@ class Listing:
 
     root: the folder, or the one manifest.
     unknown: top keys of labels of no known corpus -> how many labels have them, and the first one.
+    label_archives: archives that hold labels. refused: (name, reason) of what must not be read in
+        archives of audio. audio_archives: those whose audio cannot be read without an index.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
         raw_utterances has been read.
     """
@@ -43,7 +51,8 @@ class Listing:
     fact_keys: tuple[str, ...]
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
-    label_archives: list[str] = field(default_factory=list)
+    label_archives: list[Scanned] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
     audio_archives: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -80,13 +89,18 @@ class Listing:
 
 
 def listed_corpus(
-    root: Path, output: Path, audio_suffixes: Collection[str], fact_keys: tuple[str, ...]
+    root: Path,
+    output: Path,
+    audio_suffixes: Collection[str],
+    fact_keys: tuple[str, ...],
+    n_jobs: int = 1,
 ) -> Listing:
     """Find the labels and the audio of a corpus: a folder, or a manifest.
 
     output: a folder to leave out, because script 1 writes there.
     audio_suffixes: the suffixes of audio files that are read, in lower case.
     fact_keys: the optional keys of a manifest's line to keep.
+    n_jobs: archives that are scanned at a time.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
     if root.is_file():
@@ -107,11 +121,14 @@ def listed_corpus(
                 listing.audio.add(folder, name)
             elif is_label(lower) or is_metadata(lower):
                 listing.labels.append(f"{folder}/{name}")
-            elif lower.endswith(ARCHIVE_SUFFIXES):
+            elif is_archive(name):
                 archives.append(f"{folder}/{name}")
     listing.labels.sort()
-    for archive in sorted(archives):
-        _file_archive(archive, listing, suffixes)
+    kind_of = partial(_kind_of, suffixes=suffixes)
+    found = archives_of(archives)
+    scans = scanned(found, kind_of, output.resolve() / "archives", n_jobs)
+    for scans_of_one in tqdm(scans, "reading archives", len(found), unit=" archives", delay=2):
+        _file_archives(scans_of_one, listing)
     if not listing.has_labels:
         # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
         texts = [
@@ -159,7 +176,10 @@ def unpack_hint(listing: Listing) -> str:
     """Return the command that unpacks the first audio archive, and how many others there are."""
     first, *others = listing.audio_archives
     likewise = f", and likewise {len(others):,} more" if others else ""
-    return printable(f"run  {unpack_command(first)}{likewise}. Label archives may stay packed.")
+    return printable(
+        f"install rapidgzip, pip install -r requirements-optional.txt, or run  "
+        f"{unpack_command(first)}{likewise}. Other archives may stay packed."
+    )
 
 
 def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
@@ -185,19 +205,45 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
         listing.note(f"{error.filename} was left out: {error.strerror}.")
 
 
-def _file_archive(archive: str, listing: Listing, suffixes: tuple[str, ...]) -> None:
-    """Sort an archive under labels, audio or both, by AI Hub's names or by its content."""
-    *folders, base = parts_of(archive)
-    is_ai_hub_audio = "[원천]" in base or base.startswith(("TS_", "VS_"))
-    if is_ai_hub_audio or any("원천데이터" in folder for folder in folders):
-        listing.audio_archives.append(archive)
-        return
-    names, are_all = archive_names(archive)
-    holds_audio = any(name.lower().endswith(suffixes) for name in names)
-    if holds_audio:
-        listing.audio_archives.append(archive)
-    # One that cannot be read counts as labels, so that it is refused by name when it is read.
-    if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
-        listing.label_archives.append(archive)
-    elif not holds_audio:
-        listing.note(f"{archive} was left out: it holds neither labels nor audio.")
+def _kind_of(name: str, suffixes: tuple[str, ...]) -> str:
+    """What a file in an archive is: audio, label, archive, or "" for other things."""
+    lower = name.lower()
+    base = lower.rpartition("/")[2]
+    if base.startswith("._"):
+        return ""
+    if lower.endswith(suffixes):
+        return "audio"
+    if is_label(lower) or is_metadata(lower):
+        return "label"
+    return "archive" if is_archive(lower) else ""
+
+
+def _file_archives(scans: list[Scanned], listing: Listing) -> None:
+    """File an archive, and those in it, under labels, audio or both, and say what is wrong."""
+    for found in scans:
+        name = found.archive.address
+        if found.has_packed_audio:
+            listing.audio_archives.append(found.archive.path)
+        n_audio, n_labels = len(found.audio), len(found.labels)
+        holds_labels = n_labels or found.is_streamed
+        # One that cannot be read counts as labels, so that it is refused by name when it is read.
+        is_unread = not (n_audio or found.has_packed_audio or found.archives)
+        if holds_labels or (is_unread and (found.problem or found.is_cut_off)):
+            listing.label_archives.append(found)
+        elif n_audio:
+            listing.refused += [
+                (f"{found.archive.beside}: {inner}", reason) for inner, reason in found.refused
+            ]
+        elif not found.archives and not found.has_packed_audio:
+            listing.note(f"{name} was left out: it holds neither labels nor audio.")
+        if n_copies := listing.audio.add_archive(found):
+            listing.note(
+                f"{name}: {n_copies:,} clips are there unpacked as well, and are read once."
+            )
+        if n_audio and (found.is_cut_off or found.problem or found.n_cut):
+            what = "ends too early" if found.is_cut_off else "is damaged"
+            cut = f", {found.n_cut:,} are not whole and left out" if found.n_cut else ""
+            listing.note(
+                f"{name} {what}: {n_audio + n_labels:,} whole files in it are used{cut}. "
+                "If it is still being downloaded, run script 1 again afterwards."
+            )
