@@ -30,13 +30,15 @@ from korean_asr.preprocessing.archive_scan import (
     UNREADABLE,
     UNSAFE,
     Archive,
-    CutOff,
-    Damaged,
     Found,
     Members,
-    ReadAt,
     Scanned,
     leading_parts,
+)
+from korean_asr.preprocessing.archive_walk import (
+    CutOff,
+    Damaged,
+    ReadAt,
     walked_tar,
     walked_zip,
 )

@@ -10,10 +10,8 @@ from functools import lru_cache
 from itertools import islice, takewhile
 from typing import NamedTuple
 
-import numpy as np
-
 from korean_asr.archive_file import Place
-from korean_asr.preprocessing.archive_scan import STORED, Archive, Members, Scanned
+from korean_asr.preprocessing.archive_scan import PackedAudio, Scanned
 
 # (key, value) pairs: clips with equal metadata share one object.
 Facts = tuple[tuple[str, str], ...]
@@ -157,8 +155,9 @@ class AudioIndex:
     def add_archive(self, found: Scanned) -> int:
         """Add the audio of an archive, as if it were unpacked beside it.
 
-        Returns how many clips are copies, and are not added. A copy has the name and the size of a file on disk, in the folder that it was unpacked into,
-        or the name and folder of a file in an archive that was added before.
+        Returns how many clips are copies, and are not added: those with the name and the size of a
+        file on disk, in the folder that it was unpacked into, or with the name and folder of a file
+        in an archive that was added before.
         """
         archive, number = found.archive, len(self._archives) + 1
         self._archives.append(PackedAudio(archive, found.audio, found.index))
@@ -346,44 +345,6 @@ class AudioIndex:
         # Only the folder is resolved: a link .pcm -> store/abc123 must keep the name that tells its
         # format.
         return f"{self._real[folder]}/{base}"
-
-
-class PackedAudio:
-    """Where the audio of one archive lies, 24 bytes a clip.
-
-    folders: folder in the archive -> folder as if it were unpacked; inner: the reverse.
-    """
-
-    def __init__(self, archive: Archive, audio: Members, index: str | None) -> None:
-        self.folders: dict[str, str] = {}
-        self.inner: dict[str, str] = {}
-        real = os.path.realpath(os.path.dirname(archive.path))
-        path = f"{real}/{os.path.basename(archive.path)}"
-        self._tail = f"::{archive._replace(path=path).address}"
-        self._protocol = "zip" if archive.is_zip else "tar"
-        self._index = index
-        columns = np.array(audio.numbers, dtype=np.int64).reshape(-1, 5)
-        offsets, sizes, is_stored = columns[:, 0], columns[:, 1], columns[:, 3] == STORED
-        offsets = np.where(is_stored, archive.on_disk(offsets, sizes), -1)
-        hashes = np.fromiter(map(hash, audio.names), np.int64, len(audio))
-        # Of two members of one name the last one holds, as if both were unpacked.
-        order = np.argsort(hashes, kind="stable")
-        self._hashes, self._offsets, self._sizes = hashes[order], offsets[order], sizes[order]
-
-    def place(self, folder: str, base: str) -> Place:
-        """The place of a clip; without an offset where its bytes do not lie whole in the file."""
-        name = self._name(folder, base)
-        number = int(np.searchsorted(self._hashes, hash(name), "right")) - 1
-        offset, n_bytes = int(self._offsets[number]), int(self._sizes[number])
-        address = self.address(folder, base)
-        return Place(address) if offset < 0 else Place(address, offset, n_bytes, self._index)
-
-    def address(self, folder: str, base: str) -> str:
-        return f"{self._protocol}://{self._name(folder, base)}{self._tail}"
-
-    def _name(self, folder: str, base: str) -> str:
-        inner = self.inner[folder]
-        return f"{inner}/{base}" if inner else base
 
 
 def _base(stem: str, suffix: str) -> str:

@@ -19,8 +19,8 @@ from korean_asr.preprocessing.archive_scan import (
     UNREADABLE,
     UNSAFE,
     Scanned,
-    leaves_its_folder,
 )
+from korean_asr.preprocessing.archive_walk import leaves_its_folder
 from korean_asr.preprocessing.archives import (
     ARCHIVE_ERRORS,
     Member,

@@ -130,18 +130,26 @@ def listed_corpus(
     for scans_of_one in tqdm(scans, "reading archives", len(found), unit=" archives", delay=2):
         _file_archives(scans_of_one, listing)
     if not listing.has_labels:
-        # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
-        texts = [
-            f"{folder}/{name}"
-            for folder, names in _folders(listing, output)
-            for name in names
-            if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
-        ]
-        if any(stem_of(text) in listing.audio for text in texts):
-            # The others too: their clips have no audio.
-            listing.clip_texts = sorted(text for text in texts if not is_metadata(text))
+        listing.clip_texts = _clip_texts(listing, output)
     _refuse_incomplete(listing)
     return listing
+
+
+def _clip_texts(listing: Listing, output: Path) -> list[str]:
+    """The texts beside the clips, looked for only where there are no other labels.
+
+    한국인 대화 음성 has a text beside each clip too, a million names.
+    """
+    texts = [
+        f"{folder}/{name}"
+        for folder, names in _folders(listing, output)
+        for name in names
+        if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
+    ]
+    if not any(stem_of(text) in listing.audio for text in texts):
+        return []
+    # The others too: their clips have no audio.
+    return sorted(text for text in texts if not is_metadata(text))
 
 
 def _refuse_unusable_folder(root: Path, output: Path) -> None:
