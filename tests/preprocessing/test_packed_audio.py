@@ -123,3 +123,96 @@ def test_packed_audio_gives_the_manifest_of_the_folder_that_was_packed(
     assert corpus.notes == []
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     assert all("::" in row["audio_filepath"] for row in with_places)
+
+
+def test_the_bytes_of_a_clip_lie_where_the_manifest_says(tmp_path, written):
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED["tar"]()})
+    for row in cleaned(root)[1]:
+        content = (root / f"{ARCHIVE}.tar").read_bytes()
+        start = row["audio_offset"]
+        name = row["audio_filepath"].partition("::")[0].removeprefix("tar://")
+        assert content[start : start + row["audio_bytes"]] == FILES[name]
+
+
+def test_audio_that_is_unpacked_as_well_is_read_once_and_it_is_said(tmp_path, as_folder, written):
+    unpacked = {f"{AUDIO}/{name}": FILES[name] for name in NAMES[:3]}
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED["tar"](), **unpacked})
+    rows, with_places, corpus = cleaned(root)
+    assert rows == as_folder
+    assert sum("::" in row["audio_filepath"] for row in with_places) == 4
+    what = "3 clips are there unpacked as well, and are read once."
+    assert corpus.notes == [f"{root}/{ARCHIVE}.tar: {what}"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip stored", "parts of a zip", "parts of a tar"])
+def test_whole_clips_of_an_archive_that_is_still_downloaded_are_used(tmp_path, kind, written):
+    files = PACKED[kind]()
+    if len(files) == 1:
+        files = {name: content[: len(content) * 6 // 10] for name, content in files.items()}
+    else:
+        files.pop(max(files, key=lambda name: int(name.rpartition("part")[2])))
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **files})
+    rows, _, corpus = cleaned(root)
+    assert 3 <= len(rows) < 7
+    assert set(corpus.tally.reasons) == {"no audio"}
+    (note,) = corpus.notes
+    assert f"ends too early: {len(rows)} whole files in it are used, 1 are not whole" in note
+
+
+def test_a_damaged_member_does_not_lose_the_archive(tmp_path, written):
+    content = bytearray(tar_of(FILES))
+    place = content.index(NAMES[2].encode())
+    content[place : place + 20] = b"damaged" + bytes(13)
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, f"{ARCHIVE}.tar": bytes(content)})
+    rows, _, corpus = cleaned(root)
+    assert len(rows) == 6
+    assert "is damaged: 6 whole files in it are used" in corpus.notes[0]
+
+
+def test_hostile_members_are_rejected_by_name_and_the_rest_is_used(tmp_path, written):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, kind in (
+            ("../a.wav", tarfile.REGTYPE),
+            ("/b.wav", tarfile.REGTYPE),
+            ("c.wav", tarfile.SYMTYPE),
+            ("d.wav", tarfile.LNKTYPE),
+            ("e.wav", tarfile.CHRTYPE),
+            ("good.wav", tarfile.REGTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            info.size = len(sound(1)) if kind == tarfile.REGTYPE else 0
+            archive.addfile(info, io.BytesIO(sound(1)))
+    files = {"x_scripts.txt": "good.wav :: 밥", "x.tar": content.getvalue()}
+    root = written(tmp_path / "corpus", files)
+    _, rows, corpus = cleaned(root)
+    assert [row["id"] for row in rows] == ["good"]
+    rejected = [json.loads(row) for row in corpus.rejected]
+    assert {(row["id"], row["reason"]) for row in rejected} == {
+        (f"{root}/x.tar: {name}", UNSAFE)
+        for name in ("../a.wav", "/b.wav", "c.wav", "d.wav", "e.wav")
+    }
+
+
+def test_encrypted_audio_in_a_zip_is_rejected_by_name(tmp_path, written):
+    content = bytearray(zip_of({"a.wav": sound(1), "b.wav": sound(2)}))
+    place = content.index(b"PK\1\2")
+    content[place + 8] |= 1
+    files = {"x_scripts.txt": "a.wav :: 밥\nb.wav :: 국", "x.zip": bytes(content)}
+    root = written(tmp_path / "corpus", files)
+    _, rows, corpus = cleaned(root)
+    assert [row["id"] for row in rows] == ["b"]
+    assert (f"{root}/x.zip: a.wav", "audio unreadable") in [
+        (row["id"], row["reason"]) for row in map(json.loads, corpus.rejected)
+    ]
+
+
+def test_archives_in_a_folder_that_cannot_be_written_are_read(tmp_path, as_folder, written):
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED["parts of a zip"]()})
+    folder = root / AUDIO
+    folder.chmod(0o555)
+    try:
+        assert cleaned(root)[0] == as_folder
+    finally:
+        folder.chmod(0o755)
