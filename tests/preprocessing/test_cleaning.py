@@ -1,5 +1,6 @@
 import json
 import os
+import tarfile
 import unicodedata
 from collections import Counter
 from dataclasses import replace
