@@ -3,8 +3,13 @@
 import gzip
 import io
 import json
+import shutil
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,3 +223,26 @@ def test_archives_in_a_folder_that_cannot_be_written_are_read(tmp_path, as_folde
         assert cleaned(root)[0] == as_folder
     finally:
         folder.chmod(0o755)
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("seconds", [0.6, 1.2])
+def test_script_1_that_is_killed_while_it_indexes_gives_the_same_bytes_afterwards(
+    tmp_path, seconds, written
+):
+    pytest.importorskip("rapidgzip")
+    files = {**PACKED["tar.gz"](), f"{AUDIO}/other.tar": tar_of({"other_1.wav": sound(9)})}
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **files})
+    script = Path(__file__).resolve().parents[2] / "model_tuning/1. script_preprocessing.py"
+    command = [sys.executable, str(script), "--korean", str(root), "--jobs", "1", "--output"]
+    names = ("korean.jsonl", "rejected.jsonl")
+    killed = tmp_path / "processed"
+    with subprocess.Popen([*command, str(killed)], stderr=subprocess.PIPE) as process:
+        time.sleep(seconds)
+        process.kill()
+    contents = []
+    for _ in range(2):
+        subprocess.run([*command, str(killed)], check=True, capture_output=True, timeout=60)
+        contents.append([(killed / name).read_bytes() for name in names])
+        shutil.rmtree(killed)
+    assert contents[0] == contents[1]
