@@ -18,6 +18,8 @@ from korean_asr.preprocessing.archive_scan import DEFLATED, STORED, UNREADABLE, 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
 TAR_BLOCK_BYTES = 512
+# A .tar may be made of damaged headers alone.
+MAX_DAMAGED = 20
 ADLER_PRIME = 65_521
 # All headers of a tar member together; a path has 4,096 bytes at most.
 MAX_HEADER_BYTES = 16 << 10
@@ -58,7 +60,7 @@ def walked_tar(read_at: ReadAt) -> Iterator[Found]:
 
     The last one yielded may be cut off. Raises CutOff, and Damaged where a header was damaged.
     """
-    offset, is_damaged, long_name = 0, False, b""
+    offset, n_damaged, long_name = 0, 0, b""
     while True:
         header = read_at(TAR_BLOCK_BYTES, offset)
         if len(header) < TAR_BLOCK_BYTES:
@@ -87,16 +89,17 @@ def walked_tar(read_at: ReadAt) -> Iterator[Found]:
                 found = (renamed, found[1])
         long_name = b""
         if found is None or found[1] <= offset:
-            is_damaged = True
+            n_damaged += 1
             # What is damaged from its start is no .tar.
-            offset = _next_header(read_at, offset) if offset else -1
+            goes_on = offset and n_damaged <= MAX_DAMAGED
+            offset = _next_header(read_at, offset) if goes_on else -1
             if offset < 0:
                 break
             continue
         if found[0]:
             yield found[0]
         offset = found[1]
-    if is_damaged:
+    if n_damaged:
         raise Damaged
 
 
@@ -130,7 +133,7 @@ def _by_tarfile(read_at: ReadAt, offset: int) -> tuple[Found | None, int] | None
         with tarfile.open(fileobj=window, mode="r:", encoding="utf-8") as opened:
             info = opened.next()
             after = opened.offset
-    except (tarfile.TarError, OSError, ValueError, OverflowError, RecursionError, EOFError):
+    except (tarfile.TarError, OSError, ValueError, LookupError, ArithmeticError, EOFError):
         return None
     if info is None or info.size < 0:
         return None
