@@ -235,7 +235,8 @@ def _key(name: str) -> int:
 @lru_cache(MAX_SEARCHED)
 def _members(outer: tuple[Step, ...], protocol: str, path: str, process: int) -> Members:
     """Search an archive. Raises DataError where there is none that can be read."""
-    file = _archive(path, process)
+    # Opened anew: threads that search at once would share a position.
+    file = JoinedFile(_archive(path, process).extents)
     try:
         for step in outer:
             if step.protocol != "tar":

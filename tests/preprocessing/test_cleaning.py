@@ -1,6 +1,7 @@
 import json
 import os
 import sys
+import tarfile
 import unicodedata
 from collections import Counter
 from dataclasses import replace
@@ -591,12 +592,16 @@ def test_a_whole_corpus_with_undecodable_folder_names_goes_from_disk_to_manifest
     assert (utterance.id, utterance.audio_filepath) == ("dialog_1", str(path))
 
 
-def test_audio_that_is_partly_packed_is_said_with_the_command_that_unpacks_it(root, tmp_path):
+def test_audio_that_is_partly_packed_is_said_with_the_command_that_unpacks_it(
+    root, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("korean_asr.preprocessing.archives.find_spec", lambda name: None)
     clips(root, ("a", "밥."))
     labels(root, ("b", "국."), name="y_scripts.txt")
-    (root / "[원천]more.tar").write_bytes(b"")
+    with tarfile.open(root / "[원천]more.tar.gz", "w:gz") as archive:
+        archive.add(root / "a.wav", "b.wav")
     printed = printed_group("Korean", clean(root, tmp_path))
-    assert f"audio that is still packed: run  tar -xf '{root}/[원천]more.tar' -C {root}." in printed
+    assert f"or run  tar -xf '{root}/[원천]more.tar.gz' -C {root}." in printed
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "AAC", "wma", "mp4", "amr", "opus", "wav"])

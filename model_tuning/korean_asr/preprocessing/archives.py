@@ -1,7 +1,6 @@
-"""Label files, on disk and in archives that are read where they lie.
+"""Labels and audio in archives that are read where they lie, and label files on disk.
 
-Nothing is unpacked to disk. An archive may be damaged or hostile: the sizes and names that it gives
-are checked before they are used.
+Nothing is unpacked to disk, and nothing is written beside the archives.
 """
 
 import gzip
@@ -13,37 +12,42 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import PurePosixPath
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
 from typing import IO
 
-from korean_asr.archive_file import decoded_name, tar_name
+from korean_asr.archive_file import MAX_MEMBER_BYTES, PART, Extent, JoinedFile
+from korean_asr.gzip_file import GZIP_MARK, gzip_index, opened_gzip
+from korean_asr.preprocessing.archive_scan import (
+    DEFLATED,
+    TOO_LARGE,
+    UNREADABLE,
+    UNSAFE,
+    Archive,
+    Found,
+    Members,
+    Scanned,
+    leading_parts,
+)
+from korean_asr.preprocessing.archive_walk import (
+    CutOff,
+    Damaged,
+    ReadAt,
+    walked_tar,
+    walked_zip,
+)
 
-# Suffix -> the command that unpacks such a file. AI Hub's zip archives name their files in CP949
-# without saying so, and only Debian's unzip has -O, which sets it.
-UNPACK_COMMANDS = {
-    ".tar": "tar -xf {archive} -C {folder}",
-    ".tar.gz": "tar -xf {archive} -C {folder}",
-    ".tgz": "tar -xf {archive} -C {folder}",
-    ".zip": "python -m zipfile --metadata-encoding cp949 -e {archive} {folder}",
-}
-ARCHIVE_SUFFIXES = tuple(UNPACK_COMMANDS)
-# The labels of all 2.5 million clips of 한국인 대화 음성 in one file would take 0.4 GB.
-MAX_LABEL_FILE_BYTES = 2 << 30
-# How many times smaller real files become: *scripts.txt 10, JSON labels 20, *metadata.txt 30. A zip
-# bomb reaches 1,000, the most that the format allows.
-MAX_RATIO = 100
-# Up to this size the ratio is not checked.
-UNSUSPICIOUS_BYTES = 16 << 20
-TAR_BLOCK_BYTES = 512
-# All headers of a tar member together; a path has 4,096 bytes at most.
-MAX_HEADER_BYTES = 16 << 10
-# Names to read from a .tar: enough to tell labels from audio.
+ARCHIVE_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
+# Names to read from a .tar.gz without an index: enough to tell labels from audio.
 N_NAMES = 1000
-UNSAFE, TOO_LARGE, UNREADABLE = "unsafe path", "label too large", "label unreadable"
+# Bytes of a deflated label that are read at a time.
+READ_BYTES = 1 << 16
 
 
 class Refused(Exception):
@@ -53,8 +57,8 @@ class Refused(Exception):
 # What the standard library raises for archives that are damaged, encrypted, or packed in a way that
 # it does not know.
 ARCHIVE_ERRORS = (
-    Refused, OSError, EOFError, RuntimeError, ValueError, OverflowError, struct.error, zlib.error,
-    tarfile.TarError, zipfile.BadZipFile,
+    Refused, CutOff, Damaged, OSError, EOFError, RuntimeError, ValueError, OverflowError,
+    struct.error, zlib.error, tarfile.TarError, zipfile.BadZipFile,
 )  # fmt: skip
 
 
@@ -101,10 +105,11 @@ class Member:
 
 
 def unpack_command(archive: str) -> str:
-    """Return the command that unpacks an archive into its own folder."""
-    suffix = next(suffix for suffix in ARCHIVE_SUFFIXES if archive.lower().endswith(suffix))
+    """Return the command that unpacks a .tar.gz, or its parts, into its own folder."""
     folder = shlex.quote(os.path.dirname(archive))
-    return UNPACK_COMMANDS[suffix].format(archive=shlex.quote(archive), folder=folder)
+    if os.path.lexists(archive):
+        return f"tar -xf {shlex.quote(archive)} -C {folder}"
+    return f"cat {shlex.quote(archive)}.part* | tar -xz -C {folder}"
 
 
 def label_file(path: str) -> Iterator[Member]:
@@ -112,7 +117,7 @@ def label_file(path: str) -> Iterator[Member]:
     try:
         with opened_file(path) as file:
             n_bytes = os.fstat(file.fileno()).st_size
-            if n_bytes > MAX_LABEL_FILE_BYTES:
+            if n_bytes > MAX_MEMBER_BYTES:
                 yield Member(path, problem=TOO_LARGE)
             else:
                 # A file of /proc, which a link may lead to, has 0 bytes and may never end: it is
@@ -120,39 +125,6 @@ def label_file(path: str) -> Iterator[Member]:
                 yield Member(path, file=file if n_bytes else io.BytesIO(), n_bytes=n_bytes)
     except ARCHIVE_ERRORS as error:
         yield Member(path, problem=problem_of(error))
-
-
-def label_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    """Yield the wanted files of an archive, and everything that is refused.
-
-    Read each before asking for the next. Links, devices, files that are too large, and paths that
-    would leave the folder are refused.
-    """
-    members = _zip_members if archive.lower().endswith(".zip") else _tar_members
-    try:
-        yield from members(archive, wanted)
-    except ARCHIVE_ERRORS as error:
-        yield Member(archive, problem=problem_of(error))
-
-
-def archive_names(archive: str) -> tuple[list[str], bool]:
-    """Return the names of an archive's files, and whether these are all.
-
-    Reads only the first N_NAMES of a .tar. A damaged archive gives the names before the damage.
-    """
-    names: list[str] = []
-    is_zip = archive.lower().endswith(".zip")
-    try:
-        if is_zip:
-            with opened_file(archive) as packed, zipfile.ZipFile(packed) as opened:
-                names += map(_zip_name, opened.infolist())
-        else:
-            for member in islice(_tar_members(archive, lambda name: True), N_NAMES):
-                names.append(member.inside)
-    except ARCHIVE_ERRORS:
-        return names, False
-    # A .zip lists all its names. A .tar may have more if N_NAMES were read.
-    return names, is_zip or len(names) < N_NAMES
 
 
 @contextmanager
@@ -164,125 +136,259 @@ def opened_file(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def leaves_its_folder(name: str) -> bool:
-    """Return whether a name leads out of the folder that it is looked up in."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    # Such as C:
-    has_drive = name[1:2] == ":"
-    return path.is_absolute() or ".." in path.parts or has_drive or "\0" in name
+# --- Finding: each archive is scanned once ---
 
 
-def _zip_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    with opened_file(archive) as packed, zipfile.ZipFile(packed) as opened:
-        # Limit the total too: entries may overlap, so a few kilobytes can unpack to any size.
-        bytes_left = max(UNSUSPICIOUS_BYTES, MAX_RATIO * os.fstat(packed.fileno()).st_size)
-        for info in opened.infolist():
-            name = _zip_name(info)
-            # The kind is 0 in archives that were packed on Windows.
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            limit = max(UNSUSPICIOUS_BYTES, MAX_RATIO * info.compress_size)
-            if leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                yield Member(archive, name, problem=UNSAFE)
-            elif info.is_dir():
-                continue
-            elif info.file_size > min(limit, MAX_LABEL_FILE_BYTES):
-                yield Member(archive, name, problem=TOO_LARGE)
-            elif wanted(name):
-                bytes_left -= info.file_size
-                if bytes_left < 0:
-                    raise Refused(TOO_LARGE)
-                try:
-                    # zipfile unpacks bzip2 and LZMA without a limit: 8 kB may become 10 GB.
-                    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                        raise Refused(UNREADABLE)
-                    file = opened.open(info)
-                except ARCHIVE_ERRORS as error:
-                    # It is encrypted, or not where the directory says.
-                    yield Member(archive, name, problem=problem_of(error))
-                    continue
-                with file:
-                    # Buffered: zipfile's own readline() with a limit goes byte by byte.
-                    yield Member(archive, name, io.BufferedReader(file), n_bytes=info.file_size)
+def archives_of(paths: Iterable[str]) -> list[Archive]:
+    """The archives of files on disk, in order; parts are grouped, and left out beside a whole."""
+    whole: set[str] = set()
+    parts: dict[str, dict[int, str]] = {}
+    for path in paths:
+        if part := PART.fullmatch(path):
+            parts.setdefault(part[1], {})[int(part[2])] = path
+        else:
+            whole.add(path)
+    archives = [Archive(path, ()) for path in whole]
+    for path, numbered in parts.items():
+        if path not in whole:
+            sizes = {number: (number, _size(part)) for number, part in numbered.items()}
+            used = leading_parts(sizes)
+            extents = tuple(Extent(numbered[number], 0, n) for number, n in used)
+            archives.append(Archive(path, extents))
+    return sorted(archives)
 
 
-def _tar_members(archive: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
-    with opened_file(archive) as packed:
-        source = _TarSource(packed)
-        with tarfile.open(fileobj=source, mode="r:", encoding="utf-8") as opened:
-            while info := opened.next():
-                # tarfile would keep every member, a kilobyte each.
-                opened.members = []
-                name = tar_name(info)
-                if info.isdir() and not leaves_its_folder(name):
-                    pass
-                elif leaves_its_folder(name) or not info.isreg() or info.sparse is not None:
-                    yield Member(archive, name, problem=UNSAFE)
-                elif not 0 <= info.size <= MAX_LABEL_FILE_BYTES:
-                    yield Member(archive, name, problem=TOO_LARGE)
-                elif wanted(name):
-                    source.n_bytes_allowed = info.size
-                    yield Member(archive, name, opened.extractfile(info), n_bytes=info.size)
-                source.n_bytes_allowed = MAX_HEADER_BYTES
-        source.check_end()
+def is_archive(name: str) -> bool:
+    """Whether a file is an archive, or a part of one, by its name."""
+    part = PART.fullmatch(name)
+    return (part[1] if part else name).lower().endswith(ARCHIVE_SUFFIXES)
 
 
-class _TarSource:
-    """A file for tarfile to read forwards: the bytes of a .tar, or of an unpacked .tar.gz.
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
-    tarfile alone would load a header of gigabytes into memory, unpack a whole gzip bomb just to
-    skip a member, and take a damaged header for the end of the archive.
-    n_bytes_allowed: how many bytes tarfile may still read, until this is set again.
+
+def scanned(
+    archives: list[Archive], kind_of: Callable[[str], str], folder: Path, n_jobs: int
+) -> Iterator[list[Scanned]]:
+    """Scan each archive, several at a time; yield it and the archives in it.
+
+    kind_of: a member's name -> "audio", "label", "archive" or "".
+    folder: where the indexes of .tar.gz are kept.
     """
+    under_way: deque[Future[list[Scanned]]] = deque()
+    # Threads: a scan waits for the disk more than it computes.
+    with ThreadPoolExecutor(n_jobs) as pool:
+        try:
+            for archive in archives:
+                under_way.append(pool.submit(_scanned, archive, kind_of, folder))
+                if len(under_way) > n_jobs:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def __init__(self, packed: IO[bytes]) -> None:
-        self._packed = packed
-        is_gzip = packed.peek(2)[:2] == b"\x1f\x8b"
-        self._unpacked = gzip.GzipFile(fileobj=packed) if is_gzip else packed
-        self._last = b""
-        self.n_bytes_allowed = MAX_HEADER_BYTES
 
-    def tell(self) -> int:
-        return self._unpacked.tell()
+def _scanned(archive: Archive, kind_of: Callable[[str], str], folder: Path) -> list[Scanned]:
+    found = Scanned(archive)
+    try:
+        if not archive.extents:
+            with opened_file(archive.path) as file:
+                n_bytes = os.fstat(file.fileno()).st_size
+            archive = archive._replace(extents=(Extent(archive.path, 0, n_bytes),))
+            found.archive = archive
+        with JoinedFile(archive.extents) as file:
+            _scan(file, found, kind_of, folder)
+            if archive.inner:
+                return [found]
+            inner = []
+            for one in found.inner_archives(file):
+                inner += _scanned(one, kind_of, folder)
+            return [found, *inner]
+    except ARCHIVE_ERRORS as error:
+        found.problem = problem_of(error)
+        return [found]
 
-    def seek(self, offset: int) -> None:
-        # A member of negative size would send tarfile back to the same header for ever.
-        if offset < self.tell():
-            raise Refused(UNREADABLE)
-        if self._unpacked is self._packed:
-            self._packed.seek(offset)
-        while self.tell() < offset:
-            if not self._next(min(offset - self.tell(), 1 << 16)):
-                break
 
-    def read(self, n_bytes: int) -> bytes:
-        if not 0 <= n_bytes <= self.n_bytes_allowed:
-            raise Refused(TOO_LARGE)
-        self.n_bytes_allowed -= n_bytes
-        self._last = self._next(n_bytes)
-        return self._last
+def _scan(file: JoinedFile, found: Scanned, kind_of: Callable[[str], str], folder: Path) -> None:
+    archive = found.archive
+    if archive.is_zip:
+        _take_members(walked_zip(file.read_at, file.n_bytes), file.n_bytes, found, kind_of)
+    elif file.read_at(2, 0) != GZIP_MARK:
+        _take_members(walked_tar(file.read_at), file.n_bytes, found, kind_of)
+    else:
+        kinds, are_all = _first_kinds(file, kind_of)
+        if "audio" in kinds and not archive.inner and find_spec("rapidgzip"):
+            _scan_by_index(found, kind_of, folder)
+        else:
+            found.has_packed_audio = "audio" in kinds
+            found.is_streamed = "label" in kinds or not (are_all or found.has_packed_audio)
+
+
+def _take_members(
+    members: Iterator[Found], n_bytes: int, found: Scanned, kind_of: Callable[[str], str]
+) -> None:
+    """n_bytes: of the archive, unpacked by gzip where it was packed."""
+    try:
+        for member in members:
+            if member.offset + member.n_packed > n_bytes and not member.problem:
+                found.n_cut += 1
+            else:
+                found.take(member, kind_of(member.name))
+    except CutOff:
+        found.is_cut_off = True
+        # Without a directory a deflated clip cannot be found again by its name.
+        found.n_cut += found.audio.drop_deflated()
+    except ARCHIVE_ERRORS:
+        found.problem = UNREADABLE
+
+
+def _first_kinds(file: JoinedFile, kind_of: Callable[[str], str]) -> tuple[set[str], bool]:
+    """The kinds of the first files of a .tar.gz, and whether these are all."""
+    kinds: set[str] = set()
+    try:
+        for number, member in enumerate(walked_tar(Forwards(file).read_at)):
+            if number == N_NAMES:
+                return kinds, False
+            kinds.add(kind_of(member.name))
+    except ARCHIVE_ERRORS:
+        return kinds, False
+    return kinds, True
+
+
+def _scan_by_index(found: Scanned, kind_of: Callable[[str], str], folder: Path) -> None:
+    path = found.archive.path
+    # Named by the path, so that two archives of one name keep apart.
+    index = str(folder / f"{sha256(os.fsencode(path)).hexdigest()[:16]}.gzindex")
+    gzip_index(path, index)
+    with opened_gzip(path, index) as unpacked:
+        n_bytes = unpacked.seek(0, os.SEEK_END)
+        _take_members(walked_tar(_reader_of(unpacked)), n_bytes, found, kind_of)
+    found.index = index
+
+
+def _reader_of(unpacked: IO[bytes]) -> ReadAt:
+    def read_at(n_bytes: int, offset: int) -> bytes:
+        unpacked.seek(offset)
+        return unpacked.read(n_bytes)
+
+    return read_at
+
+
+class Forwards:
+    """The unpacked bytes of a .gz, read forwards; what was read last may be read again."""
+
+    def __init__(self, packed: JoinedFile) -> None:
+        packed.seek(0)
+        self._unpacked = gzip.GzipFile(fileobj=packed)
+        self._start, self._held = 0, b""
+
+    def read_at(self, n_bytes: int, offset: int) -> bytes:
+        if offset < self._start:
+            raise Damaged
+        while self._start < offset:
+            self._held = self._held or self._unpacked.read(READ_BYTES)
+            if not self._held:
+                return b""
+            n = min(offset - self._start, len(self._held))
+            self._start, self._held = self._start + n, self._held[n:]
+        if len(self._held) < n_bytes:
+            self._held += self._unpacked.read(n_bytes - len(self._held))
+        return self._held[:n_bytes]
 
     def check_end(self) -> None:
-        """Raise Refused unless the .tar ended in a block of zeros; may raise gzip's errors."""
-        if self._last != bytes(TAR_BLOCK_BYTES):
-            raise Refused(UNREADABLE)
-        if self._unpacked is not self._packed:
-            # At its end gzip compares the checksum.
-            while self._next(1 << 16):
-                pass
+        """Read to the end, where gzip compares the checksum. Raises its errors."""
+        while self._unpacked.read(READ_BYTES):
+            pass
+
+
+# --- Reading labels ---
+
+
+def label_members(found: Scanned, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    """Yield the wanted files of a scanned archive. Read each before asking for the next."""
+    path = found.archive.beside
+    try:
+        with JoinedFile(found.archive.extents) as file:
+            if found.is_streamed:
+                yield from _streamed(file, path, wanted)
+            elif found.index:
+                with opened_gzip(found.archive.path, found.index) as unpacked:
+                    yield from _noted(_reader_of(unpacked), found.labels, path, wanted)
+            else:
+                yield from _noted(file.read_at, found.labels, path, wanted)
+    except ARCHIVE_ERRORS as error:
+        yield Member(path, problem=problem_of(error))
+
+
+def _noted(
+    read_at: ReadAt, labels: Members, path: str, wanted: Callable[[str], bool]
+) -> Iterator[Member]:
+    for label in labels:
+        if wanted(label.name):
+            content = io.BufferedReader(Content(read_at, label))
+            yield Member(path, label.name, content, n_bytes=label.n_bytes)
+
+
+def _streamed(file: JoinedFile, path: str, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    stream = Forwards(file)
+    for label in walked_tar(stream.read_at):
+        if label.problem:
+            yield Member(path, label.name, problem=label.problem)
+        elif wanted(label.name):
+            if label.n_bytes > MAX_MEMBER_BYTES:
+                yield Member(path, label.name, problem=TOO_LARGE)
+            else:
+                content = io.BufferedReader(Content(stream.read_at, label))
+                yield Member(path, label.name, content, n_bytes=label.n_bytes)
+    stream.check_end()
+
+
+class Content(io.RawIOBase):
+    """The bytes of a label in an archive, inflated where they are deflated.
+
+    Raises EOFError where they end too early, BadZipFile for a wrong checksum.
+    """
+
+    def __init__(self, read_at: ReadAt, label: Found) -> None:
+        self._read_at, self._label = read_at, label
+        self._at, self._end = label.offset, label.offset + label.n_packed
+        self._n_left, self._crc, self._packed = label.n_bytes, 0, b""
+        self._inflater = zlib.decompressobj(-15) if label.method == DEFLATED else None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        if not self._n_left:
+            if self._label.crc not in (-1, self._crc):
+                raise zipfile.BadZipFile("wrong checksum")
+            return 0
+        n_bytes = min(len(buffer), self._n_left)
+        content = self._inflated(n_bytes) if self._inflater else self._next(n_bytes)
+        if not content:
+            raise EOFError("a label ends too early")
+        if self._label.crc != -1:
+            self._crc = zlib.crc32(content, self._crc)
+        self._n_left -= len(content)
+        buffer[: len(content)] = content
+        return len(content)
 
     def _next(self, n_bytes: int) -> bytes:
-        content = self._unpacked.read(n_bytes)
-        if self.tell() > max(UNSUSPICIOUS_BYTES, MAX_RATIO * self._packed.tell()):
-            raise Refused(TOO_LARGE)
+        content = self._read_at(min(n_bytes, self._end - self._at), self._at)
+        self._at += len(content)
         return content
 
-
-def _zip_name(info: zipfile.ZipInfo) -> str:
-    name = info.filename
-    says_utf8 = info.flag_bits & 0x800
-    if not says_utf8:
-        # zipfile decoded it as CP437. A name that cannot be encoded back came from an extra field
-        # in Unicode: keep it.
-        with suppress(UnicodeEncodeError):
-            name = decoded_name(name.encode("cp437"))
-    return name.replace("\\", "/")
+    def _inflated(self, n_bytes: int) -> bytes:
+        content = b""
+        while not content and not self._inflater.eof:
+            self._packed = self._packed or self._next(READ_BYTES)
+            content = self._inflater.decompress(self._packed, n_bytes)
+            if not content and not self._packed:
+                break
+            self._packed = self._inflater.unconsumed_tail
+        return content

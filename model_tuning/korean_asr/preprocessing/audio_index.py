@@ -4,10 +4,14 @@ import os
 import unicodedata
 from bisect import bisect, insort
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import NamedTuple
+
+from korean_asr.archive_file import Place
+from korean_asr.preprocessing.archive_scan import PackedAudio, Scanned
 
 # (key, value) pairs: clips with equal metadata share one object.
 Facts = tuple[tuple[str, str], ...]
@@ -30,6 +34,7 @@ class Claim:
 
     rivals: of a second label of a clip: the claimant of the first label, and of this one. `audio`
         is then the file that the first label has.
+    place: of audio in an archive; `audio` is then its address.
     """
 
     id: str
@@ -37,6 +42,7 @@ class Claim:
     reason: str | None
     facts: Facts = ()
     rivals: tuple[str, str] | None = None
+    place: Place | None = None
 
 
 # Named tuples: as small as tuples, equal by value and hashable, so that clips can share them.
@@ -46,12 +52,13 @@ class _File(NamedTuple):
     """One audio file. A suffix that starts with "/" is a whole file name, unlike the stem.
 
     claimed_by: the claimant whose label has the file as a whole; "" if none has. is_cut: whether
-        clips are cut out of it.
+        clips are cut out of it. archive: the number of the archive that it lies in; 0 for the disk.
     """
 
     suffix: str
     claimed_by: str = ""
     is_cut: bool = False
+    archive: int = 0
 
 
 class _Clip(NamedTuple):
@@ -122,6 +129,7 @@ class AudioIndex:
         self._real: dict[str, str] = {}  # folder as it was walked -> folder without links
         self._walked: dict[str, str] = {}  # the reverse
         self._other_ids: set[str] = set()
+        self._archives: list[PackedAudio] = []
         self._cuts: dict[str, str] = {}  # id of a clip that is cut out of a file -> folder
 
     def __len__(self) -> int:
@@ -136,10 +144,58 @@ class AudioIndex:
             real = self._real[folder] = os.path.realpath(folder)
             self._walked[real] = folder
         stem = stem_of(name)
+        self._put_file(stem, folder, _File(_suffix(stem, name)))
+
+    def _put_file(self, stem: str, folder: str, file: _File) -> None:
         clip = self._clip(stem, folder)
         # Sorted, because the order of a folder listing differs between machines.
-        files = sorted((*clip.files, _File(_suffix(stem, name))))
+        files = sorted((*clip.files, file))
         self._put(stem, _Clip(folder, clip.facts, tuple(files)))
+
+    def add_archive(self, found: Scanned) -> int:
+        """Add the audio of an archive, as if it were unpacked beside it.
+
+        Returns how many clips are copies, and are not added: those with the name and the size of a
+        file on disk, in the folder that it was unpacked into, or with the name and folder of a file
+        in an archive that was added before.
+        """
+        archive, number = found.archive, len(self._archives) + 1
+        self._archives.append(PackedAudio(archive, found.audio, found.index))
+        beside, packed = os.path.dirname(archive.beside), self._archives[-1]
+        own = f"{beside}/{os.path.basename(archive.beside).partition('.')[0]}"
+        n_copies = 0
+        for name, n_bytes in zip(found.audio.names, found.audio.numbers[1::5], strict=True):
+            inner, _, base = name.rpartition("/")
+            folder = packed.folders.get(inner)
+            if folder is None:
+                folder = packed.folders[inner] = os.path.normpath(f"{beside}/{inner}")
+                packed.inner.setdefault(folder, inner)
+                self._real.setdefault(folder, os.path.realpath(folder))
+            stem = stem_of(base)
+            suffix, entry = _suffix(stem, base), self._clips.get(stem)
+            if entry is not None:
+                files = self._clip(stem, folder).files
+                same = next((file for file in files if file.suffix == suffix), None)
+                if same or self._is_on_disk(entry, stem, suffix, (inner, own), n_bytes):
+                    n_copies += not (same and same.archive == number)
+                    continue
+            self._put_file(stem, folder, _File(suffix, archive=number))
+        return n_copies
+
+    def _is_on_disk(
+        self, entry: "_Clip | _Namesakes", stem: str, suffix: str, ends: tuple[str, str], size: int
+    ) -> bool:
+        """Whether a clip lies unpacked in another folder; ends: how the folder may end."""
+        clips = entry.clips.values() if isinstance(entry, _Namesakes) else [entry]
+        for clip in islice(clips, MAX_COMPARED):
+            if not any(f"/{clip.folder}".endswith(f"/{end}") for end in ends if end):
+                continue
+            for file in clip.files:
+                if file.suffix == suffix and not file.archive:
+                    with suppress(OSError):
+                        if os.path.getsize(self._path(stem, clip.folder, file)) == size:
+                            return True
+        return False
 
     def describe(self, name: str, facts: Facts) -> None:
         """Give facts to the clip of that name, if there is one."""
@@ -208,7 +264,7 @@ class AudioIndex:
                 unclaimed = [file for file in clip.files if not (file.claimed_by or file.is_cut)]
                 reason = "audio copy" if len(unclaimed) < len(clip.files) else "no label"
                 for file in unclaimed:
-                    yield stem, self._path(stem, clip.folder, file.suffix), reason
+                    yield stem, self._path(stem, clip.folder, file), reason
 
     def _folder_of(self, stem: str, name: str) -> str | None:
         """Return the folder of the clip that a label calls `name`; None where there is none."""
@@ -238,7 +294,7 @@ class AudioIndex:
             return self._cut_out(stem, clip, suffix, cut)
         if clip.is_claimed:
             first = next(file for file in clip.files if file.claimed_by)
-            path = self._path(stem, clip.folder, first.suffix)
+            path = self._path(stem, clip.folder, first)
             return Claim(stem, path, "duplicate id", rivals=(first.claimed_by, self.claimant))
         entry = self._clips[stem]
         is_second = stem in self._other_ids
@@ -250,13 +306,13 @@ class AudioIndex:
             for file in clip.files
         )
         self._put(stem, _Clip(clip.folder, clip.facts, files))
-        path = self._path(stem, clip.folder, suffix)
+        path, place = self._audio(stem, clip, suffix)
         name = self._longer_id(stem, clip.folder, path) if is_second else stem
-        return Claim(name, path, None, clip.facts)
+        return Claim(name, path, None, clip.facts, place=place)
 
     def _cut_out(self, stem: str, clip: _Clip, suffix: str, cut: str) -> Claim:
         """Claim a part of a file once; its other parts and the whole stay free."""
-        path, name = self._path(stem, clip.folder, suffix), stem + cut
+        (path, place), name = self._audio(stem, clip, suffix), stem + cut
         if self._cuts.get(name, clip.folder) != clip.folder:
             name = self._longer_id(stem, clip.folder, path) + cut
         if not self.is_new_id(name):
@@ -266,7 +322,7 @@ class AudioIndex:
             file._replace(is_cut=True) if file.suffix == suffix else file for file in clip.files
         )
         self._put(stem, _Clip(clip.folder, clip.facts, files))
-        return Claim(name, path, None, clip.facts)
+        return Claim(name, path, None, clip.facts, place=place)
 
     def _longer_id(self, stem: str, folder: str, path: str) -> str:
         """Return an id that includes the folder, because another clip has the stem as its id."""
@@ -274,10 +330,25 @@ class AudioIndex:
         # way is "." for the root: a bare stem would be the first clip's id.
         return os.path.splitext(path)[0] if way.startswith("..") else f"{way}/{stem}"
 
-    def _path(self, stem: str, folder: str, suffix: str) -> str:
+    def _audio(self, stem: str, clip: _Clip, suffix: str) -> tuple[str, Place | None]:
+        """The path of a clip's file, or its address and place in an archive."""
+        file = next(file for file in clip.files if file.suffix == suffix)
+        if not file.archive:
+            return self._path(stem, clip.folder, file), None
+        place = self._archives[file.archive - 1].place(clip.folder, _base(stem, suffix))
+        return place.address, place
+
+    def _path(self, stem: str, folder: str, file: _File) -> str:
+        base = _base(stem, file.suffix)
+        if file.archive:
+            return self._archives[file.archive - 1].address(folder, base)
         # Only the folder is resolved: a link .pcm -> store/abc123 must keep the name that tells its
         # format.
-        return f"{self._real[folder]}/{suffix[1:] if suffix.startswith('/') else stem + suffix}"
+        return f"{self._real[folder]}/{base}"
+
+
+def _base(stem: str, suffix: str) -> str:
+    return suffix[1:] if suffix.startswith("/") else stem + suffix
 
 
 def stem_of(name: str) -> str:

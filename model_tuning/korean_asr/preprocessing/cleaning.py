@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import unicodedata
-from collections import Counter, defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -20,24 +20,24 @@ from typing import Any
 
 from tqdm import tqdm
 
+from korean_asr.archive_file import Place, is_address
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import DataError, printable
-from korean_asr.files import SortedLines, parsed_json
 from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
 from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
-from korean_asr.preprocessing.corpus_names import EarlierIds, renamed, short_hash
+from korean_asr.preprocessing.corpus_names import EarlierIds, renamed
 from korean_asr.preprocessing.counts import (
     Alphabet,
     Corpus,
     Group,
-    SecondLabel,
     Tally,
     empty_group,
     empty_tally,
 )
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.listing import Listing, listed_corpus, unpack_hint
+from korean_asr.preprocessing.second_labels import notes_about_second_labels, second_label
 from korean_asr.transcripts import (
     MIXED_TURNS,
     ORDERS,
@@ -55,8 +55,6 @@ CHUNK_CLIPS, CHUNK_CHARACTERS = 1000, 1 << 20
 REFUSED = ("label unreadable", "label too large", "unsafe path")
 # So much is printed of what is wrong with a label: it may name many keys.
 N_PROBLEM_CHARACTERS = 300
-# Pairs of places with labels of the same clips, of which so many are named.
-N_RIVALS_SHOWN = 3
 # Name -> explanation. The HTML page of script 1 explains the rules that changed a line.
 RULE_SENTENCES = {rule.name: rule.sentence for rule in RULES}
 
@@ -111,7 +109,7 @@ def preprocessed(
     for corpus, root in roots.items():
         folder = f"{name}/{corpus}"
         listed = partial(
-            listed_corpus, root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, folder, keys, split
+            listed_corpus, root, output, AUDIO_SUFFIXES, OPTIONAL_KEYS, folder, keys, split, n_jobs
         )
         group.corpora.append(Corpus(corpus, root, empty_tally(alphabet)))
         # The `corpus` of rejected.jsonl has been the manifest's name from the start.
@@ -174,7 +172,7 @@ def _complete(group: Group, listing: Listing) -> None:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
     if not corpus.tally.n_clips:
         _refuse_empty(group.name, corpus)
-    corpus.notes += _notes_about_second_labels(corpus, group.rows)
+    corpus.notes += notes_about_second_labels(corpus, group.rows)
 
 
 def _refuse_empty(name: str, corpus: Corpus) -> None:
@@ -271,7 +269,7 @@ def _checked(
         row = {"id": clip.id, "raw": clip.raw, "reason": outcome, **origin}
         tally.add_rejected(row)
         if clip.rivals:
-            tally.second_labels += _second_label(clip, choices, output)
+            tally.second_labels += second_label(clip, choices, output)
         if outcome in REFUSED:
             why = clip.problem[:N_PROBLEM_CHARACTERS] or outcome
             tally.add_refused(printable(f"refused {clip.id[:300]}: {why}."))
@@ -314,7 +312,17 @@ def _utterance(
     facts = {"corpus": corpus} | clip.facts
     if "prompt" in facts:
         facts["prompt"] = _prompt(facts["prompt"], choices)
-    return Utterance(clip.id, clip.audio, duration, text, offset=offset, **facts)
+    return Utterance(
+        clip.id,
+        clip.audio,
+        duration,
+        text,
+        offset=offset,
+        audio_offset=clip.audio_offset,
+        audio_bytes=clip.audio_bytes,
+        audio_index=clip.audio_index,
+        **facts,
+    )
 
 
 def _prompt(raw: str, choices: dict[str, Any]) -> str | None:
@@ -330,17 +338,20 @@ def _judged(clip: RawUtterance) -> tuple[AudioInfo, float | None]:
 
     Raises UnreadableAudio.
     """
+    audio = clip.audio
+    if is_address(audio):
+        audio = Place(audio, clip.audio_offset, clip.audio_bytes, clip.audio_index)
     if clip.offset is None:
-        return audio_info(clip.audio), None
-    info = audio_info(clip.audio, clip.offset, clip.duration or None)
+        return audio_info(audio), None
+    info = audio_info(audio, clip.offset, clip.duration or None)
     # Some programs give every clip the offset 0. A later one is never the whole file, which need
     # not be read again for each of its clips.
-    if clip.offset == 0 and _is_whole(clip.audio, info):
+    if clip.offset == 0 and _is_whole(audio, info):
         return info, None
     return info, clip.offset
 
 
-def _is_whole(audio: str, info: AudioInfo) -> bool:
+def _is_whole(audio: str | Place, info: AudioInfo) -> bool:
     try:
         return audio_info(audio).duration == info.duration
     except UnreadableAudio:
@@ -375,60 +386,3 @@ def _conversions(clip: RawUtterance, info: AudioInfo) -> Iterator[str]:
         yield f"{clip.encoding} label -> UTF-8"
     if not unicodedata.is_normalized("NFC", clip.raw):
         yield "NFD text -> NFC"
-
-
-# --- Two labels of one clip ---
-
-
-def _second_label(clip: RawUtterance, choices: dict[str, Any], output: Path) -> list[SecondLabel]:
-    """What the comparison with the clip's first label needs; nothing if the text is rejected."""
-    try:
-        text = clean_transcript(clip.raw, **choices)
-    except Rejected:
-        return []
-    # The path as the manifest writes it.
-    (row,) = manifest_rows([Utterance(clip.id, clip.audio, 0.0, text)], output)
-    return [SecondLabel(short_hash(row["audio_filepath"]), _hash_of_letters(text), clip.rivals)]
-
-
-def _hash_of_letters(text: str) -> int:
-    return short_hash("".join(filter(str.isalnum, text)))
-
-
-def _notes_about_second_labels(corpus: Corpus, rows: SortedLines) -> list[str]:
-    """Say where clips have two labels that differ in letters, and whose labels are used."""
-    if not corpus.second_labels:
-        return []
-    seconds = defaultdict(list)
-    for second in corpus.second_labels:
-        seconds[second.audio].append(second)
-    n_other: Counter[tuple[str, str]] = Counter()
-    for line in rows:
-        row = parsed_json(line)
-        for second in seconds.get(short_hash(row["audio_filepath"]), ()):
-            if second.letters != _hash_of_letters(row["text"]):
-                n_other[_without_common_end(*second.rivals)] += 1
-    notes = []
-    for (first, second), n in n_other.most_common(N_RIVALS_SHOWN):
-        where = f"from {first}, the second from {second}"
-        choice = f"move the label files of {first} out of the corpus"
-        if first == second:
-            where, choice = f"and the second are both in {first}", "take the first ones out of it"
-        notes.append(
-            f"two labels with other letters, {n:,} clips: the first is used, {where}. "
-            f"To use the second, {choice}."
-        )
-    if len(n_other) > N_RIVALS_SHOWN:
-        n_more = len(n_other) - N_RIVALS_SHOWN
-        notes.append(f"and clips with two such labels in {n_more:,} other places.")
-    return [printable(note) for note in notes]
-
-
-def _without_common_end(one: str, other: str) -> tuple[str, str]:
-    """Two paths up to where they differ: (a/spelling/01, a/sound/01) -> (a/spelling, a/sound)."""
-    if one == other:
-        return one, other
-    parts, others = one.split("/"), other.split("/")
-    while parts[-1:] == others[-1:]:
-        del parts[-1], others[-1]
-    return "/".join(parts), "/".join(others)

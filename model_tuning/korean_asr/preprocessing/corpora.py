@@ -1,7 +1,7 @@
 """A listed corpus -> raw utterances: labels joined to audio by name, every file accounted for.
 
-Names and keys show what the labels are; labels.py lists the formats. Label archives (.tar .tar.gz
-.tgz .zip) are read where they lie and never unpacked. What a label or an archive says is never used
+Names and keys show what the labels are; labels.py lists the formats. Archives (.tar .tar.gz .tgz
+.zip) are read where they lie and never unpacked. What a label or an archive says is never used
 to open or write a file of another folder: a clip's audio is looked up among the files that were
 found.
 """
@@ -16,15 +16,18 @@ from pathlib import Path
 from korean_asr.audio_file import UnreadableAudio
 from korean_asr.files import json_line
 from korean_asr.manifest import cut_name
-from korean_asr.preprocessing.archives import (
-    ARCHIVE_ERRORS,
+from korean_asr.preprocessing.archive_scan import (
     TOO_LARGE,
     UNREADABLE,
     UNSAFE,
+    Scanned,
+)
+from korean_asr.preprocessing.archive_walk import leaves_its_folder
+from korean_asr.preprocessing.archives import (
+    ARCHIVE_ERRORS,
     Member,
     label_file,
     label_members,
-    leaves_its_folder,
     problem_of,
 )
 from korean_asr.preprocessing.audio_index import AudioIndex, Claim, Facts, parts_of, stem_of
@@ -69,6 +72,10 @@ class RawUtterance:
     offset: float | None = None
     duration: float | None = None
     problem: str = ""
+    # Where the bytes of audio in an archive lie; `audio` is then its address.
+    audio_offset: int | None = None
+    audio_bytes: int | None = None
+    audio_index: str | None = None
 
 
 def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
@@ -103,6 +110,8 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
         yield from _table_clips(table, listing)
     if summary := listing.embedded.summary():
         listing.note(summary)
+    for name, reason in listing.refused:
+        yield RawUtterance(name, "", None, reason)
     listing.note_unknown()
     for stem, path, reason in listing.audio.unclaimed():
         yield RawUtterance(stem, "", path, reason)
@@ -126,19 +135,29 @@ def _members(listing: Listing, wanted: Callable[[str], bool]) -> Iterator[Member
         for path in (listing.labels if listing.label_archives else ())
         if wanted(path) and os.path.isfile(path)
     }
-    for archive in listing.label_archives:
+    for found in listing.label_archives:
         n_unpacked = n_found = 0
-        for member in label_members(archive, wanted):
+        for member in chain(label_members(found, wanted), _refused(found, wanted)):
             n_found += 1
             if member.file and (member.base, member.n_bytes) in unpacked:
                 n_unpacked += 1
             else:
                 yield member
         if not n_found and wanted is is_label:
-            listing.note(f"{archive} holds no labels.")
+            listing.note(f"{found.archive.address} holds no labels.")
         if n_unpacked and wanted is is_label:
             what = f"{n_unpacked:,} label files are there unpacked as well, and are read once."
-            listing.note(f"{archive}: {what}")
+            listing.note(f"{found.archive.address}: {what}")
+
+
+def _refused(found: Scanned, wanted: Callable[[str], bool]) -> Iterator[Member]:
+    """Yield what must not be read in an archive of labels, and the archive if it is damaged."""
+    path = found.archive.beside
+    for name, reason in found.refused:
+        if wanted(name) or wanted is is_label:
+            yield Member(path, name, problem=reason)
+    if wanted is is_label and not found.audio and (found.problem or found.is_cut_off):
+        yield Member(path, problem=found.problem or UNREADABLE)
 
 
 def _read_metadata(member: Member, listing: Listing) -> None:
@@ -191,6 +210,8 @@ def _joined(label: Label, claim: Claim, facts: dict[str, str]) -> RawUtterance:
         claim.rivals,
         label.offset,
         label.duration,
+        "",
+        *(claim.place[1:] if claim.place else ()),
     )
 
 

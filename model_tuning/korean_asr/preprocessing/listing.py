@@ -7,17 +7,23 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from korean_asr.errors import DataError, printable
-from korean_asr.preprocessing.archives import ARCHIVE_SUFFIXES, archive_names, unpack_command
+from korean_asr.preprocessing.archive_scan import Scanned
+from korean_asr.preprocessing.archives import (
+    archives_of,
+    is_archive,
+    scanned,
+    unpack_command,
+)
 from korean_asr.preprocessing.audio_index import (
     OTHER_AUDIO_SUFFIXES,
     AudioIndex,
-    parts_of,
     stem_of,
 )
 from korean_asr.preprocessing.embedded_audio import EmbeddedAudio
@@ -50,6 +56,8 @@ class Listing:
         names them.
     unknown: keys of labels of no known corpus -> how many labels have them, and the first one.
     n_keyed: JSON labels that have the user's key.
+    label_archives: archives that hold labels. refused: (name, reason) of what must not be read in
+        archives of audio. audio_archives: those whose audio cannot be read without an index.
     digest: a hash over labels and metadata. It and n_label_files are complete once all of
         raw_utterances has been read.
     """
@@ -62,7 +70,8 @@ class Listing:
     split: str | None = None
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
-    label_archives: list[str] = field(default_factory=list)
+    label_archives: list[Scanned] = field(default_factory=list)
+    refused: list[tuple[str, str]] = field(default_factory=list)
     audio_archives: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     unknown: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -119,6 +128,7 @@ def listed_corpus(
     corpus: str = "korean",
     keys: LabelKeys = NO_KEYS,
     split: str | None = None,
+    n_jobs: int = 1,
 ) -> Listing:
     """Find the labels and the audio of a corpus: a folder, a manifest, a table, a hub data set.
 
@@ -126,6 +136,7 @@ def listed_corpus(
     output: a folder to leave out, because script 1 writes there.
     audio_suffixes: the suffixes of audio files that are read, in lower case.
     fact_keys: the optional keys of a manifest's line to keep.
+    n_jobs: archives that are scanned at a time.
     Raises DataError for a root that does not exist, that holds no label, or whose audio is packed.
     """
     if str(root).startswith(HUB):
@@ -145,23 +156,31 @@ def listed_corpus(
                 listing.audio.add(folder, name)
             elif is_label(lower) or is_metadata(lower):
                 listing.labels.append(f"{folder}/{name}")
-            elif lower.endswith(ARCHIVE_SUFFIXES):
+            elif is_archive(name):
                 archives.append(f"{folder}/{name}")
             elif lower.endswith(TABLE_SUFFIXES):
                 listing.tables.append(f"{folder}/{name}")
     listing.labels.sort()
-    for archive in sorted(archives):
-        _file_archive(archive, listing, suffixes)
+    scans = scanned(
+        archives_of(archives),
+        partial(_kind_of, suffixes=suffixes),
+        output.resolve() / "archives",
+        n_jobs,
+    )
+    for scans_of_one in scans:
+        _file_archives(scans_of_one, listing)
     _choose_tables(listing)
     if not listing.has_labels:
-        # Only now: 한국인 대화 음성 has a text beside each clip too, a million names.
         listing.clip_texts = _clip_texts(listing, output)
     _refuse_incomplete(listing)
     return listing
 
 
 def _clip_texts(listing: Listing, output: Path) -> list[str]:
-    """The texts of clips, by name; none where no text lies beside a clip."""
+    """The texts beside the clips, looked for only where there are no other labels.
+
+    한국인 대화 음성 has a text beside each clip too, a million names.
+    """
     texts = [
         f"{folder}/{name}"
         for folder, names in _folders(listing, output)
@@ -251,7 +270,10 @@ def unpack_hint(listing: Listing) -> str:
     """Return the command that unpacks the first audio archive, and how many others there are."""
     first, *others = listing.audio_archives
     likewise = f", and likewise {len(others):,} more" if others else ""
-    return printable(f"run  {unpack_command(first)}{likewise}. Label archives may stay packed.")
+    return printable(
+        f"install rapidgzip, pip install -r requirements-optional.txt, or run  "
+        f"{unpack_command(first)}{likewise}. Other archives may stay packed."
+    )
 
 
 def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
@@ -277,19 +299,45 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
         listing.note(f"{error.filename} was left out: {error.strerror}.")
 
 
-def _file_archive(archive: str, listing: Listing, suffixes: tuple[str, ...]) -> None:
-    """Sort an archive under labels, audio or both, by AI Hub's names or by its content."""
-    *folders, base = parts_of(archive)
-    is_ai_hub_audio = "[원천]" in base or base.startswith(("TS_", "VS_"))
-    if is_ai_hub_audio or any("원천데이터" in folder for folder in folders):
-        listing.audio_archives.append(archive)
-        return
-    names, are_all = archive_names(archive)
-    holds_audio = any(name.lower().endswith(suffixes) for name in names)
-    if holds_audio:
-        listing.audio_archives.append(archive)
-    # One that cannot be read counts as labels, so that it is refused by name when it is read.
-    if any(is_label(name) or is_metadata(name) for name in names) or not (holds_audio or are_all):
-        listing.label_archives.append(archive)
-    elif not holds_audio:
-        listing.note(f"{archive} was left out: it holds neither labels nor audio.")
+def _kind_of(name: str, suffixes: tuple[str, ...]) -> str:
+    """What a file in an archive is: audio, label, archive, or "" for other things."""
+    lower = name.lower()
+    base = lower.rpartition("/")[2]
+    if base.startswith("._"):
+        return ""
+    if lower.endswith(suffixes):
+        return "audio"
+    if is_label(lower) or is_metadata(lower):
+        return "label"
+    return "archive" if is_archive(lower) else ""
+
+
+def _file_archives(scans: list[Scanned], listing: Listing) -> None:
+    """File an archive, and those in it, under labels, audio or both, and say what is wrong."""
+    for found in scans:
+        name = found.archive.address
+        if found.has_packed_audio:
+            listing.audio_archives.append(found.archive.path)
+        n_audio, n_labels = len(found.audio), len(found.labels)
+        holds_labels = n_labels or found.is_streamed
+        # One that cannot be read counts as labels, so that it is refused by name when it is read.
+        is_unread = not (n_audio or found.has_packed_audio or found.archives)
+        if holds_labels or (is_unread and (found.problem or found.is_cut_off)):
+            listing.label_archives.append(found)
+        elif n_audio:
+            listing.refused += [
+                (f"{found.archive.beside}: {inner}", reason) for inner, reason in found.refused
+            ]
+        elif not found.archives and not found.has_packed_audio:
+            listing.note(f"{name} was left out: it holds neither labels nor audio.")
+        if n_copies := listing.audio.add_archive(found):
+            listing.note(
+                f"{name}: {n_copies:,} clips are there unpacked as well, and are read once."
+            )
+        if n_audio and (found.is_cut_off or found.problem or found.n_cut):
+            what = "ends too early" if found.is_cut_off else "is damaged"
+            cut = f", {found.n_cut:,} are not whole and left out" if found.n_cut else ""
+            listing.note(
+                f"{name} {what}: {n_audio + n_labels:,} whole files in it are used{cut}. "
+                "If it is still being downloaded, run script 1 again afterwards."
+            )

@@ -1,0 +1,272 @@
+"""One walk over a .tar or a .zip: its files by name and place, without unpacking.
+
+An archive may be cut off, damaged or hostile: what it says is checked before it is used.
+"""
+
+import re
+import stat
+import struct
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import PurePosixPath
+
+from korean_asr.archive_file import decoded_name, tar_name
+from korean_asr.preprocessing.archive_scan import DEFLATED, STORED, UNREADABLE, UNSAFE, Found
+
+ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
+
+TAR_BLOCK_BYTES = 512
+# A .tar may be made of damaged headers alone.
+MAX_DAMAGED = 20
+ADLER_PRIME = 65_521
+# All headers of a tar member together; a path has 4,096 bytes at most.
+MAX_HEADER_BYTES = 16 << 10
+# While looking for the next header behind a damaged one.
+SEARCH_BYTES, MAX_SEARCH_BYTES = 1 << 20, 1 << 28
+# The layouts are those of POSIX.1-1988 (ustar) and of PKWARE's APPNOTE.TXT 6.3.10.
+LOCAL = struct.Struct("<4s5H3I2H")
+ENTRY = struct.Struct("<4s6H3I5H2I")
+END, END_64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
+# An end record may be followed by a comment.
+END_BYTES = END.size + (1 << 16)
+ENCRYPTED, STREAMED, SAYS_UTF8 = 1, 8, 0x800
+UNICODE_PATH = 0x7075
+_OCTAL = re.compile(rb" *[0-7]+[ \0]*")
+
+
+class CutOff(Exception):
+    """The archive ends before its end mark."""
+
+
+class Damaged(Exception):
+    """Bytes that are no archive, or not any more."""
+
+
+def leaves_its_folder(name: str) -> bool:
+    """Return whether a name leads out of the folder that it is looked up in."""
+    # Most names are plain, and paths take ten times as long.
+    if ".." not in name and name[:1] != "/" and name[1:2] != ":" and name.isprintable():
+        return name[:1] == "\\"
+    path = PurePosixPath(name.replace("\\", "/"))
+    # Such as C:
+    has_drive = name[1:2] == ":"
+    return path.is_absolute() or ".." in path.parts or has_drive or "\0" in name
+
+
+def walked_tar(read_at: ReadAt) -> Iterator[Found]:
+    """Yield the files of a .tar. Behind a damaged header the next sound one is looked for.
+
+    The last one yielded may be cut off. Raises CutOff, and Damaged where a header was damaged.
+    """
+    offset, n_damaged, long_name = 0, 0, b""
+    while True:
+        header = read_at(TAR_BLOCK_BYTES, offset)
+        if len(header) < TAR_BLOCK_BYTES:
+            raise CutOff
+        if not header.strip(b"\0"):
+            break
+        start = offset + TAR_BLOCK_BYTES
+        is_sound, kind, size = _is_sound(header), header[156:157], header[124:136]
+        if not is_sound or (kind in b"0\0L" and not _OCTAL.fullmatch(size)):
+            found = _by_tarfile(read_at, offset) if is_sound else None
+        elif kind == b"L" and int(size.strip(b" \0"), 8) <= MAX_HEADER_BYTES:
+            n_bytes = int(size.strip(b" \0"), 8)
+            long_name = read_at(n_bytes, start).rstrip(b"\0")
+            offset = start + _padded(n_bytes)
+            continue
+        elif kind in b"0\0":
+            name = long_name or header[:100].partition(b"\0")[0]
+            if not long_name and header[257:263] == b"ustar\0" and header[345]:
+                name = header[345:500].partition(b"\0")[0] + b"/" + name
+            n_bytes = int(size.strip(b" \0"), 8)
+            found = (_judged(decoded_name(name), start, n_bytes), start + _padded(n_bytes))
+        else:
+            found = _by_tarfile(read_at, offset)
+            if found and long_name:
+                renamed = found[0] and found[0]._replace(name=decoded_name(long_name))
+                found = (renamed, found[1])
+        long_name = b""
+        if found is None or found[1] <= offset:
+            n_damaged += 1
+            # What is damaged from its start is no .tar.
+            goes_on = offset and n_damaged <= MAX_DAMAGED
+            offset = _next_header(read_at, offset) if goes_on else -1
+            if offset < 0:
+                break
+            continue
+        if found[0]:
+            yield found[0]
+        offset = found[1]
+    if n_damaged:
+        raise Damaged
+
+
+def _judged(name: str, offset: int, n_bytes: int) -> Found | None:
+    # Old programs mark a folder by the slash alone.
+    if name.endswith("/"):
+        return None
+    problem = UNSAFE if leaves_its_folder(name) else ""
+    return Found(name, offset, n_bytes, n_bytes, problem=problem)
+
+
+def _padded(n_bytes: int) -> int:
+    return -(-n_bytes // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
+
+
+def _is_sound(header: bytes) -> bool:
+    """Whether the checksum of a header holds, over bytes that count as unsigned."""
+    try:
+        wanted = int(header[148:156].strip(b" \0"), 8)
+    except ValueError:
+        return False
+    # Adler-32 holds the sum of all bytes, and takes a tenth of the time of sum().
+    total = (zlib.adler32(header) & 0xFFFF) - 1
+    return (wanted + sum(header[148:156]) - 8 * ord(" ") - total) % ADLER_PRIME == 0
+
+
+def _by_tarfile(read_at: ReadAt, offset: int) -> tuple[Found | None, int] | None:
+    """A member with headers of other kinds, and where the next one starts; None if damaged."""
+    window = BytesIO(read_at(MAX_HEADER_BYTES + 2 * TAR_BLOCK_BYTES, offset))
+    try:
+        with tarfile.open(fileobj=window, mode="r:", encoding="utf-8") as opened:
+            info = opened.next()
+            after = opened.offset
+    except (tarfile.TarError, OSError, ValueError, LookupError, ArithmeticError, EOFError):
+        return None
+    if info is None or info.size < 0:
+        return None
+    name, after = tar_name(info), offset + after
+    if info.isdir() and not leaves_its_folder(name):
+        return None, after
+    is_plain = info.isreg() and info.sparse is None and not leaves_its_folder(name)
+    return Found(
+        name, offset + info.offset_data, info.size, info.size, problem="" if is_plain else UNSAFE
+    ), after
+
+
+def _next_header(read_at: ReadAt, offset: int) -> int:
+    """Where the next sound header starts; -1 if there is none."""
+    offset += TAR_BLOCK_BYTES
+    end = offset + MAX_SEARCH_BYTES
+    while offset < end and (block := read_at(SEARCH_BYTES, offset)):
+        for match in re.finditer(rb"ustar", block):
+            start = match.start() - 257
+            header = block[max(0, start) : start + TAR_BLOCK_BYTES]
+            is_block = start >= 0 and start % TAR_BLOCK_BYTES == 0
+            if is_block and len(header) == TAR_BLOCK_BYTES and _is_sound(header):
+                return offset + start
+        offset += SEARCH_BYTES
+    return -1
+
+
+def walked_zip(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
+    """Yield the files of a .zip by its directory, or by its local headers where that is missing.
+
+    Raises CutOff, and Damaged for what is no .zip.
+    """
+    directory = _directory(read_at, n_bytes)
+    if directory is None:
+        if read_at(4, 0) != b"PK\3\4":
+            raise Damaged
+        yield from _by_local_headers(read_at, n_bytes)
+        raise CutOff
+    start, size, n_before = directory
+    content, at = read_at(size, start), 0
+    while at + ENTRY.size <= len(content):
+        (mark, _, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra, n_comment,
+         _, _, attributes, offset) = ENTRY.unpack_from(content, at)  # fmt: skip
+        if mark != b"PK\1\2":
+            raise Damaged
+        at += ENTRY.size
+        raw, extra = content[at : at + n_name], content[at + n_name : at + n_name + n_extra]
+        at += n_name + n_extra + n_comment
+        n_unpacked, n_packed, offset = _wide(extra, n_unpacked, n_packed, offset)
+        name, kind = _zip_name(raw, flags, extra), stat.S_IFMT(attributes >> 16)
+        # The kind is 0 in archives that were packed on Windows.
+        is_unsafe = leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR)
+        if name.endswith("/") and not is_unsafe:
+            continue
+        problem, first = UNSAFE if is_unsafe else "", -1
+        if not is_unsafe:
+            first = _content_offset(read_at, offset + n_before, raw)
+            is_known = method in (STORED, DEFLATED) and (method or n_packed == n_unpacked)
+            is_there = first >= 0 and first + n_packed <= n_bytes
+            problem = "" if is_known and is_there and not flags & ENCRYPTED else UNREADABLE
+        yield Found(name, first, n_unpacked, n_packed, method, crc, problem)
+
+
+def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
+    """Start and size of the directory, and how many bytes precede the archive; None if missing."""
+    first = max(0, n_bytes - END_BYTES)
+    tail = read_at(n_bytes - first, first)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + END.size > len(tail):
+        return None
+    _, _, _, _, _, size, start, _ = END.unpack_from(tail, at)
+    end = first + at
+    if tail[max(0, at - 20) : at][:4] == b"PK\6\7":
+        place = int.from_bytes(tail[at - 12 : at - 4], "little")
+        record = read_at(END_64.size, place)
+        if len(record) == END_64.size and record[:4] == b"PK\6\6":
+            size, start, end = *END_64.unpack(record)[8:10], place
+    n_before = max(0, end - size - start)
+    return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
+
+
+def _wide(extra: bytes, *values: int) -> tuple[int, ...]:
+    """Sizes and offset, those of 0xFFFFFFFF from the field of 64 bits."""
+    field_64, wide = _extra(extra, 1), []
+    for value in values:
+        if value == 0xFFFFFFFF and len(field_64) >= 8:
+            value, field_64 = int.from_bytes(field_64[:8], "little"), field_64[8:]
+        wide.append(value)
+    return tuple(wide)
+
+
+def _extra(extra: bytes, wanted: int) -> bytes:
+    at = 0
+    while at + 4 <= len(extra):
+        kind, n_bytes = struct.unpack_from("<HH", extra, at)
+        if kind == wanted:
+            return extra[at + 4 : at + 4 + n_bytes]
+        at += 4 + n_bytes
+    return b""
+
+
+def _zip_name(raw: bytes, flags: int, extra: bytes) -> str:
+    name = decoded_name(raw)
+    unicode_path = b"" if flags & SAYS_UTF8 else _extra(extra, UNICODE_PATH)
+    # It holds for the name that it was made for.
+    if unicode_path and int.from_bytes(unicode_path[1:5], "little") == zlib.crc32(raw):
+        name = unicode_path[5:].decode(errors="replace")
+    return name.replace("\\", "/")
+
+
+def _content_offset(read_at: ReadAt, offset: int, name: bytes) -> int:
+    """Where the bytes behind a local header start; -1 if the header is not that of the name."""
+    header = read_at(LOCAL.size + len(name), offset)
+    if len(header) < LOCAL.size or header[:4] != b"PK\3\4" or header[LOCAL.size :] != name:
+        return -1
+    n_name, n_extra = LOCAL.unpack_from(header)[9:11]
+    return offset + LOCAL.size + n_name + n_extra
+
+
+def _by_local_headers(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
+    """Walk a .zip that lost its directory. A size that follows the bytes ends the walk."""
+    offset = 0
+    while len(header := read_at(LOCAL.size, offset)) == LOCAL.size and header[:4] == b"PK\3\4":
+        (_, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra
+         ) = LOCAL.unpack(header)  # fmt: skip
+        if flags & STREAMED:
+            return
+        rest = read_at(n_name + n_extra, offset + LOCAL.size)
+        raw, extra = rest[:n_name], rest[n_name:]
+        n_unpacked, n_packed = _wide(extra, n_unpacked, n_packed)
+        name, first = _zip_name(raw, flags, extra), offset + LOCAL.size + n_name + n_extra
+        offset = first + n_packed
+        if not name.endswith("/"):
+            is_known = method in (STORED, DEFLATED) and not flags & ENCRYPTED
+            problem = UNSAFE if leaves_its_folder(name) else "" if is_known else UNREADABLE
+            yield Found(name, first, n_unpacked, n_packed, method, crc, problem)

@@ -1,0 +1,248 @@
+"""Audio in archives: the clips of the folder that was packed, read where they lie."""
+
+import gzip
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from korean_asr.preprocessing.archive_scan import UNSAFE
+from korean_asr.preprocessing.cleaning import Settings, preprocessed
+
+LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
+AUDIO = "1.Training/2.원천데이터"
+ARCHIVE = f"{AUDIO}/[원천]3.일상안부_dialog_01"
+# Two clips of one stem: their folders alone tell them apart.
+NAMES = [f"일상/dialog_01/001/dialog_{n:08}.wav" for n in range(6)] + [
+    "일상/dialog_01/002/dialog_00000001.wav"
+]
+
+
+def sound(number):
+    content = io.BytesIO()
+    samples = np.random.default_rng(number).normal(0, 0.05, 8_000 + number)
+    soundfile.write(content, samples, 16_000, format="WAV", subtype="PCM_16")
+    return content.getvalue()
+
+
+FILES = {name: sound(n) for n, name in enumerate(NAMES)}
+SCRIPT = "".join(
+    f"/{AUDIO}/{name} :: 문장 {'가나다라마바사'[n]}.\n" for n, name in enumerate(NAMES)
+)
+
+
+def tar_of(files, encoding="utf-8", tar_format=tarfile.GNU_FORMAT):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tar_format, encoding=encoding) as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return content.getvalue()
+
+
+def zip_of(files, method=zipfile.ZIP_STORED):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def cp949_zip_of(files, method=zipfile.ZIP_STORED):
+    """Names in raw CP949 without the flag of UTF-8."""
+    names = {f"{n}".rjust(len(name.encode("cp949")), "_"): name for n, name in enumerate(files)}
+    packed = zip_of({ascii_name: files[name] for ascii_name, name in names.items()}, method)
+    for ascii_name, name in names.items():
+        packed = packed.replace(ascii_name.encode(), name.encode("cp949"))
+    return packed
+
+
+def parts_of(name, content, n_parts=3):
+    step = len(content) // n_parts + 1
+    return {
+        f"{name}.part{start}": content[start : start + step]
+        for start in range(0, len(content), step)
+    }
+
+
+DEFLATED = zipfile.ZIP_DEFLATED
+PACKED = {
+    "tar": lambda: {f"{ARCHIVE}.tar": tar_of(FILES)},
+    "tar in cp949": lambda: {f"{ARCHIVE}.tar": tar_of(FILES, "cp949")},
+    "tar with pax headers": lambda: {
+        f"{ARCHIVE}.tar": tar_of(FILES, tar_format=tarfile.PAX_FORMAT)
+    },
+    "tar of .": lambda: {f"{ARCHIVE}.tar": tar_of({f"./{n}": d for n, d in FILES.items()})},
+    "zip stored": lambda: {f"{ARCHIVE}.zip": zip_of(FILES)},
+    "zip deflated": lambda: {f"{ARCHIVE}.zip": zip_of(FILES, DEFLATED)},
+    "zip in cp949": lambda: {f"{ARCHIVE}.zip": cp949_zip_of(FILES)},
+    "parts of a zip": lambda: parts_of(f"{ARCHIVE}.zip", zip_of(FILES)),
+    "parts of a deflated zip": lambda: parts_of(f"{ARCHIVE}.zip", zip_of(FILES, DEFLATED)),
+    "parts of a tar": lambda: parts_of(f"{ARCHIVE}.tar", tar_of(FILES)),
+    "a tar of parts": lambda: {
+        "download.tar": tar_of(parts_of(f"{ARCHIVE}.zip", cp949_zip_of(FILES, DEFLATED)))
+    },
+    "a tar of a tar": lambda: {"download.tar": tar_of({f"{ARCHIVE}.tar": tar_of(FILES)})},
+    "tar.gz": lambda: {f"{ARCHIVE}.tar.gz": gzip.compress(tar_of(FILES))},
+    "parts of a tar.gz": lambda: parts_of(f"{ARCHIVE}.tar.gz", gzip.compress(tar_of(FILES))),
+}
+
+
+def cleaned(root):
+    """The rows of the manifest and the rejected rows, without what says where a clip lies."""
+    output = root.parent / f"{root.name}_processed"
+    output.mkdir(exist_ok=True)
+    corpus = preprocessed({"korean": root}, Settings(), 2, "korean", output)
+    rows = [json.loads(row) for row in corpus.rows]
+    places = ("audio_filepath", "audio_offset", "audio_bytes", "audio_index")
+    return [{k: v for k, v in row.items() if k not in places} for row in rows], rows, corpus
+
+
+@pytest.fixture(scope="module")
+def as_folder(tmp_path_factory, written):
+    root = tmp_path_factory.mktemp("folder") / "corpus"
+    written(root, {LABELS: SCRIPT, **{f"{AUDIO}/{name}": data for name, data in FILES.items()}})
+    return cleaned(root)[0]
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_packed_audio_gives_the_manifest_of_the_folder_that_was_packed(
+    tmp_path, kind, as_folder, written
+):
+    if "gz" in kind:
+        pytest.importorskip("rapidgzip")
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED[kind]()})
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+    rows, with_places, corpus = cleaned(root)
+    assert rows == as_folder
+    assert len(rows) == 7
+    assert corpus.notes == []
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+    assert all("::" in row["audio_filepath"] for row in with_places)
+
+
+def test_the_bytes_of_a_clip_lie_where_the_manifest_says(tmp_path, written):
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED["tar"]()})
+    for row in cleaned(root)[1]:
+        content = (root / f"{ARCHIVE}.tar").read_bytes()
+        start = row["audio_offset"]
+        name = row["audio_filepath"].partition("::")[0].removeprefix("tar://")
+        assert content[start : start + row["audio_bytes"]] == FILES[name]
+
+
+def test_audio_that_is_unpacked_as_well_is_read_once_and_it_is_said(tmp_path, as_folder, written):
+    unpacked = {f"{AUDIO}/{name}": FILES[name] for name in NAMES[:3]}
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED["tar"](), **unpacked})
+    rows, with_places, corpus = cleaned(root)
+    assert rows == as_folder
+    assert sum("::" in row["audio_filepath"] for row in with_places) == 4
+    what = "3 clips are there unpacked as well, and are read once."
+    assert corpus.notes == [f"{root}/{ARCHIVE}.tar: {what}"]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip stored", "parts of a zip", "parts of a tar"])
+def test_whole_clips_of_an_archive_that_is_still_downloaded_are_used(tmp_path, kind, written):
+    files = PACKED[kind]()
+    if len(files) == 1:
+        files = {name: content[: len(content) * 6 // 10] for name, content in files.items()}
+    else:
+        files.pop(max(files, key=lambda name: int(name.rpartition("part")[2])))
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **files})
+    rows, _, corpus = cleaned(root)
+    assert 3 <= len(rows) < 7
+    # The second clip of a stem is not there: its label meets the first one.
+    assert set(corpus.tally.reasons) == {"no audio", "duplicate id"}
+    note = next(note for note in corpus.notes if "too early" in note)
+    assert f"ends too early: {len(rows)} whole files in it are used, 1 are not whole" in note
+
+
+def test_a_damaged_member_does_not_lose_the_archive(tmp_path, written):
+    content = bytearray(tar_of(FILES))
+    place = content.index(NAMES[2].encode())
+    content[place : place + 20] = b"damaged" + bytes(13)
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, f"{ARCHIVE}.tar": bytes(content)})
+    rows, _, corpus = cleaned(root)
+    assert len(rows) == 6
+    assert "is damaged: 6 whole files in it are used" in corpus.notes[0]
+
+
+def test_hostile_members_are_rejected_by_name_and_the_rest_is_used(tmp_path, written):
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, kind in (
+            ("../a.wav", tarfile.REGTYPE),
+            ("/b.wav", tarfile.REGTYPE),
+            ("c.wav", tarfile.SYMTYPE),
+            ("d.wav", tarfile.LNKTYPE),
+            ("e.wav", tarfile.CHRTYPE),
+            ("good.wav", tarfile.REGTYPE),
+        ):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            info.size = len(sound(1)) if kind == tarfile.REGTYPE else 0
+            archive.addfile(info, io.BytesIO(sound(1)))
+    files = {"x_scripts.txt": "good.wav :: 밥", "x.tar": content.getvalue()}
+    root = written(tmp_path / "corpus", files)
+    _, rows, corpus = cleaned(root)
+    assert [row["id"] for row in rows] == ["good"]
+    rejected = [json.loads(row) for row in corpus.rejected]
+    assert {(row["id"], row["reason"]) for row in rejected} == {
+        (f"{root}/x.tar: {name}", UNSAFE)
+        for name in ("../a.wav", "/b.wav", "c.wav", "d.wav", "e.wav")
+    }
+
+
+def test_encrypted_audio_in_a_zip_is_rejected_by_name(tmp_path, written):
+    content = bytearray(zip_of({"a.wav": sound(1), "b.wav": sound(2)}))
+    place = content.index(b"PK\1\2")
+    content[place + 8] |= 1
+    files = {"x_scripts.txt": "a.wav :: 밥\nb.wav :: 국", "x.zip": bytes(content)}
+    root = written(tmp_path / "corpus", files)
+    _, rows, corpus = cleaned(root)
+    assert [row["id"] for row in rows] == ["b"]
+    assert (f"{root}/x.zip: a.wav", "audio unreadable") in [
+        (row["id"], row["reason"]) for row in map(json.loads, corpus.rejected)
+    ]
+
+
+def test_archives_in_a_folder_that_cannot_be_written_are_read(tmp_path, as_folder, written):
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED["parts of a zip"]()})
+    folder = root / AUDIO
+    folder.chmod(0o555)
+    try:
+        assert cleaned(root)[0] == as_folder
+    finally:
+        folder.chmod(0o755)
+
+
+@pytest.mark.pipeline
+@pytest.mark.parametrize("seconds", [0.6, 1.2])
+def test_script_1_that_is_killed_while_it_indexes_gives_the_same_bytes_afterwards(
+    tmp_path, seconds, written
+):
+    pytest.importorskip("rapidgzip")
+    files = {**PACKED["tar.gz"](), f"{AUDIO}/other.tar": tar_of({"other_1.wav": sound(9)})}
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **files})
+    script = Path(__file__).resolve().parents[2] / "model_tuning/1. script_preprocessing.py"
+    command = [sys.executable, str(script), "--korean", str(root), "--jobs", "1", "--output"]
+    names = ("korean.jsonl", "rejected.jsonl")
+    killed = tmp_path / "processed"
+    with subprocess.Popen([*command, str(killed)], stderr=subprocess.PIPE) as process:
+        time.sleep(seconds)
+        process.kill()
+    contents = []
+    for _ in range(2):
+        subprocess.run([*command, str(killed)], check=True, capture_output=True, timeout=60)
+        contents.append([(killed / name).read_bytes() for name in names])
+        shutil.rmtree(killed)
+    assert contents[0] == contents[1]
