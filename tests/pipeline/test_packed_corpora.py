@@ -362,7 +362,7 @@ def test_an_archive_that_is_not_the_one_of_script_1_is_told_in_one_line(
     command, run, packed, fault, number
 ):
     folder, archive = packed
-    content = archive.read_bytes()
+    content, status = archive.read_bytes(), archive.stat()
     archive.unlink()
     if fault == "changed":
         # Another archive of the same name, as after a new version of the corpus.
@@ -377,6 +377,8 @@ def test_an_archive_that_is_not_the_one_of_script_1_is_told_in_one_line(
         printed = run(command(number, *options[number]), status=1)
     finally:
         archive.write_bytes(content)
+        # The index of a .tar.gz knows it by size and time.
+        os.utime(archive, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert "Traceback" not in printed
     assert sum(archive.name in line for line in printed.splitlines()) == 1
     assert not (folder / "m").exists() and not (folder / "r").exists()

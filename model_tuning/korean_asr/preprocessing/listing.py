@@ -161,19 +161,21 @@ def listed_corpus(
             elif lower.endswith(TABLE_SUFFIXES):
                 listing.tables.append(f"{folder}/{name}")
     listing.labels.sort()
-    scans = scanned(
-        archives_of(archives),
-        partial(_kind_of, suffixes=suffixes),
-        output.resolve() / "archives",
-        n_jobs,
-    )
-    for scans_of_one in scans:
-        _file_archives(scans_of_one, listing)
+    _read_archives(archives, listing, suffixes, output, n_jobs)
     _choose_tables(listing)
     if not listing.has_labels:
         listing.clip_texts = _clip_texts(listing, output)
     _refuse_incomplete(listing)
     return listing
+
+
+def _read_archives(
+    paths: list[str], listing: Listing, suffixes: tuple[str, ...], output: Path, n_jobs: int
+) -> None:
+    found, kind_of = archives_of(paths), partial(_kind_of, suffixes=suffixes)
+    scans = scanned(found, kind_of, output.resolve() / "archives", n_jobs)
+    for scans_of_one in tqdm(scans, "reading archives", len(found), unit=" archives", delay=2):
+        _file_archives(scans_of_one, listing)
 
 
 def _clip_texts(listing: Listing, output: Path) -> list[str]:
