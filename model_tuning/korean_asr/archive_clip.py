@@ -29,7 +29,7 @@ from korean_asr.archive_file import (
     tar_name,
     zip_name,
 )
-from korean_asr.errors import DataError
+from korean_asr.errors import DataError, printable
 from korean_asr.gzip_file import GZIP_MARK, READERS, changed_archive, missing_archive
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
@@ -57,9 +57,8 @@ class ClipBytes(NamedTuple):
 def clip_bytes(place: Place, n_head: int) -> ClipBytes:
     """Find a clip in an archive; of a plain or stored one, its first n_head bytes alone are read.
 
-    Raises FileNotFoundError where the archive holds no such file; OSError for one that is
-    encrypted, damaged, or larger than MAX_MEMBER_BYTES; DataError where the archive is missing,
-    changed or unreadable.
+    Raises OSError for a file that is encrypted, damaged, or larger than MAX_MEMBER_BYTES; DataError
+    where the archive is missing, changed or unreadable, or holds no such file.
     """
     steps, path = steps_of(place.address)
     if place.offset is None or place.n_bytes is None:
@@ -195,7 +194,13 @@ def _found(steps: tuple[Step, ...], path: str, n_head: int) -> ClipBytes:
     name = _key(steps[-1].name)
     number = int(np.searchsorted(members.names, name))
     if number == len(members.names) or members.names[number] != name:
-        raise FileNotFoundError(steps[-1].name)
+        raise DataError(
+            printable(
+                f"{path} holds no {steps[-1].name}. If it has changed since its clips were listed, "
+                "run script 1 again. · 압축 파일에 이 음성이 없습니다. 압축 파일이 바뀌었다면 1번 "
+                "스크립트를 다시 실행하세요."
+            )
+        )
     row = Row(*members.rows[number].tolist())
     if row.is_opaque or max(row.n_bytes, row.n_packed) > MAX_MEMBER_BYTES:
         raise OSError("encrypted, sparse, or larger than a clip can be")

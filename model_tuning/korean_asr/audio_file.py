@@ -157,8 +157,6 @@ def _opened_in_archive(place: Place, duration: float | None) -> AudioFile:
     try:
         clip = clip_bytes(place, HEAD_BYTES)
         return _judged(place.address, None, clip, duration)
-    except FileNotFoundError:
-        raise UnreadableAudio("audio missing") from None
     except OSError:
         raise UnreadableAudio("audio unreadable") from None
 

@@ -245,7 +245,7 @@ def test_a_gz_without_an_index_and_one_without_rapidgzip_are_explained(
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "no.wav", "d"])
 def test_a_name_is_only_looked_up_inside_the_archive(kind, name, tmp_path, clips):
     address = places(kind, tmp_path, clips)[NAMES[0]].address
-    with pytest.raises(UnreadableAudio, match="audio missing"):
+    with pytest.raises(DataError, match="holds no "):
         read_samples(Place(address.replace(NAMES[0], name)))
 
 
@@ -277,7 +277,7 @@ def test_links_devices_encrypted_and_lying_members_are_refused(tmp_path, clips):
             packed.addfile(member)
     for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
         address = f"tar://{kind.decode()}.wav::{tmp_path}/x.tar"
-        with pytest.raises(UnreadableAudio, match="audio missing"):
+        with pytest.raises(DataError, match="holds no "):
             read_samples(Place(address))
         with pytest.raises(DataError, match="has changed"):
             read_samples(Place(address, 512, 0))
@@ -304,7 +304,7 @@ def test_of_a_download_that_was_cut_off_the_whole_files_are_read(tmp_path, clips
     for name in NAMES[:-1]:
         place = Place(f"tar://{name}::{tmp_path}/x.tar")
         assert file_content(place) == (clips / name).read_bytes()
-    with pytest.raises(UnreadableAudio, match="audio missing"):
+    with pytest.raises(DataError, match="holds no "):
         read_samples(Place(f"tar://{NAMES[-1]}::{tmp_path}/x.tar"))
     (tmp_path / "y.zip").write_bytes(b"PK\3\4 no zip")
     with pytest.raises(DataError, match=r"y\.zip: not a \.zip that can be read"):

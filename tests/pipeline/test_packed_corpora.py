@@ -3,6 +3,7 @@
 import glob
 import gzip
 import io
+import os
 import shutil
 import tarfile
 import time
