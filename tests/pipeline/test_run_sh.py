@@ -1,6 +1,5 @@
 """run.sh on a copy of the repository: the demo, single stages, wrong usage."""
 
-import json
 import os
 import shutil
 import sys
