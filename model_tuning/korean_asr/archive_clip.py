@@ -6,7 +6,6 @@ each of its files: an archive that has changed must not give another clip's soun
 
 import os
 import posixpath
-import struct
 import tarfile
 import zipfile
 import zlib
@@ -31,6 +30,7 @@ from korean_asr.archive_file import (
 )
 from korean_asr.errors import DataError, printable
 from korean_asr.gzip_file import GZIP_MARK, READERS, changed_archive, missing_archive
+from korean_asr.zip_headers import ENCRYPTED, LOCAL, LOCAL_MARK, STREAMED, local_headers
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
@@ -38,10 +38,8 @@ ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 MAX_OPEN, MAX_SEARCHED = 32, 64
 TAR_BLOCK = 512
 ADLER_BASE = 65_521  # RFC 1950
-# The header before a file in a .zip (APPNOTE 4.3.7); name and extra field follow it. 4 GB and more
-# are written elsewhere, and so is every size if the file was packed on the fly.
-ZIP_HEADER = struct.Struct("<4s5H3I2H")
-ZIP_MARK, ZIP_ENCRYPTED, ZIP_ON_THE_FLY, ZIP_ELSEWHERE = b"PK\3\4", 0x1, 0x8, 0xFFFFFFFF
+# 4 GB and more are written elsewhere, and so is every size if the file was packed on the fly.
+ZIP_ELSEWHERE = 0xFFFFFFFF
 # Longer extra fields are not looked for.
 ZIP_EXTRA_BYTES = 1_024
 
@@ -70,7 +68,7 @@ def clip_bytes(place: Place, n_head: int) -> ClipBytes:
     else:
         read_at, n_there = _archive(path, os.getpid()).read_at, min(n_head, place.n_bytes)
     name, is_tar = steps[-1].name, steps[-1].protocol == "tar"
-    n_before = TAR_BLOCK if is_tar else ZIP_HEADER.size + 3 * len(name) + ZIP_EXTRA_BYTES
+    n_before = TAR_BLOCK if is_tar else LOCAL.size + 3 * len(name) + ZIP_EXTRA_BYTES
     n_before = min(n_before, place.offset)
     # One read for both: a .tar.gz unpacks anew for each, and has the whole clip from here.
     read = read_at(n_before + n_there, place.offset - n_before)
@@ -128,23 +126,23 @@ def _fits_tar(before: bytes, name: str, n_bytes: int) -> bool:
 
 def _fits_zip(before: bytes, name: str, n_bytes: int) -> bool:
     """Whether bytes end in a .zip's header of a stored file of this name and size."""
-    start = before.rfind(ZIP_MARK)
+    start = before.rfind(LOCAL_MARK)
     # Name and extra field may hold the mark.
     while start >= 0:
-        if start + ZIP_HEADER.size <= len(before):
-            _, _, flags, method, *_, packed, size, n_name, n_extra = ZIP_HEADER.unpack_from(
+        if start + LOCAL.size <= len(before):
+            _, _, flags, method, *_, packed, size, n_name, n_extra = LOCAL.unpack_from(
                 before, start
             )
-            end = start + ZIP_HEADER.size + n_name
+            end = start + LOCAL.size + n_name
             if end + n_extra == len(before):
-                is_size_here = not flags & ZIP_ON_THE_FLY and size != ZIP_ELSEWHERE
+                is_size_here = not flags & STREAMED and size != ZIP_ELSEWHERE
                 return (
                     method == zipfile.ZIP_STORED
-                    and not flags & ZIP_ENCRYPTED
+                    and not flags & ENCRYPTED
                     and (not is_size_here or packed == size == n_bytes)
                     and _is_named(name, before[end - n_name : end])
                 )
-        start = before.rfind(ZIP_MARK, 0, start)
+        start = before.rfind(LOCAL_MARK, 0, start)
     return False
 
 
@@ -208,10 +206,10 @@ def _found(steps: tuple[Step, ...], path: str, n_head: int) -> ClipBytes:
     if row.method == IN_A_TAR:
         read_clip_at = _within(read_at, row.start, row.n_bytes, path)
         return ClipBytes(row.n_bytes, read_clip_at, read_clip_at(n_head, 0))
-    header = read_at(ZIP_HEADER.size, row.start)
-    if len(header) < ZIP_HEADER.size or header[:4] != ZIP_MARK:
+    header = read_at(LOCAL.size, row.start)
+    if len(header) < LOCAL.size or header[:4] != LOCAL_MARK:
         raise OSError("a .zip without the file that it lists")
-    start = row.start + ZIP_HEADER.size + sum(ZIP_HEADER.unpack(header)[-2:])
+    start = row.start + LOCAL.size + sum(LOCAL.unpack(header)[-2:])
     if row.method == zipfile.ZIP_STORED:
         read_clip_at = _within(read_at, start, row.n_bytes, path)
         return ClipBytes(row.n_bytes, read_clip_at, read_clip_at(n_head, 0))
@@ -286,19 +284,37 @@ def _of_tar(file: JoinedFile, path: str) -> dict[int, Row]:
 
 
 def _of_zip(file: JoinedFile) -> dict[int, Row]:
-    """The files of a .zip by its list; of equal names the last counts."""
-    with _buffered(file) as buffered, zipfile.ZipFile(buffered) as opened:
-        return {
-            _key(zip_name(info)): Row(
-                info.header_offset,
-                info.compress_size,
-                info.file_size,
-                info.compress_type,
-                info.flag_bits & ZIP_ENCRYPTED,
-                info.CRC,
+    """The files of a .zip by its directory, else by its headers; of equal names the last counts."""
+    try:
+        with _buffered(file) as buffered, zipfile.ZipFile(buffered) as opened:
+            return {
+                _key(zip_name(info)): Row(
+                    info.header_offset,
+                    info.compress_size,
+                    info.file_size,
+                    info.compress_type,
+                    info.flag_bits & ENCRYPTED,
+                    info.CRC,
+                )
+                for info in opened.infolist()
+            }
+    except zipfile.BadZipFile:
+        # Of a download that was cut off, the whole files count.
+        found = {
+            _key(header.name): Row(
+                header.start,
+                header.n_packed,
+                header.n_unpacked,
+                header.method,
+                header.flags & ENCRYPTED,
+                header.crc,
             )
-            for info in opened.infolist()
+            for header in local_headers(file.read_at)
+            if header.first + header.n_packed <= file.n_bytes
         }
+        if not found:
+            raise
+        return found
 
 
 @contextmanager

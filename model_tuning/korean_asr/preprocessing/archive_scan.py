@@ -56,16 +56,6 @@ class Members:
         for i, name in enumerate(self.names):
             yield Found(name, *self.numbers[5 * i : 5 * i + 5])
 
-    def drop_deflated(self) -> int:
-        """Leave stored files alone, and return how many others there were."""
-        stored = [found for found in self if found.method == STORED]
-        n_dropped = len(self) - len(stored)
-        if n_dropped:
-            self.names, self.numbers = [], array("q")
-            for found in stored:
-                self.add(found)
-        return n_dropped
-
 
 class Archive(NamedTuple):
     """An archive on disk, or inside a .tar on disk.

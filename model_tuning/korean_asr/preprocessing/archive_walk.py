@@ -14,6 +14,14 @@ from pathlib import PurePosixPath
 
 from korean_asr.archive_file import decoded_name, tar_name
 from korean_asr.preprocessing.archive_scan import DEFLATED, STORED, UNREADABLE, UNSAFE, Found
+from korean_asr.zip_headers import (
+    ENCRYPTED,
+    LOCAL,
+    LOCAL_MARK,
+    local_headers,
+    name_in_zip,
+    wide_values,
+)
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
@@ -25,14 +33,11 @@ ADLER_PRIME = 65_521
 MAX_HEADER_BYTES = 16 << 10
 # While looking for the next header behind a damaged one.
 SEARCH_BYTES, MAX_SEARCH_BYTES = 1 << 20, 1 << 28
-# The layouts are those of POSIX.1-1988 (ustar) and of PKWARE's APPNOTE.TXT 6.3.10.
-LOCAL = struct.Struct("<4s5H3I2H")
+# The layouts of a .zip's directory are those of PKWARE's APPNOTE.TXT 6.3.10.
 ENTRY = struct.Struct("<4s6H3I5H2I")
 END, END_64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
 # An end record may be followed by a comment.
 END_BYTES = END.size + (1 << 16)
-ENCRYPTED, STREAMED, SAYS_UTF8 = 1, 8, 0x800
-UNICODE_PATH = 0x7075
 _OCTAL = re.compile(rb" *[0-7]+[ \0]*")
 
 
@@ -168,9 +173,9 @@ def walked_zip(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
     """
     directory = _directory(read_at, n_bytes)
     if directory is None:
-        if read_at(4, 0) != b"PK\3\4":
+        if read_at(4, 0) != LOCAL_MARK:
             raise Damaged
-        yield from _by_local_headers(read_at, n_bytes)
+        yield from _by_local_headers(read_at)
         raise CutOff
     start, size, n_before = directory
     content, at = read_at(size, start), 0
@@ -182,8 +187,8 @@ def walked_zip(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
         at += ENTRY.size
         raw, extra = content[at : at + n_name], content[at + n_name : at + n_name + n_extra]
         at += n_name + n_extra + n_comment
-        n_unpacked, n_packed, offset = _wide(extra, n_unpacked, n_packed, offset)
-        name, kind = _zip_name(raw, flags, extra), stat.S_IFMT(attributes >> 16)
+        n_unpacked, n_packed, offset = wide_values(extra, n_unpacked, n_packed, offset)
+        name, kind = name_in_zip(raw, flags, extra), stat.S_IFMT(attributes >> 16)
         # The kind is 0 in archives that were packed on Windows.
         is_unsafe = leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR)
         if name.endswith("/") and not is_unsafe:
@@ -215,58 +220,27 @@ def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
     return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
 
 
-def _wide(extra: bytes, *values: int) -> tuple[int, ...]:
-    """Sizes and offset, those of 0xFFFFFFFF from the field of 64 bits."""
-    field_64, wide = _extra(extra, 1), []
-    for value in values:
-        if value == 0xFFFFFFFF and len(field_64) >= 8:
-            value, field_64 = int.from_bytes(field_64[:8], "little"), field_64[8:]
-        wide.append(value)
-    return tuple(wide)
-
-
-def _extra(extra: bytes, wanted: int) -> bytes:
-    at = 0
-    while at + 4 <= len(extra):
-        kind, n_bytes = struct.unpack_from("<HH", extra, at)
-        if kind == wanted:
-            return extra[at + 4 : at + 4 + n_bytes]
-        at += 4 + n_bytes
-    return b""
-
-
-def _zip_name(raw: bytes, flags: int, extra: bytes) -> str:
-    name = decoded_name(raw)
-    unicode_path = b"" if flags & SAYS_UTF8 else _extra(extra, UNICODE_PATH)
-    # It holds for the name that it was made for.
-    if unicode_path and int.from_bytes(unicode_path[1:5], "little") == zlib.crc32(raw):
-        name = unicode_path[5:].decode(errors="replace")
-    return name.replace("\\", "/")
-
-
 def _content_offset(read_at: ReadAt, offset: int, name: bytes) -> int:
     """Where the bytes behind a local header start; -1 if the header is not that of the name."""
     header = read_at(LOCAL.size + len(name), offset)
-    if len(header) < LOCAL.size or header[:4] != b"PK\3\4" or header[LOCAL.size :] != name:
+    if len(header) < LOCAL.size or header[:4] != LOCAL_MARK or header[LOCAL.size :] != name:
         return -1
     n_name, n_extra = LOCAL.unpack_from(header)[9:11]
     return offset + LOCAL.size + n_name + n_extra
 
 
-def _by_local_headers(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
-    """Walk a .zip that lost its directory. A size that follows the bytes ends the walk."""
-    offset = 0
-    while len(header := read_at(LOCAL.size, offset)) == LOCAL.size and header[:4] == b"PK\3\4":
-        (_, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra
-         ) = LOCAL.unpack(header)  # fmt: skip
-        if flags & STREAMED:
-            return
-        rest = read_at(n_name + n_extra, offset + LOCAL.size)
-        raw, extra = rest[:n_name], rest[n_name:]
-        n_unpacked, n_packed = _wide(extra, n_unpacked, n_packed)
-        name, first = _zip_name(raw, flags, extra), offset + LOCAL.size + n_name + n_extra
-        offset = first + n_packed
-        if not name.endswith("/"):
-            is_known = method in (STORED, DEFLATED) and not flags & ENCRYPTED
-            problem = UNSAFE if leaves_its_folder(name) else "" if is_known else UNREADABLE
-            yield Found(name, first, n_unpacked, n_packed, method, crc, problem)
+def _by_local_headers(read_at: ReadAt) -> Iterator[Found]:
+    for header in local_headers(read_at):
+        if not header.name.endswith("/"):
+            is_known = header.method in (STORED, DEFLATED) and not header.flags & ENCRYPTED
+            problem = "" if is_known else UNREADABLE
+            problem = UNSAFE if leaves_its_folder(header.name) else problem
+            yield Found(
+                header.name,
+                header.first,
+                header.n_unpacked,
+                header.n_packed,
+                header.method,
+                header.crc,
+                problem,
+            )

@@ -241,8 +241,6 @@ def _take_members(
                 found.take(member, kind_of(member.name))
     except CutOff:
         found.is_cut_off = True
-        # Without a directory a deflated clip cannot be found again by its name.
-        found.n_cut += found.audio.drop_deflated()
     except ARCHIVE_ERRORS:
         found.problem = UNREADABLE
 
