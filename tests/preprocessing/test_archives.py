@@ -755,6 +755,8 @@ def hostile(tmp_path_factory, written):
         **os.environ,
         "PYTHONPATH": str(REPOSITORY / "model_tuning"),
         "OPENBLAS_NUM_THREADS": "1",
+        # Else each thread reserves 64 MB of addresses, which the limit counts.
+        "MALLOC_ARENA_MAX": "1",
     }
     child = subprocess.run(
         [sys.executable, "-c", CHILD, *folders],

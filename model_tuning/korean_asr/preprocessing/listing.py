@@ -326,6 +326,12 @@ def _file_archives(scans: list[Scanned], listing: Listing) -> None:
         is_unread = not (n_audio or found.has_packed_audio or found.archives)
         if holds_labels or (is_unread and (found.problem or found.is_cut_off)):
             listing.label_archives.append(found)
+            if is_unread and not holds_labels:
+                listing.note(
+                    f"{name} ends too early or is damaged: nothing in it is used. Download it "
+                    "again, then run script 1 again. · 압축 파일이 손상되어 사용하지 않았습니다. "
+                    "다시 받으세요."
+                )
         elif n_audio:
             listing.refused += [
                 (f"{found.archive.beside}: {inner}", reason) for inner, reason in found.refused
