@@ -246,3 +246,16 @@ def test_script_1_that_is_killed_while_it_indexes_gives_the_same_bytes_afterward
         contents.append([(killed / name).read_bytes() for name in names])
         shutil.rmtree(killed)
     assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip deflated", "tar.gz"])
+def test_a_manifest_of_packed_clips_gives_its_clips_again(tmp_path, kind, written):
+    if "gz" in kind:
+        pytest.importorskip("rapidgzip")
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **PACKED[kind]()})
+    _, rows, _ = cleaned(root)
+    manifest = tmp_path / "processed" / "mine.jsonl"
+    manifest.parent.mkdir()
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    group = preprocessed({"mine": manifest}, Settings(), 1, "korean", manifest.parent)
+    assert [json.loads(row) for row in group.rows] == rows

@@ -13,9 +13,10 @@ from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 
+from korean_asr.archive_file import Place, path_within
 from korean_asr.audio_file import UnreadableAudio
 from korean_asr.files import json_line
-from korean_asr.manifest import cut_name
+from korean_asr.manifest import absolute_audio, clip_name, cut_name
 from korean_asr.preprocessing.archive_scan import (
     TOO_LARGE,
     UNREADABLE,
@@ -309,7 +310,8 @@ def _manifest_lines(
 def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtterance:
     """Join a line of a manifest. Only if the user names the manifest may its audio lie anywhere."""
     path = os.path.normpath(os.path.join(os.path.dirname(member.path), label.name))
-    is_named_by_user = str(listing.root) == member.path
+    if (is_named_by_user := str(listing.root) == member.path) and label.place:
+        return _archived_clip(label, listing.root.resolve().parent, listing)
     if not is_named_by_user and _leads_out(label.name, path, listing.root):
         return RawUtterance(label.name, label.raw, None, UNSAFE, label.encoding)
     claim = _manifest_claim(label, path, is_named_by_user, listing.audio)
@@ -319,12 +321,20 @@ def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtteran
     return _joined(label, claim, label.facts)
 
 
+def _archived_clip(label: Label, folder: Path, listing: Listing) -> RawUtterance:
+    """A line of a manifest whose clip lies in an archive, such as those that script 1 writes."""
+    name = label.id or clip_name(stem_of(path_within(label.name)), label.offset, label.duration)
+    address, (start, n_bytes, index) = absolute_audio(label.name, folder), label.place.values()
+    place = Place(address, start, n_bytes, index and os.path.normpath(folder / index))
+    reason = None if listing.audio.is_new_id(name) else "duplicate id"
+    return _joined(label, Claim(name, address, reason, place=place), label.facts)
+
+
 def _table_clips(table: str, listing: Listing) -> Iterator[RawUtterance]:
     listing.n_label_files += 1
     listing.audio.claimant = table
     part = part_of(table, listing.root)
-    columns = listing.keys.dotted()
-    for row in table_rows(table, columns, listing.fact_keys):
+    for row in table_rows(table, listing.keys.dotted(), listing.fact_keys):
         label = row.label
         listing.digest.update(json_line([label.name, label.raw, label.facts]).encode())
         if not label.is_readable:

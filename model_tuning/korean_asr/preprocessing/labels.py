@@ -15,10 +15,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
+from pathlib import Path
 from typing import IO, Any
 
+from korean_asr.archive_file import is_address
 from korean_asr.files import json_value, parsed_clip, parsed_json
-from korean_asr.manifest import REQUIRED_KEYS, duration_in, path_and_offset
+from korean_asr.manifest import REQUIRED_KEYS, duration_in, path_and_offset, place_in
 
 # Label files with a line a clip.
 LINE_LABELS = ("scripts.txt", ".trn", ".trans.txt")
@@ -58,6 +60,7 @@ class Label:
         not readable.
     problem: what is wrong with a label that is not readable, where more is known.
     id: the clip's id, if a manifest gives one.
+    place: manifest.PLACE_KEYS of a clip in an archive, if a manifest names one.
     offset, duration: seconds, where the clip is cut out of a longer file; a duration of None or 0
         means to its end.
     is_keyed: whether the text lies under the key that the user named.
@@ -73,6 +76,7 @@ class Label:
     duration: float | None = None
     unknown_keys: str = ""
     problem: str = ""
+    place: dict[str, Any] | None = None
     is_keyed: bool = False
 
 
@@ -236,12 +240,14 @@ def manifest_label(line: bytes, fact_keys: tuple[str, ...]) -> Label:
             raise ValueError("`text` holds the character NUL")
         # Without an offset the clip is the whole file, whatever the manifest says.
         duration = None if offset is None else duration_in(row)
+        place = place_in(row, Path()) if is_address(name) else None
     except ValueError as problem:
         is_other = isinstance(row, dict) and not all(key in row for key in REQUIRED_KEYS)
         return unreadable_label(text, encoding, shown_keys(row) if is_other else "", str(problem))
     facts = plain_facts({key: row.get(key) for key in ("id", *fact_keys)})
-    given_id = facts.pop("id", "")
-    return Label(name, raw, encoding, facts, id=given_id, offset=offset, duration=duration)
+    label = Label(name, raw, encoding, facts, id=facts.pop("id", ""))
+    label.offset, label.duration, label.place = offset, duration, place
+    return label
 
 
 def clip_text(content: bytes) -> Label:
