@@ -10,9 +10,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from korean_asr.archive_file import JoinedFile, joined_file
+from korean_asr.archive_file import Extent, JoinedFile, joined_file
 from korean_asr.errors import DataError
 from korean_asr.files import whole_file
+from korean_asr.gzip_end import write_end
 
 GZIP_MARK = b"\x1f\x8b"
 # The first line of an index says of which file it is. The rest is rapidgzip's.
@@ -24,33 +25,74 @@ MAX_READERS = 8
 def gzip_index(archive: str, index: str) -> None:
     """Write the index of a .gz, or of its parts, to a file; one that is up to date stays.
 
-    The file is written aside and renamed.
-    Raises DataError where rapidgzip is not installed, OSError, and ValueError for a .gz that is
-    damaged or cut off.
+    Of a .gz that is cut off, all that can be unpacked is indexed: its end is packed anew beside the
+    index. Files are written aside and renamed.
+    Raises DataError where rapidgzip is not installed, OSError, and ValueError for a damaged .gz.
     """
     with joined_file(archive) as packed:
-        first_line = json.dumps({"bytes": packed.n_bytes, "mtime_ns": packed.mtime_ns})
-        if _first_line(index) == first_line:
+        made_of = {"bytes": packed.n_bytes, "mtime_ns": packed.mtime_ns}
+        if made_of.items() <= _first_line(index).items():
             return
-        # Two processors at most: others have work of their own.
-        with _reader(archive, packed, parallelization=2) as unpacked:
+        try:
+            content = _index_of(archive, packed)
+        except _Failed as failed:
+            made_of["used"] = write_end(packed, failed.offsets, _end_of(index))
             try:
-                while unpacked.read(1 << 24):
-                    pass
-                content = io.BytesIO()
-                unpacked.export_index(content)
-            except (RuntimeError, ValueError) as error:
+                with _with_end(packed, made_of["used"], index) as mended:
+                    content = _index_of(archive, mended)
+            except _Failed as error:
                 raise ValueError(f"damaged: {error}") from None
     with whole_file(Path(index)) as file:
-        file.buffer.write(first_line.encode() + b"\n" + content.getvalue())
+        file.buffer.write(json.dumps(made_of).encode() + b"\n" + content)
 
 
-def _first_line(index: str) -> str | None:
+class _Failed(Exception):
+    """A .gz that rapidgzip cannot unpack to its end.
+
+    offsets: bit -> unpacked bytes before it, of the deflate blocks that were reached.
+    """
+
+    def __init__(self, error: Exception | str, offsets: dict[int, int]) -> None:
+        super().__init__(str(error))
+        self.offsets = offsets
+
+
+def _index_of(archive: str, packed: JoinedFile) -> bytes:
+    content = io.BytesIO()
+    # Two processors at most: others have work of their own.
+    with _reader(archive, packed, parallelization=2) as unpacked:
+        try:
+            while unpacked.read(1 << 24):
+                pass
+            unpacked.export_index(content)
+        except (RuntimeError, ValueError) as error:
+            raise _Failed(error, unpacked.available_block_offsets()) from None
+        offsets = unpacked.available_block_offsets()
+    # Some that are cut off pass without an error, and cannot be read by their index.
+    if max(offsets) != 8 * packed.n_bytes:
+        raise _Failed("cut off", dict(list(offsets.items())[:-1]))
+    return content.getvalue()
+
+
+def _end_of(index: str) -> Path:
+    return Path(f"{index}.end")
+
+
+def _with_end(packed: JoinedFile, n_used: int, index: str) -> JoinedFile:
+    """A .gz whose end lies beside its index."""
+    end = _end_of(index)
+    whole = [*packed.within(0, n_used), Extent(str(end), 0, end.stat().st_size)]
+    return JoinedFile(whole)
+
+
+def _first_line(index: str) -> dict[str, int]:
+    """What an index was made of; {} where there is none, or a damaged one."""
     try:
         with open(index, "rb") as file:
-            return file.readline(MAX_LINE_BYTES).decode(errors="replace").rstrip("\n")
-    except OSError:
-        return None
+            made_of = json.loads(file.readline(MAX_LINE_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return made_of if isinstance(made_of, dict) else {}
 
 
 def opened_gzip(archive: str, index: str) -> Any:
@@ -65,19 +107,21 @@ def opened_gzip(archive: str, index: str) -> Any:
         raise DataError(missing_archive(archive)) from None
     try:
         with open(index, "rb") as file:
-            made_of = json.loads(file.readline(MAX_LINE_BYTES))["bytes"]
+            made_of = json.loads(file.readline(MAX_LINE_BYTES))
             content = file.read()
+        n_bytes = made_of["bytes"]
+        mended = _with_end(packed, made_of["used"], index) if "used" in made_of else packed
     except (OSError, ValueError, KeyError, TypeError):
         packed.close()
         raise DataError(
             f"{index} is missing or damaged: it says where the clips of {archive} lie. "
             "Run script 1 again. · 1번 스크립트를 다시 실행하세요."
         ) from None
-    if made_of != packed.n_bytes:
+    if n_bytes != packed.n_bytes:
         packed.close()
         raise DataError(changed_archive(archive))
     # One thread: the processes that read are as many as there are processors.
-    unpacked = _reader(archive, packed, parallelization=1)
+    unpacked = _reader(archive, mended, parallelization=1)
     try:
         unpacked.import_index(io.BytesIO(content))
     except (RuntimeError, ValueError):
@@ -118,7 +162,7 @@ def _reader(archive: str, packed: JoinedFile, parallelization: int) -> Any:
             "· rapidgzip을 설치하거나 압축을 풀어 주세요."
         ) from None
     # A whole file is read by rapidgzip itself, parts through Python.
-    whole = archive if len(packed.extents) == 1 and os.path.isfile(archive) else packed
+    whole = packed.extents[0].path if len(packed.extents) == 1 else packed
     return rapidgzip.open(whole, parallelization=parallelization)
 
 

@@ -1,12 +1,15 @@
 """Clips in archives are read as their files would be, and never as another clip."""
 
+import gzip
 import io
 import os
 import sys
 import tarfile
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +20,20 @@ from korean_asr.archive_clip import clip_bytes
 from korean_asr.archive_file import MAX_MEMBER_BYTES, Place
 from korean_asr.audio import UnreadableAudio, audio_info, file_content, read_samples, sound_checksum
 from korean_asr.errors import DataError
-from korean_asr.gzip_file import gzip_index
+from korean_asr.gzip_file import gzip_index, opened_gzip
 
 LONG = "1.Training/2.원천데이터/3.일상안부/" + "아주 긴 폴더 이름 " * 8 + "/일상_00000001.wav"
 NAMES = ("dialog_00000001.wav", "가/dialog_00000002.wav", "d/headless.wav", "d/b.flac", LONG)
+
+
+def random_blocks(n_blocks):
+    """Bytes that gzip packs to six tenths."""
+    rng = np.random.default_rng(0)
+    return b"".join(rng.bytes(600) + bytes(400) for _ in range(n_blocks))
+
+
+CONTENT = random_blocks(12_000)
+PACKED = gzip.compress(CONTENT[:9_000_000], 1) + gzip.compress(CONTENT[9_000_000:], 1)
 
 
 @pytest.fixture(scope="module")
@@ -223,11 +236,38 @@ def test_an_index_is_made_again_only_where_its_archive_has_changed(tmp_path, cli
     assert [path.name for path in index.parent.iterdir()] == ["x.index"]
 
 
-def test_a_damaged_gz_has_no_index(tmp_path):
-    (tmp_path / "x.tar.gz").write_bytes(b"\x1f\x8b no gzip" * 100)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x1f\x8b no gzip" * 100,
+        gzip.compress(b"clips")[:11],
+        # What follows may still be unpacked, to noise.
+        PACKED[:4_500_000] + bytes(500_000) + PACKED[5_000_000:],
+    ],
+    ids=["no gzip", "cut off in its header", "damaged in the middle"],
+)
+def test_a_damaged_gz_has_no_index(content, tmp_path):
+    (tmp_path / "x.tar.gz").write_bytes(content)
     with pytest.raises(ValueError, match="^damaged: "):
         gzip_index(f"{tmp_path}/x.tar.gz", f"{tmp_path}/x.index")
-    assert not (tmp_path / "x.index").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
+
+
+@pytest.mark.parametrize("n_bytes", [400, 5_000, 4_200_000, 5_500_000, len(PACKED) - 1])
+def test_of_a_gz_that_is_cut_off_all_that_zlib_can_unpack_is_read(n_bytes, tmp_path):
+    archive, index = f"{tmp_path}/x.tar.gz", f"{tmp_path}/x.index"
+    Path(archive).write_bytes(PACKED[:n_bytes])
+    expected, rest = b"", PACKED[:n_bytes]
+    while rest:
+        unpacker = zlib.decompressobj(31)
+        expected += unpacker.decompress(rest)
+        rest = unpacker.unused_data
+    gzip_index(archive, index)
+    with opened_gzip(archive, index) as unpacked:
+        assert unpacked.seek(0, os.SEEK_END) == len(expected) > 0
+        for offset in (len(expected) * 9 // 10, len(expected) // 3, 0):
+            unpacked.seek(offset)
+            assert unpacked.read() == expected[offset:]
 
 
 def test_a_gz_without_an_index_and_one_without_rapidgzip_are_explained(
