@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import PurePosixPath
 
+from korean_asr.archive_clip import fits_tar
 from korean_asr.archive_file import decoded_name, tar_name
 from korean_asr.preprocessing.archive_scan import DEFLATED, STORED, UNREADABLE, UNSAFE, Found
 from korean_asr.zip_headers import (
     ENCRYPTED,
     LOCAL,
     LOCAL_MARK,
+    STREAMED,
     local_headers,
     name_in_zip,
     wide_values,
@@ -87,11 +89,13 @@ def walked_tar(read_at: ReadAt) -> Iterator[Found]:
                 name = header[345:500].partition(b"\0")[0] + b"/" + name
             n_bytes = int(size.strip(b" \0"), 8)
             found = (_judged(decoded_name(name), start, n_bytes), start + _padded(n_bytes))
+            if long_name and found[0]:
+                found = (_as_written(found[0], header), found[1])
         else:
             found = _by_tarfile(read_at, offset)
             if found and long_name:
                 renamed = found[0] and found[0]._replace(name=decoded_name(long_name))
-                found = (renamed, found[1])
+                found = (renamed and _as_written(renamed, header), found[1])
         long_name = b""
         if found is None or found[1] <= offset:
             n_damaged += 1
@@ -114,6 +118,15 @@ def _judged(name: str, offset: int, n_bytes: int) -> Found | None:
         return None
     problem = UNSAFE if leaves_its_folder(name) else ""
     return Found(name, offset, n_bytes, n_bytes, problem=problem)
+
+
+def _as_written(found: Found, header: bytes) -> Found:
+    """A file whose name and size are not written in its own header alone, refused if they differ.
+
+    Scripts 2 to 4 know a clip by that header.
+    """
+    is_it = found.problem or fits_tar(header, found.name, found.n_bytes)
+    return found if is_it else found._replace(problem=UNREADABLE)
 
 
 def _padded(n_bytes: int) -> int:
@@ -146,9 +159,10 @@ def _by_tarfile(read_at: ReadAt, offset: int) -> tuple[Found | None, int] | None
     if info.isdir() and not leaves_its_folder(name):
         return None, after
     is_plain = info.isreg() and info.sparse is None and not leaves_its_folder(name)
-    return Found(
-        name, offset + info.offset_data, info.size, info.size, problem="" if is_plain else UNSAFE
-    ), after
+    problem, start = "" if is_plain else UNSAFE, info.offset_data
+    found = Found(name, offset + start, info.size, info.size, problem=problem)
+    header = window.getvalue()[start - TAR_BLOCK_BYTES : start]
+    return _as_written(found, header), after
 
 
 def _next_header(read_at: ReadAt, offset: int) -> int:
@@ -195,7 +209,8 @@ def walked_zip(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
             continue
         problem, first = UNSAFE if is_unsafe else "", -1
         if not is_unsafe:
-            first = _content_offset(read_at, offset + n_before, raw)
+            what = (method, n_packed, n_unpacked)
+            first = _content_offset(read_at, offset + n_before, raw, what)
             is_known = method in (STORED, DEFLATED) and (method or n_packed == n_unpacked)
             is_there = first >= 0 and first + n_packed <= n_bytes
             problem = "" if is_known and is_there and not flags & ENCRYPTED else UNREADABLE
@@ -220,13 +235,19 @@ def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
     return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
 
 
-def _content_offset(read_at: ReadAt, offset: int, name: bytes) -> int:
-    """Where the bytes behind a local header start; -1 if the header is not that of the name."""
+def _content_offset(read_at: ReadAt, offset: int, name: bytes, what: tuple[int, int, int]) -> int:
+    """Where the bytes behind a local header start; -1 if the header is that of another file.
+
+    what: method and both sizes by the directory.
+    """
     header = read_at(LOCAL.size + len(name), offset)
     if len(header) < LOCAL.size or header[:4] != LOCAL_MARK or header[LOCAL.size :] != name:
         return -1
-    n_name, n_extra = LOCAL.unpack_from(header)[9:11]
-    return offset + LOCAL.size + n_name + n_extra
+    _, _, flags, method, *_, n_packed, n_unpacked, n_name, n_extra = LOCAL.unpack_from(header)
+    # Such sizes are written elsewhere.
+    sizes = what[1:] if flags & STREAMED or n_unpacked == 0xFFFFFFFF else (n_packed, n_unpacked)
+    is_it = n_name == len(name) and (method, *sizes) == what and not flags & ENCRYPTED
+    return offset + LOCAL.size + n_name + n_extra if is_it else -1
 
 
 def _by_local_headers(read_at: ReadAt) -> Iterator[Found]:
