@@ -26,11 +26,17 @@ from korean_asr.archive_file import (
     joined_file,
     steps_of,
     tar_name,
-    zip_name,
 )
 from korean_asr.errors import DataError, printable
 from korean_asr.gzip_file import GZIP_MARK, READERS, changed_archive, missing_archive
-from korean_asr.zip_headers import ENCRYPTED, LOCAL, LOCAL_MARK, STREAMED, local_headers
+from korean_asr.zip_headers import (
+    ENCRYPTED,
+    LOCAL,
+    LOCAL_MARK,
+    STREAMED,
+    directory_entries,
+    local_headers,
+)
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
@@ -274,7 +280,7 @@ def _members(outer: tuple[Step, ...], protocol: str, path: str, process: int) ->
             is_in_tar = step.protocol == "tar"
             file = inner_file(file, step.name) if is_in_tar else _stored_in(file, step.name)
         rows = _of_tar(file, path) if protocol == "tar" else _of_zip(file)
-    except (OSError, ValueError, NotImplementedError, tarfile.TarError, zipfile.BadZipFile):
+    except (OSError, ValueError, tarfile.TarError):
         names = "".join(f", {step.name}" for step in outer)
         raise DataError(
             f"{path}{names}: not a .{protocol} that can be read. Download it again, then run "
@@ -312,37 +318,27 @@ def _of_tar(file: JoinedFile, path: str) -> dict[int, Row]:
 
 
 def _of_zip(file: JoinedFile) -> dict[int, Row]:
-    """The files of a .zip by its directory, else by its headers; of equal names the last counts."""
-    try:
-        with _buffered(file) as buffered, zipfile.ZipFile(buffered) as opened:
-            return {
-                _key(zip_name(info)): Row(
-                    info.header_offset,
-                    info.compress_size,
-                    info.file_size,
-                    info.compress_type,
-                    info.flag_bits & ENCRYPTED,
-                    info.CRC,
+    """The files of a .zip by its directory, else by its headers; of equal names the last counts.
+
+    Script 1 finds them in the same way. Raises ValueError for what is no .zip.
+    """
+    entries, rows = directory_entries(file.read_at, file.n_bytes), {}
+    # Of a damaged directory the files before the damage count.
+    with suppress(ValueError):
+        for entry in entries or local_headers(file.read_at):
+            # Of a download that was cut off, the whole files count.
+            if entry.start + entry.n_packed <= file.n_bytes:
+                rows[_key(entry.name)] = Row(
+                    entry.start,
+                    entry.n_packed,
+                    entry.n_unpacked,
+                    entry.method,
+                    entry.flags & ENCRYPTED,
+                    entry.crc,
                 )
-                for info in opened.infolist()
-            }
-    except zipfile.BadZipFile:
-        # Of a download that was cut off, the whole files count.
-        found = {
-            _key(header.name): Row(
-                header.start,
-                header.n_packed,
-                header.n_unpacked,
-                header.method,
-                header.flags & ENCRYPTED,
-                header.crc,
-            )
-            for header in local_headers(file.read_at)
-            if header.first + header.n_packed <= file.n_bytes
-        }
-        if not found:
-            raise
-        return found
+    if not rows:
+        raise ValueError("no .zip")
+    return rows
 
 
 @contextmanager

@@ -10,10 +10,8 @@ import os
 import re
 import stat
 import tarfile
-import zipfile
 from bisect import bisect_right
 from collections.abc import Iterable
-from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -253,17 +251,6 @@ def inner_file(outer: JoinedFile, name: str) -> JoinedFile:
 def tar_name(member: tarfile.TarInfo) -> str:
     """The name of a member of a .tar that was opened with encoding="utf-8"; else read as CP949."""
     return decoded_name(member.name.encode(errors="surrogateescape"))
-
-
-def zip_name(info: zipfile.ZipInfo) -> str:
-    """The name of a member of a .zip, with slashes; one not marked as UTF-8 is decoded_name()."""
-    name = info.filename
-    if not info.flag_bits & 0x800:
-        # zipfile decoded it as CP437. A name that cannot be encoded back came from an extra field
-        # in Unicode: keep it.
-        with suppress(UnicodeEncodeError):
-            name = decoded_name(name.encode("cp437"))
-    return name.replace("\\", "/")
 
 
 def decoded_name(name: bytes) -> str:

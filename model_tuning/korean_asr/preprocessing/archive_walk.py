@@ -5,7 +5,6 @@ An archive may be cut off, damaged or hostile: what it says is checked before it
 
 import re
 import stat
-import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,9 +19,8 @@ from korean_asr.zip_headers import (
     LOCAL,
     LOCAL_MARK,
     STREAMED,
+    directory_entries,
     local_headers,
-    name_in_zip,
-    wide_values,
 )
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
@@ -35,11 +33,6 @@ ADLER_PRIME = 65_521
 MAX_HEADER_BYTES = 16 << 10
 # While looking for the next header behind a damaged one.
 SEARCH_BYTES, MAX_SEARCH_BYTES = 1 << 20, 1 << 28
-# The layouts of a .zip's directory are those of PKWARE's APPNOTE.TXT 6.3.10.
-ENTRY = struct.Struct("<4s6H3I5H2I")
-END, END_64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
-# An end record may be followed by a comment.
-END_BYTES = END.size + (1 << 16)
 _OCTAL = re.compile(rb" *[0-7]+[ \0]*")
 
 
@@ -185,54 +178,25 @@ def walked_zip(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
 
     Raises CutOff, and Damaged for what is no .zip.
     """
-    directory = _directory(read_at, n_bytes)
-    if directory is None:
+    entries = directory_entries(read_at, n_bytes)
+    if entries is None:
         if read_at(4, 0) != LOCAL_MARK:
             raise Damaged
         yield from _by_local_headers(read_at)
         raise CutOff
-    start, size, n_before = directory
-    content, at = read_at(size, start), 0
-    while at + ENTRY.size <= len(content):
-        (mark, _, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra, n_comment,
-         _, _, attributes, offset) = ENTRY.unpack_from(content, at)  # fmt: skip
-        if mark != b"PK\1\2":
-            raise Damaged
-        at += ENTRY.size
-        raw, extra = content[at : at + n_name], content[at + n_name : at + n_name + n_extra]
-        at += n_name + n_extra + n_comment
-        n_unpacked, n_packed, offset = wide_values(extra, n_unpacked, n_packed, offset)
-        name, kind = name_in_zip(raw, flags, extra), stat.S_IFMT(attributes >> 16)
+    for name, raw, start, n_packed, n_unpacked, method, crc, flags, attributes in entries:
+        kind = stat.S_IFMT(attributes >> 16)
         # The kind is 0 in archives that were packed on Windows.
         is_unsafe = leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR)
         if name.endswith("/") and not is_unsafe:
             continue
         problem, first = UNSAFE if is_unsafe else "", -1
         if not is_unsafe:
-            what = (method, n_packed, n_unpacked)
-            first = _content_offset(read_at, offset + n_before, raw, what)
+            first = _content_offset(read_at, start, raw, (method, n_packed, n_unpacked))
             is_known = method in (STORED, DEFLATED) and (method or n_packed == n_unpacked)
             is_there = first >= 0 and first + n_packed <= n_bytes
             problem = "" if is_known and is_there and not flags & ENCRYPTED else UNREADABLE
         yield Found(name, first, n_unpacked, n_packed, method, crc, problem)
-
-
-def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
-    """Start and size of the directory, and how many bytes precede the archive; None if missing."""
-    first = max(0, n_bytes - END_BYTES)
-    tail = read_at(n_bytes - first, first)
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or at + END.size > len(tail):
-        return None
-    _, _, _, _, _, size, start, _ = END.unpack_from(tail, at)
-    end = first + at
-    if tail[max(0, at - 20) : at][:4] == b"PK\6\7":
-        place = int.from_bytes(tail[at - 12 : at - 4], "little")
-        record = read_at(END_64.size, place)
-        if len(record) == END_64.size and record[:4] == b"PK\6\6":
-            size, start, end = *END_64.unpack(record)[8:10], place
-    n_before = max(0, end - size - start)
-    return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
 
 
 def _content_offset(read_at: ReadAt, offset: int, name: bytes, what: tuple[int, int, int]) -> int:
