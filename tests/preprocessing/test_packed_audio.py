@@ -319,6 +319,11 @@ ODD = {
     ),
     "another compression in the header": ("x.zip", lying_zip(8, b"\x08"), ["b"]),
     "another size in the header": ("x.zip", lying_zip(22, b"\x08"), ["b"]),
+    "two sizes of a stored file, and no directory": (
+        "x.zip",
+        lying_zip(24, b"\x08")[: zip_with(b"").index(b"PK\1\2")],
+        ["b"],
+    ),
     "encrypted by the header": ("x.zip", lying_zip(6, b"\x01"), ["b"]),
 }
 

@@ -128,10 +128,9 @@ def _padded(n_bytes: int) -> int:
 
 def _is_sound(header: bytes) -> bool:
     """Whether the checksum of a header holds, over bytes that count as unsigned."""
-    try:
-        wanted = int(header[148:156].strip(b" \0"), 8)
-    except ValueError:
+    if not _OCTAL.fullmatch(header[148:156]):
         return False
+    wanted = int(header[148:156].strip(b" \0"), 8)
     # Adler-32 holds the sum of all bytes, and takes a tenth of the time of sum().
     total = (zlib.adler32(header) & 0xFFFF) - 1
     return (wanted + sum(header[148:156]) - 8 * ord(" ") - total) % ADLER_PRIME == 0
@@ -217,8 +216,9 @@ def _content_offset(read_at: ReadAt, offset: int, name: bytes, what: tuple[int, 
 def _by_local_headers(read_at: ReadAt) -> Iterator[Found]:
     for header in local_headers(read_at):
         if not header.name.endswith("/"):
-            is_known = header.method in (STORED, DEFLATED) and not header.flags & ENCRYPTED
-            problem = "" if is_known else UNREADABLE
+            is_stored = header.method == STORED and header.n_packed == header.n_unpacked
+            is_known = is_stored or header.method == DEFLATED
+            problem = "" if is_known and not header.flags & ENCRYPTED else UNREADABLE
             problem = UNSAFE if leaves_its_folder(header.name) else problem
             yield Found(
                 header.name,
