@@ -26,11 +26,17 @@ from korean_asr.archive_file import (
     joined_file,
     steps_of,
     tar_name,
-    zip_name,
 )
 from korean_asr.errors import DataError, printable
 from korean_asr.gzip_file import GZIP_MARK, READERS, changed_archive, missing_archive
-from korean_asr.zip_headers import ENCRYPTED, LOCAL, LOCAL_MARK, STREAMED, local_headers
+from korean_asr.zip_headers import (
+    ENCRYPTED,
+    LOCAL,
+    LOCAL_MARK,
+    STREAMED,
+    directory_entries,
+    local_headers,
+)
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
@@ -40,8 +46,8 @@ TAR_BLOCK = 512
 ADLER_BASE = 65_521  # RFC 1950
 # 4 GB and more are written elsewhere, and so is every size if the file was packed on the fly.
 ZIP_ELSEWHERE = 0xFFFFFFFF
-# Longer extra fields are not looked for.
-ZIP_EXTRA_BYTES = 1_024
+# Longer extra fields cost a second read.
+ZIP_EXTRA_BYTES, MAX_ZIP_EXTRA_BYTES = 1_024, 1 << 16
 
 
 class ClipBytes(NamedTuple):
@@ -64,7 +70,7 @@ def clip_bytes(place: Place, n_head: int) -> ClipBytes:
     if place.n_bytes > MAX_MEMBER_BYTES:
         raise OSError("larger than a clip can be")
     if place.index is not None:
-        read_at, n_there = partial(READERS.read_at, path, place.index), place.n_bytes
+        read_at, n_there = partial(_unpacked, path, place.index, os.getpid()), place.n_bytes
     else:
         read_at, n_there = _archive(path, os.getpid()).read_at, min(n_head, place.n_bytes)
     name, is_tar = steps[-1].name, steps[-1].protocol == "tar"
@@ -73,8 +79,12 @@ def clip_bytes(place: Place, n_head: int) -> ClipBytes:
     # One read for both: a .tar.gz unpacks anew for each, and has the whole clip from here.
     read = read_at(n_before + n_there, place.offset - n_before)
     before, there = read[:n_before], read[n_before:]
-    fits = _fits_tar if is_tar else _fits_zip
-    if len(there) < n_there or not fits(before, name, place.n_bytes):
+    fits = fits_tar if is_tar else _fits_zip
+    is_it = len(there) == n_there and fits(before, name, place.n_bytes)
+    if not is_it and not is_tar and len(there) == n_there:
+        n_before = min(n_before + MAX_ZIP_EXTRA_BYTES, place.offset)
+        is_it = _fits_zip(read_at(n_before, place.offset - n_before), name, place.n_bytes)
+    if not is_it:
         raise DataError(changed_archive(path))
     if place.index is not None:
         return _in_memory(there, n_head)
@@ -108,7 +118,7 @@ def _archive(path: str, process: int) -> JoinedFile:
         raise DataError(missing_archive(path)) from None
 
 
-def _fits_tar(before: bytes, name: str, n_bytes: int) -> bool:
+def fits_tar(before: bytes, name: str, n_bytes: int) -> bool:
     """Whether bytes are a .tar's header of a file of this name and size."""
     if len(before) < TAR_BLOCK:
         return False
@@ -120,7 +130,7 @@ def _fits_tar(before: bytes, name: str, n_bytes: int) -> bool:
     # The sum of all bytes, its own as spaces; adler32 holds it, and takes a tenth of sum()'s time.
     blanked = before[:148] + b" " * 8 + before[156:]
     is_header = (checksum + 1) % ADLER_BASE == zlib.adler32(blanked) & 0xFFFF
-    is_file = before[156:157] in (tarfile.REGTYPE, tarfile.AREGTYPE)
+    is_file = before[156:157] in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
     return is_header and is_file and size == n_bytes and _is_named(name, before[:100])
 
 
@@ -154,7 +164,7 @@ def _is_named(name: str, written: bytes) -> bool:
     base = posixpath.basename(name)
     if not base.isascii() or len(name.encode(errors="replace")) >= 100:
         return True
-    written = written.rstrip(b"\0").replace(b"\\", b"/")
+    written = written.partition(b"\0")[0].replace(b"\\", b"/")
     return written.rpartition(b"/")[2] == base.encode()
 
 
@@ -206,20 +216,45 @@ def _found(steps: tuple[Step, ...], path: str, n_head: int) -> ClipBytes:
     if row.method == IN_A_TAR:
         read_clip_at = _within(read_at, row.start, row.n_bytes, path)
         return ClipBytes(row.n_bytes, read_clip_at, read_clip_at(n_head, 0))
-    header = read_at(LOCAL.size, row.start)
-    if len(header) < LOCAL.size or header[:4] != LOCAL_MARK:
-        raise OSError("a .zip without the file that it lists")
-    start = row.start + LOCAL.size + sum(LOCAL.unpack(header)[-2:])
+    start = _first_byte(members.file, row)
     if row.method == zipfile.ZIP_STORED:
         read_clip_at = _within(read_at, start, row.n_bytes, path)
         return ClipBytes(row.n_bytes, read_clip_at, read_clip_at(n_head, 0))
-    return _in_memory(_inflated(row, read_at(row.n_packed, start)), n_head)
+    return _in_memory(_inflated(row, start, tuple(steps[:-1]), path, os.getpid()), n_head)
 
 
-def _inflated(row: Row, packed: bytes) -> bytes:
-    """Raises OSError for another compression than deflate, and other bytes than were packed."""
+def _first_byte(file: JoinedFile, row: Row) -> int:
+    """Where the bytes of a file in a .zip start, behind their header. Raises OSError."""
+    header = file.read_at(LOCAL.size, row.start)
+    if len(header) < LOCAL.size or header[:4] != LOCAL_MARK:
+        raise OSError("a .zip without the file that it lists")
+    return row.start + LOCAL.size + sum(LOCAL.unpack(header)[-2:])
+
+
+def _stored_in(outer: JoinedFile, name: str) -> JoinedFile:
+    """The file of a name inside a .zip. Raises OSError where it is missing, or not stored."""
+    rows = _of_zip(outer)
+    row = rows.get(_key(name))
+    if row is None or row.is_opaque or row.method != zipfile.ZIP_STORED:
+        raise OSError("no archive that is stored")
+    return JoinedFile(outer.within(_first_byte(outer, row), row.n_bytes))
+
+
+# The clips of a long recording follow each other: it is unpacked once for all of them.
+@lru_cache(1)
+def _unpacked(path: str, index: str, process: int, n_bytes: int, offset: int) -> bytes:
+    return READERS.read_at(path, index, n_bytes, offset)
+
+
+@lru_cache(1)
+def _inflated(row: Row, start: int, outer: tuple[Step, ...], path: str, process: int) -> bytes:
+    """The bytes of a deflated file, which are packed from `start` on.
+
+    Raises OSError for another compression than deflate, and other bytes than were packed.
+    """
     if row.method != zipfile.ZIP_DEFLATED:
         raise OSError("of an unknown compression")
+    packed = _members(outer, "zip", path, process).file.read_at(row.n_packed, start)
     try:
         # Not one byte more than the .zip says.
         content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed, row.n_bytes + 1)
@@ -242,11 +277,10 @@ def _members(outer: tuple[Step, ...], protocol: str, path: str, process: int) ->
     file = JoinedFile(_archive(path, process).extents)
     try:
         for step in outer:
-            if step.protocol != "tar":
-                raise OSError("an archive inside a .zip")
-            file = inner_file(file, step.name)
+            is_in_tar = step.protocol == "tar"
+            file = inner_file(file, step.name) if is_in_tar else _stored_in(file, step.name)
         rows = _of_tar(file, path) if protocol == "tar" else _of_zip(file)
-    except (OSError, ValueError, NotImplementedError, tarfile.TarError, zipfile.BadZipFile):
+    except (OSError, ValueError, tarfile.TarError):
         names = "".join(f", {step.name}" for step in outer)
         raise DataError(
             f"{path}{names}: not a .{protocol} that can be read. Download it again, then run "
@@ -284,37 +318,27 @@ def _of_tar(file: JoinedFile, path: str) -> dict[int, Row]:
 
 
 def _of_zip(file: JoinedFile) -> dict[int, Row]:
-    """The files of a .zip by its directory, else by its headers; of equal names the last counts."""
-    try:
-        with _buffered(file) as buffered, zipfile.ZipFile(buffered) as opened:
-            return {
-                _key(zip_name(info)): Row(
-                    info.header_offset,
-                    info.compress_size,
-                    info.file_size,
-                    info.compress_type,
-                    info.flag_bits & ENCRYPTED,
-                    info.CRC,
+    """The files of a .zip by its directory, else by its headers; of equal names the last counts.
+
+    Script 1 finds them in the same way. Raises ValueError for what is no .zip.
+    """
+    entries, rows = directory_entries(file.read_at, file.n_bytes), {}
+    # Of a damaged directory the files before the damage count.
+    with suppress(ValueError):
+        for entry in entries or local_headers(file.read_at):
+            # Of a download that was cut off, the whole files count.
+            if entry.start + entry.n_packed <= file.n_bytes:
+                rows[_key(entry.name)] = Row(
+                    entry.start,
+                    entry.n_packed,
+                    entry.n_unpacked,
+                    entry.method,
+                    entry.flags & ENCRYPTED,
+                    entry.crc,
                 )
-                for info in opened.infolist()
-            }
-    except zipfile.BadZipFile:
-        # Of a download that was cut off, the whole files count.
-        found = {
-            _key(header.name): Row(
-                header.start,
-                header.n_packed,
-                header.n_unpacked,
-                header.method,
-                header.flags & ENCRYPTED,
-                header.crc,
-            )
-            for header in local_headers(file.read_at)
-            if header.first + header.n_packed <= file.n_bytes
-        }
-        if not found:
-            raise
-        return found
+    if not rows:
+        raise ValueError("no .zip")
+    return rows
 
 
 @contextmanager

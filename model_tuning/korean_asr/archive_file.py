@@ -10,10 +10,8 @@ import os
 import re
 import stat
 import tarfile
-import zipfile
 from bisect import bisect_right
 from collections.abc import Iterable
-from contextlib import suppress
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -197,14 +195,32 @@ def joined_file(path: str) -> JoinedFile:
 
 
 def parts_on_disk(path: str) -> list[str]:
-    """The parts `<path>.part<number>` on disk, by number."""
+    """The parts `<path>.part<number>` on disk, by number, up to the first that is missing."""
     folder, base = os.path.split(path)
     try:
-        names = os.listdir(folder or ".")
+        names = sorted(os.listdir(folder or "."))
     except OSError:
         return []
-    parts = [match for name in names if (match := PART.fullmatch(name)) and match[1] == base]
-    return [os.path.join(folder, part[0]) for part in sorted(parts, key=lambda part: int(part[2]))]
+    parts: dict[int, str] = {}
+    for name in names:
+        if (match := PART.fullmatch(name)) and match[1] == base:
+            parts.setdefault(int(match[2]), os.path.join(folder, name))
+    sizes = {number: (number, os.stat(part).st_size) for number, part in parts.items()}
+    return [parts[number] for number, _ in leading_parts(sizes)]
+
+
+def leading_parts(parts: dict[int, tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    """The (start, n_bytes) of parts in order, up to the first that is missing.
+
+    A part has its offset as its number, or its place in the order, counted from 0 or from 1.
+    """
+    found, n_bytes, first = [], 0, int(0 not in parts)
+    for place, number in enumerate(sorted(parts), first):
+        if number not in (n_bytes, place):
+            break
+        found.append(parts[number])
+        n_bytes += parts[number][1]
+    return tuple(found)
 
 
 def inner_file(outer: JoinedFile, name: str) -> JoinedFile:
@@ -213,7 +229,7 @@ def inner_file(outer: JoinedFile, name: str) -> JoinedFile:
     Raises OSError, FileNotFoundError where there is neither; tarfile.TarError for a damaged .tar.
     """
     whole: list[Extent] = []
-    parts: dict[int, list[Extent]] = {}
+    parts: dict[int, tuple[int, int]] = {}
     outer.seek(0)
     buffered = io.BufferedReader(outer)
     with tarfile.open(fileobj=buffered, mode="r:", encoding="utf-8") as opened:
@@ -222,10 +238,11 @@ def inner_file(outer: JoinedFile, name: str) -> JoinedFile:
             if member.isreg() and tar_name(member) == name:
                 whole = outer.within(member.offset_data, member.size)
             elif member.isreg() and found and found[1] == name:
-                parts[int(found[2])] = outer.within(member.offset_data, member.size)
+                parts[int(found[2])] = (member.offset_data, member.size)
     # Otherwise it would close the outer file when it is deleted.
     buffered.detach()
-    extents = whole or [extent for number in sorted(parts) for extent in parts[number]]
+    ranges = leading_parts(parts)
+    extents = whole or [extent for part in ranges for extent in outer.within(*part)]
     if not extents:
         raise FileNotFoundError(name)
     return JoinedFile(extents)
@@ -234,17 +251,6 @@ def inner_file(outer: JoinedFile, name: str) -> JoinedFile:
 def tar_name(member: tarfile.TarInfo) -> str:
     """The name of a member of a .tar that was opened with encoding="utf-8"; else read as CP949."""
     return decoded_name(member.name.encode(errors="surrogateescape"))
-
-
-def zip_name(info: zipfile.ZipInfo) -> str:
-    """The name of a member of a .zip, with slashes; one not marked as UTF-8 is decoded_name()."""
-    name = info.filename
-    if not info.flag_bits & 0x800:
-        # zipfile decoded it as CP437. A name that cannot be encoded back came from an extra field
-        # in Unicode: keep it.
-        with suppress(UnicodeEncodeError):
-            name = decoded_name(name.encode("cp437"))
-    return name.replace("\\", "/")
 
 
 def decoded_name(name: bytes) -> str:

@@ -35,6 +35,9 @@ MIN_RATE, MAX_RATE = 4_000, 384_000
 # Manifests round offsets and durations: a clip may end so much behind its file.
 CUT_TOLERANCE_S = 0.1
 CONTENT_BYTES = 1 << 30
+# A file in an archive is read whole up to this size, 30 s at 16 kHz; of a longer one the parts that
+# are asked for, so many bytes at a time.
+MAX_CLIP_BYTES, SEEKABLE_BYTES = 1 << 20, 1 << 16
 # Values that are decoded at a time, 65 s at 16 kHz: no header decides how much memory is taken.
 BLOCK_VALUES = 1 << 20
 # (sample rate, encoding) of files that hold samples alone, by suffix.
@@ -95,9 +98,11 @@ class AudioFile(NamedTuple):
     def suffix(self) -> str:
         return os.path.splitext(path_within(os.fspath(self.path)))[1].lower()
 
-    def from_start(self) -> int | io.BytesIO:
+    def from_start(self) -> int | io.BytesIO | io.BufferedReader:
         """What soundfile reads from the first byte on."""
         if self.descriptor is None:
+            if self.n_bytes > MAX_CLIP_BYTES:
+                return io.BufferedReader(_Seekable(self), SEEKABLE_BYTES)
             return io.BytesIO(self.content())
         os.lseek(self.descriptor, 0, os.SEEK_SET)
         return self.descriptor
@@ -116,6 +121,31 @@ class AudioFile(NamedTuple):
     def __exit__(self, *error: object) -> None:
         if self.descriptor is not None:
             os.close(self.descriptor)
+
+
+class _Seekable(io.RawIOBase):
+    """A long file in an archive, of which a clip needs a part: read at where it is sought."""
+
+    def __init__(self, file: AudioFile) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._file.n_bytes}
+        self._position = max(0, starts[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        n_bytes = min(len(buffer), max(0, self._file.n_bytes - self._position))
+        content = self._file.read_at(n_bytes, self._position)
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
 
 
 def opened(audio: Audio, duration: float | None) -> AudioFile:

@@ -12,6 +12,10 @@ from korean_asr.archive_file import decoded_name
 
 LOCAL = struct.Struct("<4s5H3I2H")
 LOCAL_MARK = b"PK\3\4"
+ENTRY = struct.Struct("<4s6H3I5H2I")
+END, END_64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
+# An end record may be followed by a comment.
+END_BYTES = END.size + (1 << 16)
 ENCRYPTED, STREAMED, SAYS_UTF8 = 1, 8, 0x800
 UNICODE_PATH = 0x7075
 
@@ -27,6 +31,65 @@ class LocalHeader(NamedTuple):
     method: int
     crc: int
     flags: int
+
+
+class Entry(NamedTuple):
+    """What the directory says of a file. raw: its name as it is written; start: of its header."""
+
+    name: str
+    raw: bytes
+    start: int
+    n_packed: int
+    n_unpacked: int
+    method: int
+    crc: int
+    flags: int
+    attributes: int
+
+
+def directory_entries(read_at: Callable[[int, int], bytes], n_bytes: int) -> Iterator[Entry] | None:
+    """The files of a .zip by its directory; None where that is missing.
+
+    read_at: (number of bytes, offset) -> bytes, of n_bytes. A damaged entry ends them with
+    ValueError.
+    """
+    directory = _directory(read_at, n_bytes)
+    return directory and _entries(read_at, *directory)
+
+
+def _entries(
+    read_at: Callable[[int, int], bytes], start: int, size: int, n_before: int
+) -> Iterator[Entry]:
+    content, at = read_at(size, start), 0
+    while at + ENTRY.size <= len(content):
+        (mark, _, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra, n_comment,
+         _, _, attributes, offset) = ENTRY.unpack_from(content, at)  # fmt: skip
+        if mark != b"PK\1\2":
+            raise ValueError("damaged directory")
+        at += ENTRY.size
+        raw, extra = content[at : at + n_name], content[at + n_name : at + n_name + n_extra]
+        at += n_name + n_extra + n_comment
+        n_unpacked, n_packed, offset = wide_values(extra, n_unpacked, n_packed, offset)
+        name, offset = name_in_zip(raw, flags, extra), offset + n_before
+        yield Entry(name, raw, offset, n_packed, n_unpacked, method, crc, flags, attributes)
+
+
+def _directory(read_at: Callable[[int, int], bytes], n_bytes: int) -> tuple[int, int, int] | None:
+    """Start and size of the directory, and how many bytes precede the archive; None if missing."""
+    first = max(0, n_bytes - END_BYTES)
+    tail = read_at(n_bytes - first, first)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + END.size > len(tail):
+        return None
+    _, _, _, _, _, size, start, _ = END.unpack_from(tail, at)
+    end = first + at
+    if tail[max(0, at - 20) : at][:4] == b"PK\6\7":
+        place = int.from_bytes(tail[at - 12 : at - 4], "little")
+        record = read_at(END_64.size, place)
+        if len(record) == END_64.size and record[:4] == b"PK\6\6":
+            size, start, end = *END_64.unpack(record)[8:10], place
+    n_before = max(0, end - size - start)
+    return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
 
 
 def local_headers(read_at: Callable[[int, int], bytes]) -> Iterator[LocalHeader]:

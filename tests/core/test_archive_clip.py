@@ -366,3 +366,23 @@ def test_a_member_may_not_reach_into_the_next_one(tmp_path, clips):
     assert read_at(10, n_bytes - 4) == (clips / NAMES[0]).read_bytes()[-4:]
     assert read_at(10, n_bytes) == b""
     assert io.BytesIO(read_at(n_bytes, 0)).getvalue() == (clips / NAMES[0]).read_bytes()
+
+
+def test_of_a_long_recording_only_what_a_clip_needs_is_read(tmp_path, noise, monkeypatch):
+    soundfile.write(tmp_path / "long.flac", noise(16_000 * 90, 1), 16_000)
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT) as packed:
+        packed.add(tmp_path / "long.flac", "long.flac")
+    size = os.path.getsize(tmp_path / "long.flac")
+    n_read, pread = [], os.pread
+    monkeypatch.setattr(archive_file.os, "pread", lambda *of: n_read.append(of[1]) or pread(*of))
+    read = read_samples(Place(f"tar://long.flac::{tmp_path}/x.tar", 512, size), 50.0, 1.0)
+    assert sum(n_read) < size / 2
+    assert (read.values == read_samples(tmp_path / "long.flac", 50.0, 1.0).values).all()
+
+
+def test_a_deflated_recording_is_unpacked_once_for_clips_that_follow(tmp_path, clips, monkeypatch):
+    place = places("deflated", tmp_path, clips)[NAMES[0]]
+    first = read_samples(place, 0.1, 0.1)
+    monkeypatch.setattr(archive_clip.zlib, "decompressobj", None)
+    assert (read_samples(place, 0.1, 0.1).values == first.values).all()
+    assert len(read_samples(place, 0.2, 0.1).values) == 1_600

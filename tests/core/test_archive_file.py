@@ -15,6 +15,7 @@ from korean_asr.archive_file import (
     inner_file,
     is_address,
     joined_file,
+    leading_parts,
     steps_of,
 )
 
@@ -87,3 +88,22 @@ def test_parts_inside_a_tar_are_read_as_the_joined_file(tmp_path):
         assert inner.read() == CONTENT
         with pytest.raises(FileNotFoundError):
             inner_file(outer, "가/y.zip")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "n_used"),
+    [
+        ([0, 10, 20], 3),
+        ([0, 1, 2], 3),
+        ([1, 2, 3], 3),
+        ([0, 20], 1),
+        ([0, 2], 1),
+        ([0, 1, 3], 2),
+        ([1, 3], 1),
+        ([10, 20], 0),
+        ([], 0),
+    ],
+)
+def test_parts_are_joined_up_to_the_first_that_is_missing(numbers, n_used):
+    parts = {number: (number, 10) for number in numbers}
+    assert [start for start, _ in leading_parts(parts)] == numbers[:n_used]

@@ -928,13 +928,13 @@ def test_a_tar_that_is_damaged_before_its_labels_is_refused_by_name(
     assert (str(tmp_path / name), UNREADABLE) in [(u.id, u.reason) for u in utterances_of(tmp_path)]
 
 
-def test_an_archive_that_holds_an_archive_is_said_to_hold_nothing(tmp_path, written, listing_of):
+def test_a_compressed_archive_in_an_archive_is_said_to_be_left_out(tmp_path, written, listing_of):
     written(
         tmp_path,
         {"라벨.zip": packed("zip", {"inner.tgz": packed("tgz", {LABELS: line(1)})}), clip(1): b""},
     )
     with pytest.raises(
         DataError,
-        match="holds no labels: .*라벨.zip was left out: it holds neither labels nor audio",
+        match=r"holds no labels: .*라벨.zip: 1 archives in it, such as inner.tgz, were left out",
     ):
         listing_of(tmp_path)

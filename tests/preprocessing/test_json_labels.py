@@ -95,6 +95,10 @@ def test_a_corpus_without_dialect_has_its_text_in_form():
     ("wrong", "problem"),
     [
         ({"start": 2, "end": 1}, "`start` is 2 and `end` is 1, which are not the seconds of a"),
+        (
+            {"start": 1, "end": 1.00001},
+            "`start` is 1 and `end` is 1.00001, which are not the seconds of a clip",
+        ),
         ({"start": 1}, "`start` is 1 and `end` is null, which are not the seconds of a clip"),
         ({"start": "NaN", "end": 2}, '`start` is "NaN" and `end` is 2, which are not the seconds'),
         ({"start": -1, "end": 2}, "`start` is -1 and `end` is 2, which are not the seconds of a"),

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from korean_asr.errors import DataError
 from korean_asr.preprocessing.archive_scan import UNSAFE
 from korean_asr.preprocessing.cleaning import Settings, preprocessed
 
@@ -259,3 +260,126 @@ def test_a_manifest_of_packed_clips_gives_its_clips_again(tmp_path, kind, writte
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     group = preprocessed({"mine": manifest}, Settings(), 1, "korean", manifest.parent)
     assert [json.loads(row) for row in group.rows] == rows
+
+
+def entry(name, data, kind=tarfile.REGTYPE, pax=None, change=None):
+    """A member of a .tar. change: of its header, (start, bytes)."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.pax_headers = len(data), kind, pax or {}
+    header = bytearray(info.tobuf(tarfile.PAX_FORMAT if pax else tarfile.USTAR_FORMAT))
+    if change:
+        start, what = change
+        header[start : start + len(what)] = what
+        header[148:156] = b" " * 8
+        header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + data + bytes(-len(data) % 512)
+
+
+def zip_with(extra, method=zipfile.ZIP_STORED):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", method) as archive:
+        for name, data in (("a.wav", sound(1)), ("b.wav", sound(2))):
+            info = zipfile.ZipInfo(name)
+            info.extra = extra if name == "a.wav" else b""
+            archive.writestr(info, data)
+    return content.getvalue()
+
+
+def lying_zip(start, what):
+    """A .zip whose first file is another one by its own header than by the directory."""
+    content = bytearray(zip_with(b""))
+    content[start : start + len(what)] = what
+    return bytes(content)
+
+
+END = bytes(1024)
+B = entry("b.wav", sound(2))
+ODD = {
+    "a folder in two spellings": ("x.tar", entry("./a.wav", sound(1)) + B + END, ["a", "b"]),
+    "a contiguous file": ("x.tar", entry("a.wav", sound(1), b"7") + B + END, ["a", "b"]),
+    "bytes behind the end of a name": (
+        "x.tar",
+        entry("a.wav", sound(1), change=(8, b"rest")) + B + END,
+        ["a", "b"],
+    ),
+    "another name in a pax header": (
+        "x.tar",
+        entry("c.wav", sound(1), pax={"path": "a.wav"}) + B + END,
+        ["b"],
+    ),
+    "a long name that is short": (
+        "x.tar",
+        entry("@", b"a.wav\0", b"L") + entry("c.wav", sound(1)) + B + END,
+        ["b"],
+    ),
+    "a long extra field": (
+        "x.zip",
+        zip_with(b"\xef\xbe" + (4_000).to_bytes(2, "little") + bytes(4_000)),
+        ["a", "b"],
+    ),
+    "another compression in the header": ("x.zip", lying_zip(8, b"\x08"), ["b"]),
+    "another size in the header": ("x.zip", lying_zip(22, b"\x08"), ["b"]),
+    "two sizes of a stored file, and no directory": (
+        "x.zip",
+        lying_zip(24, b"\x08")[: zip_with(b"").index(b"PK\1\2")],
+        ["b"],
+    ),
+    "encrypted by the header": ("x.zip", lying_zip(6, b"\x01"), ["b"]),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_an_odd_member_costs_at_most_itself(tmp_path, kind, written):
+    name, content, ids = ODD[kind]
+    files = {"x_scripts.txt": "a.wav :: 밥\nb.wav :: 국", name: content}
+    _, rows, corpus = cleaned(written(tmp_path / "corpus", files))
+    assert [row["id"] for row in rows] == ids
+    reasons = [json.loads(row)["reason"] for row in corpus.rejected]
+    assert ("audio unreadable" in reasons) == (len(ids) == 1)
+
+
+def test_clips_of_one_name_in_two_archives_are_copies_only_where_they_have_one_size(
+    tmp_path, written
+):
+    files = {
+        "x_scripts.txt": "a.wav :: 밥",
+        "x.tar": tar_of({"1/a.wav": sound(1)}),
+        "y.tar": tar_of({"1/a.wav": sound(1)}),
+        "z.tar": tar_of({"1/a.wav": sound(2)}),
+    }
+    root = written(tmp_path / "corpus", files)
+    _, rows, corpus = cleaned(root)
+    assert [row["audio_bytes"] for row in rows] == [len(sound(1))]
+    assert [json.loads(row)["reason"] for row in corpus.rejected] == ["no label"]
+    assert corpus.notes == [f"{root}/y.tar: 1 clips are there unpacked as well, and are read once."]
+
+
+def test_a_flat_archive_with_dots_in_its_name_is_known_unpacked(tmp_path, written):
+    files = {"x_scripts.txt": "a.wav :: 밥", "1.방송.zip": zip_of({"a.wav": sound(1)})}
+    _, rows, corpus = cleaned(written(tmp_path / "c", files | {"1.방송/a.wav": sound(1)}))
+    assert len(rows) == 1
+    assert list(corpus.rejected) == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, DEFLATED])
+def test_an_archive_that_is_stored_in_a_zip_is_read(tmp_path, method, written):
+    files = {"x_scripts.txt": "a.wav :: 밥\nb.wav :: 국"}
+    files["x.zip"] = zip_of({"y.zip": zip_with(b"", method)})
+    assert len(cleaned(written(tmp_path / "corpus", files))[1]) == 2
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, DEFLATED])
+def test_of_parts_those_before_a_missing_one_are_used(tmp_path, method, written):
+    parts = sorted(parts_of(f"{ARCHIVE}.zip", zip_of(FILES, method), 4).items())
+    names = (f"{ARCHIVE}.zip.part{n}" for n in (0, 1, 3))
+    contents = (content for n, (_, content) in enumerate(parts) if n != 2)
+    root = written(tmp_path / "corpus", {LABELS: SCRIPT, **dict(zip(names, contents, strict=True))})
+    rows, _, corpus = cleaned(root)
+    assert 2 <= len(rows) <= 3
+    assert set(corpus.tally.reasons) == {"no audio", "duplicate id"}
+
+
+def test_a_path_that_an_address_cannot_hold_is_named(tmp_path, written):
+    root = written(tmp_path / "a::b", {LABELS: SCRIPT, **PACKED["tar"]()})
+    with pytest.raises(DataError, match="its path holds '::'"):
+        cleaned(root)

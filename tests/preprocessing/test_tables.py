@@ -326,6 +326,22 @@ def test_split_without_tables_is_said_to_have_no_effect(read, written, tmp_path)
     assert listing.notes == ["--split has no effect here: it is for tables and hub data sets."]
 
 
+@pytest.mark.parametrize("content", ["RIFF", [82, 73]])
+def test_audio_of_a_type_that_is_no_bytes_is_no_audio(read, parquet, content):
+    rows = [{"audio": {"bytes": content, "path": ""}, "text": "밥"}]
+    _, clips = read(parquet("a.parquet", rows))
+    assert [clip.reason for clip in clips.values()] == ["no audio"]
+
+
+def test_a_table_with_damaged_notes_of_datasets_is_rejected_by_name(read, parquet):
+    root = parquet("a.parquet", [row("a")])
+    notes = {"huggingface": json.dumps({"info": {"features": 5}})}
+    table = pyarrow.parquet.read_table(root / "a.parquet").replace_schema_metadata(notes)
+    pyarrow.parquet.write_table(table, root / "b.parquet")
+    _, clips = read(root)
+    assert "damaged notes of `datasets`" in clips[f"{root}/b.parquet"].problem
+
+
 def test_a_damaged_table_is_rejected_by_name_and_the_others_are_read(read, parquet):
     root = parquet("a.parquet", [row("a")])
     content = (root / "a.parquet").read_bytes()

@@ -1,6 +1,7 @@
 """What an archive holds: which audio, labels and inner archives lie where in it."""
 
 import os
+import posixpath
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from korean_asr.archive_file import (
     Extent,
     JoinedFile,
     Place,
+    leading_parts,
 )
 
 UNSAFE, TOO_LARGE, UNREADABLE = "unsafe path", "label too large", "label unreadable"
@@ -71,7 +73,8 @@ class Archive(NamedTuple):
 
     @property
     def address(self) -> str:
-        return f"tar://{self.inner}::{self.path}" if self.inner else self.path
+        protocol = "zip" if self.path.lower().endswith(".zip") else "tar"
+        return f"{protocol}://{self.inner}::{self.path}" if self.inner else self.path
 
     @property
     def beside(self) -> str:
@@ -98,7 +101,8 @@ class Archive(NamedTuple):
 class Scanned:
     """What one archive holds.
 
-    refused: (name, reason) of members that are not read. archives: the archives in it, and parts.
+    refused: (name, reason) of members that are not read. archives: the archives in it, and
+    parts; an empty place for what is compressed or damaged.
     n_cut: members that are not whole. is_cut_off: the archive ends too early. problem: UNREADABLE
     where it is damaged. index: path of the index of a .tar.gz.
     """
@@ -107,7 +111,7 @@ class Scanned:
     audio: Members = field(default_factory=Members)
     labels: Members = field(default_factory=Members)
     refused: list[tuple[str, str]] = field(default_factory=list)
-    archives: dict[str, dict[int, tuple[int, int]]] = field(default_factory=dict)
+    archives: dict[str, dict[int, tuple[int, ...]]] = field(default_factory=dict)
     n_cut: int = 0
     is_cut_off: bool = False
     problem: str = ""
@@ -120,10 +124,12 @@ class Scanned:
         """File a member under its kind: audio, label, archive, or "" for other things."""
         if found.problem == UNSAFE:
             self.refused.append((found.name, UNSAFE))
-        elif kind == "archive" and found.method == STORED and not found.problem:
+        elif kind == "archive":
             part = PART.fullmatch(found.name)
             name, number = (part[1], int(part[2])) if part else (found.name, -1)
-            self.archives.setdefault(name, {})[number] = (found.offset, found.n_bytes)
+            is_there = found.method == STORED and not found.problem
+            place = (found.offset, found.n_bytes) if is_there else ()
+            self.archives.setdefault(name, {})[number] = place
         elif kind in ("audio", "label"):
             is_audio = kind == "audio"
             if found.problem:
@@ -133,26 +139,24 @@ class Scanned:
             else:
                 (self.audio if is_audio else self.labels).add(found)
 
+    @property
+    def unread_archives(self) -> list[str]:
+        """Names of the archives in this one that cannot be read in place."""
+        is_deep = bool(self.archive.inner or self.index)
+        return sorted(
+            name
+            for name, parts in self.archives.items()
+            if is_deep or not all(parts.values()) or (self.archive.is_zip and -1 not in parts)
+        )
+
     def inner_archives(self, file: JoinedFile) -> Iterator[Archive]:
         """The archives in this one, one level deep."""
         for name, parts in sorted(self.archives.items()):
+            if name in self.unread_archives:
+                continue
             ranges = (parts[-1],) if -1 in parts else leading_parts(parts)
             extents = tuple(extent for one in ranges for extent in file.within(*one))
             yield Archive(self.archive.path, extents, name, ranges)
-
-
-def leading_parts(parts: dict[int, tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    """The (start, n_bytes) of parts in order, up to the first that is missing.
-
-    A part has its offset as its number, or its place in the order.
-    """
-    found, n_bytes = [], 0
-    for place, number in enumerate(sorted(parts)):
-        if number not in (n_bytes, place, place + 1):
-            break
-        found.append(parts[number])
-        n_bytes += parts[number][1]
-    return tuple(found)
 
 
 class PackedAudio:
@@ -172,21 +176,29 @@ class PackedAudio:
         columns = np.array(audio.numbers, dtype=np.int64).reshape(-1, 5)
         offsets, sizes, is_stored = columns[:, 0], columns[:, 1], columns[:, 3] == STORED
         offsets = np.where(is_stored, archive.on_disk(offsets, sizes), -1)
-        hashes = np.fromiter(map(hash, audio.names), np.int64, len(audio))
+        # One folder may be written as `a` and as `./a`.
+        names = map(posixpath.normpath, audio.names)
+        hashes = np.fromiter(map(hash, names), np.int64, len(audio))
         # Of two members of one name the last one holds, as if both were unpacked.
         order = np.argsort(hashes, kind="stable")
         self._hashes, self._offsets, self._sizes = hashes[order], offsets[order], sizes[order]
 
     def place(self, folder: str, base: str) -> Place:
         """The place of a clip; without an offset where its bytes do not lie whole in the file."""
-        name = self._name(folder, base)
-        number = int(np.searchsorted(self._hashes, hash(name), "right")) - 1
+        number = self._number(folder, base)
         offset, n_bytes = int(self._offsets[number]), int(self._sizes[number])
         address = self.address(folder, base)
         return Place(address) if offset < 0 else Place(address, offset, n_bytes, self._index)
 
+    def n_bytes(self, folder: str, base: str) -> int:
+        return int(self._sizes[self._number(folder, base)])
+
     def address(self, folder: str, base: str) -> str:
         return f"{self._protocol}://{self._name(folder, base)}{self._tail}"
+
+    def _number(self, folder: str, base: str) -> int:
+        name = hash(posixpath.normpath(self._name(folder, base)))
+        return int(np.searchsorted(self._hashes, name, "right")) - 1
 
     def _name(self, folder: str, base: str) -> str:
         inner = self.inner[folder]

@@ -5,22 +5,22 @@ An archive may be cut off, damaged or hostile: what it says is checked before it
 
 import re
 import stat
-import struct
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import PurePosixPath
 
+from korean_asr.archive_clip import fits_tar
 from korean_asr.archive_file import decoded_name, tar_name
 from korean_asr.preprocessing.archive_scan import DEFLATED, STORED, UNREADABLE, UNSAFE, Found
 from korean_asr.zip_headers import (
     ENCRYPTED,
     LOCAL,
     LOCAL_MARK,
+    STREAMED,
+    directory_entries,
     local_headers,
-    name_in_zip,
-    wide_values,
 )
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
@@ -33,11 +33,6 @@ ADLER_PRIME = 65_521
 MAX_HEADER_BYTES = 16 << 10
 # While looking for the next header behind a damaged one.
 SEARCH_BYTES, MAX_SEARCH_BYTES = 1 << 20, 1 << 28
-# The layouts of a .zip's directory are those of PKWARE's APPNOTE.TXT 6.3.10.
-ENTRY = struct.Struct("<4s6H3I5H2I")
-END, END_64 = struct.Struct("<4s4H2IH"), struct.Struct("<4sQ2H2I4Q")
-# An end record may be followed by a comment.
-END_BYTES = END.size + (1 << 16)
 _OCTAL = re.compile(rb" *[0-7]+[ \0]*")
 
 
@@ -87,11 +82,13 @@ def walked_tar(read_at: ReadAt) -> Iterator[Found]:
                 name = header[345:500].partition(b"\0")[0] + b"/" + name
             n_bytes = int(size.strip(b" \0"), 8)
             found = (_judged(decoded_name(name), start, n_bytes), start + _padded(n_bytes))
+            if long_name and found[0]:
+                found = (_as_written(found[0], header), found[1])
         else:
             found = _by_tarfile(read_at, offset)
             if found and long_name:
                 renamed = found[0] and found[0]._replace(name=decoded_name(long_name))
-                found = (renamed, found[1])
+                found = (renamed and _as_written(renamed, header), found[1])
         long_name = b""
         if found is None or found[1] <= offset:
             n_damaged += 1
@@ -116,16 +113,24 @@ def _judged(name: str, offset: int, n_bytes: int) -> Found | None:
     return Found(name, offset, n_bytes, n_bytes, problem=problem)
 
 
+def _as_written(found: Found, header: bytes) -> Found:
+    """A file whose name and size are not written in its own header alone, refused if they differ.
+
+    Scripts 2 to 4 know a clip by that header.
+    """
+    is_it = found.problem or fits_tar(header, found.name, found.n_bytes)
+    return found if is_it else found._replace(problem=UNREADABLE)
+
+
 def _padded(n_bytes: int) -> int:
     return -(-n_bytes // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
 
 
 def _is_sound(header: bytes) -> bool:
     """Whether the checksum of a header holds, over bytes that count as unsigned."""
-    try:
-        wanted = int(header[148:156].strip(b" \0"), 8)
-    except ValueError:
+    if not _OCTAL.fullmatch(header[148:156]):
         return False
+    wanted = int(header[148:156].strip(b" \0"), 8)
     # Adler-32 holds the sum of all bytes, and takes a tenth of the time of sum().
     total = (zlib.adler32(header) & 0xFFFF) - 1
     return (wanted + sum(header[148:156]) - 8 * ord(" ") - total) % ADLER_PRIME == 0
@@ -146,9 +151,10 @@ def _by_tarfile(read_at: ReadAt, offset: int) -> tuple[Found | None, int] | None
     if info.isdir() and not leaves_its_folder(name):
         return None, after
     is_plain = info.isreg() and info.sparse is None and not leaves_its_folder(name)
-    return Found(
-        name, offset + info.offset_data, info.size, info.size, problem="" if is_plain else UNSAFE
-    ), after
+    problem, start = "" if is_plain else UNSAFE, info.offset_data
+    found = Found(name, offset + start, info.size, info.size, problem=problem)
+    header = window.getvalue()[start - TAR_BLOCK_BYTES : start]
+    return _as_written(found, header), after
 
 
 def _next_header(read_at: ReadAt, offset: int) -> int:
@@ -171,69 +177,48 @@ def walked_zip(read_at: ReadAt, n_bytes: int) -> Iterator[Found]:
 
     Raises CutOff, and Damaged for what is no .zip.
     """
-    directory = _directory(read_at, n_bytes)
-    if directory is None:
+    entries = directory_entries(read_at, n_bytes)
+    if entries is None:
         if read_at(4, 0) != LOCAL_MARK:
             raise Damaged
         yield from _by_local_headers(read_at)
         raise CutOff
-    start, size, n_before = directory
-    content, at = read_at(size, start), 0
-    while at + ENTRY.size <= len(content):
-        (mark, _, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra, n_comment,
-         _, _, attributes, offset) = ENTRY.unpack_from(content, at)  # fmt: skip
-        if mark != b"PK\1\2":
-            raise Damaged
-        at += ENTRY.size
-        raw, extra = content[at : at + n_name], content[at + n_name : at + n_name + n_extra]
-        at += n_name + n_extra + n_comment
-        n_unpacked, n_packed, offset = wide_values(extra, n_unpacked, n_packed, offset)
-        name, kind = name_in_zip(raw, flags, extra), stat.S_IFMT(attributes >> 16)
+    for name, raw, start, n_packed, n_unpacked, method, crc, flags, attributes in entries:
+        kind = stat.S_IFMT(attributes >> 16)
         # The kind is 0 in archives that were packed on Windows.
         is_unsafe = leaves_its_folder(name) or kind not in (0, stat.S_IFREG, stat.S_IFDIR)
         if name.endswith("/") and not is_unsafe:
             continue
         problem, first = UNSAFE if is_unsafe else "", -1
         if not is_unsafe:
-            first = _content_offset(read_at, offset + n_before, raw)
+            first = _content_offset(read_at, start, raw, (method, n_packed, n_unpacked))
             is_known = method in (STORED, DEFLATED) and (method or n_packed == n_unpacked)
             is_there = first >= 0 and first + n_packed <= n_bytes
             problem = "" if is_known and is_there and not flags & ENCRYPTED else UNREADABLE
         yield Found(name, first, n_unpacked, n_packed, method, crc, problem)
 
 
-def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
-    """Start and size of the directory, and how many bytes precede the archive; None if missing."""
-    first = max(0, n_bytes - END_BYTES)
-    tail = read_at(n_bytes - first, first)
-    at = tail.rfind(b"PK\5\6")
-    if at < 0 or at + END.size > len(tail):
-        return None
-    _, _, _, _, _, size, start, _ = END.unpack_from(tail, at)
-    end = first + at
-    if tail[max(0, at - 20) : at][:4] == b"PK\6\7":
-        place = int.from_bytes(tail[at - 12 : at - 4], "little")
-        record = read_at(END_64.size, place)
-        if len(record) == END_64.size and record[:4] == b"PK\6\6":
-            size, start, end = *END_64.unpack(record)[8:10], place
-    n_before = max(0, end - size - start)
-    return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
+def _content_offset(read_at: ReadAt, offset: int, name: bytes, what: tuple[int, int, int]) -> int:
+    """Where the bytes behind a local header start; -1 if the header is that of another file.
 
-
-def _content_offset(read_at: ReadAt, offset: int, name: bytes) -> int:
-    """Where the bytes behind a local header start; -1 if the header is not that of the name."""
+    what: method and both sizes by the directory.
+    """
     header = read_at(LOCAL.size + len(name), offset)
     if len(header) < LOCAL.size or header[:4] != LOCAL_MARK or header[LOCAL.size :] != name:
         return -1
-    n_name, n_extra = LOCAL.unpack_from(header)[9:11]
-    return offset + LOCAL.size + n_name + n_extra
+    _, _, flags, method, *_, n_packed, n_unpacked, n_name, n_extra = LOCAL.unpack_from(header)
+    # Such sizes are written elsewhere.
+    sizes = what[1:] if flags & STREAMED or n_unpacked == 0xFFFFFFFF else (n_packed, n_unpacked)
+    is_it = n_name == len(name) and (method, *sizes) == what and not flags & ENCRYPTED
+    return offset + LOCAL.size + n_name + n_extra if is_it else -1
 
 
 def _by_local_headers(read_at: ReadAt) -> Iterator[Found]:
     for header in local_headers(read_at):
         if not header.name.endswith("/"):
-            is_known = header.method in (STORED, DEFLATED) and not header.flags & ENCRYPTED
-            problem = "" if is_known else UNREADABLE
+            is_stored = header.method == STORED and header.n_packed == header.n_unpacked
+            is_known = is_stored or header.method == DEFLATED
+            problem = "" if is_known and not header.flags & ENCRYPTED else UNREADABLE
             problem = UNSAFE if leaves_its_folder(header.name) else problem
             yield Found(
                 header.name,

@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from korean_asr.archive_file import MAX_MEMBER_BYTES, PART, Extent, JoinedFile
+from korean_asr.archive_file import MAX_MEMBER_BYTES, PART, Extent, JoinedFile, leading_parts
 from korean_asr.gzip_file import GZIP_MARK, gzip_index, opened_gzip
 from korean_asr.preprocessing.archive_scan import (
     DEFLATED,
@@ -33,7 +33,6 @@ from korean_asr.preprocessing.archive_scan import (
     Found,
     Members,
     Scanned,
-    leading_parts,
 )
 from korean_asr.preprocessing.archive_walk import (
     CutOff,
@@ -143,9 +142,9 @@ def archives_of(paths: Iterable[str]) -> list[Archive]:
     """The archives of files on disk, in order; parts are grouped, and left out beside a whole."""
     whole: set[str] = set()
     parts: dict[str, dict[int, str]] = {}
-    for path in paths:
+    for path in sorted(paths):
         if part := PART.fullmatch(path):
-            parts.setdefault(part[1], {})[int(part[2])] = path
+            parts.setdefault(part[1], {}).setdefault(int(part[2]), path)
         else:
             whole.add(path)
     archives = [Archive(path, ()) for path in whole]

@@ -1,6 +1,7 @@
 """The audio files of a corpus by name, and which of them a label has claimed."""
 
 import os
+import re
 import unicodedata
 from bisect import bisect, insort
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ OTHER_AUDIO_SUFFIXES = (
     ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpga", ".nist", ".oga", ".opus",
     ".spx", ".sph", ".voc", ".w64", ".webm", ".wma", ".wv",
 )  # fmt: skip
+_ARCHIVE_SUFFIX = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)$", re.I)
 # At most so many folders that agree equally well are compared: a million files named 1.wav must not
 # take hours.
 MAX_COMPARED = 100
@@ -156,31 +158,45 @@ class AudioIndex:
         """Add the audio of an archive, as if it were unpacked beside it.
 
         Returns how many clips are copies, and are not added: those with the name and the size of a
-        file on disk, in the folder that it was unpacked into, or with the name and folder of a file
-        in an archive that was added before.
+        file on disk, in the folder that it was unpacked into, or with the name, folder and size of
+        a file in an archive that was added before. One of another size there lies, as it were, in
+        the folder that has the archive's name.
         """
         archive, number = found.archive, len(self._archives) + 1
         self._archives.append(PackedAudio(archive, found.audio, found.index))
         beside, packed = os.path.dirname(archive.beside), self._archives[-1]
-        own = f"{beside}/{os.path.basename(archive.beside).partition('.')[0]}"
+        own = _ARCHIVE_SUFFIX.sub("", f"{beside}/{os.path.basename(archive.beside)}")
         n_copies = 0
         for name, n_bytes in zip(found.audio.names, found.audio.numbers[1::5], strict=True):
             inner, _, base = name.rpartition("/")
             folder = packed.folders.get(inner)
             if folder is None:
-                folder = packed.folders[inner] = os.path.normpath(f"{beside}/{inner}")
-                packed.inner.setdefault(folder, inner)
-                self._real.setdefault(folder, os.path.realpath(folder))
+                folder = packed.folders[inner] = self._folder_in(packed, beside, inner)
             stem = stem_of(base)
             suffix, entry = _suffix(stem, base), self._clips.get(stem)
             if entry is not None:
-                files = self._clip(stem, folder).files
-                same = next((file for file in files if file.suffix == suffix), None)
+                same = self._file(stem, folder, suffix)
+                if same and same.archive not in (0, number):
+                    other = self._archives[same.archive - 1]
+                    if other.n_bytes(folder, _base(stem, suffix)) != n_bytes:
+                        folder = self._folder_in(packed, own, inner)
+                        same = self._file(stem, folder, suffix)
                 if same or self._is_on_disk(entry, stem, suffix, (inner, own), n_bytes):
                     n_copies += not (same and same.archive == number)
                     continue
             self._put_file(stem, folder, _File(suffix, archive=number))
         return n_copies
+
+    def _folder_in(self, packed: PackedAudio, place: str, inner: str) -> str:
+        """The folder of an archive as if it were unpacked at a place."""
+        folder = os.path.normpath(f"{place}/{inner}")
+        packed.inner.setdefault(folder, inner)
+        self._real.setdefault(folder, os.path.realpath(folder))
+        return folder
+
+    def _file(self, stem: str, folder: str, suffix: str) -> _File | None:
+        files = self._clip(stem, folder).files
+        return next((file for file in files if file.suffix == suffix), None)
 
     def _is_on_disk(
         self, entry: "_Clip | _Namesakes", stem: str, suffix: str, ends: tuple[str, str], size: int

@@ -160,10 +160,13 @@ def _text(value: Any, what: str) -> str:
 
 
 def _span(element: dict[str, Any]) -> tuple[float, float]:
-    """Offset and duration in seconds. Raises ValueError unless 0 <= start < end."""
+    """Offset and duration in seconds. Raises ValueError unless 0 <= start < end.
+
+    A duration that rounds to 0 would mean the rest of the file.
+    """
     try:
         start, end = float(element["start"]), float(element["end"])
-        is_span = 0 <= start < end <= MAX_SECONDS
+        is_span = 0 <= start < end <= MAX_SECONDS and round(end - start, 4) > 0
     except (KeyError, TypeError, ValueError, OverflowError):
         is_span = False
     if not is_span:

@@ -173,6 +173,12 @@ def _read_archives(
     paths: list[str], listing: Listing, suffixes: tuple[str, ...], output: Path, n_jobs: int
 ) -> None:
     found, kind_of = archives_of(paths), partial(_kind_of, suffixes=suffixes)
+    for archive in found:
+        if "::" in f"{os.path.realpath(os.path.dirname(archive.path))}/{archive.path}":
+            raise DataError(
+                f"{archive.path}: its path holds '::', which divides the addresses of clips in "
+                "archives. Rename the folder or the file. · 경로에서 '::'를 빼세요."
+            )
     scans = scanned(found, kind_of, output.resolve() / "archives", n_jobs)
     for scans_of_one in tqdm(scans, "reading archives", len(found), unit=" archives", delay=2):
         _file_archives(scans_of_one, listing)
@@ -320,6 +326,11 @@ def _file_archives(scans: list[Scanned], listing: Listing) -> None:
         name = found.archive.address
         if found.has_packed_audio:
             listing.audio_archives.append(found.archive.path)
+        if unread := found.unread_archives:
+            listing.note(
+                f"{name}: {len(unread):,} archives in it, such as {unread[0]}, were left out: "
+                "unpack it once to read them. · 안에 든 압축 파일은 한 번 풀어야 읽습니다."
+            )
         n_audio, n_labels = len(found.audio), len(found.labels)
         holds_labels = n_labels or found.is_streamed
         # One that cannot be read counts as labels, so that it is refused by name when it is read.

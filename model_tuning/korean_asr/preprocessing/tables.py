@@ -226,6 +226,7 @@ def _path_and_sound(value: Any) -> tuple[str, bytes | None]:
         path, sound = value.get("path"), value.get("bytes")
     else:
         path, sound = (None, value) if isinstance(value, bytes) else (value, None)
+    sound = sound if isinstance(sound, bytes) else None
     return path.strip() if isinstance(path, str) else "", sound
 
 
@@ -290,11 +291,14 @@ def _features(schema: Any) -> tuple[list[str], dict[str, list[str]]]:
     """The columns that hold audio files, and the names of numbered classes.
 
     Without the notes of `datasets` in the schema, audio is a struct of `bytes` and `path`, or a
-    binary column with a usual name.
+    binary column with a usual name. Raises ValueError where the notes are damaged.
     """
     from datasets import Audio, ClassLabel, Features
 
-    features = Features.from_arrow_schema(schema)
+    try:
+        features = Features.from_arrow_schema(schema)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"damaged notes of `datasets` in its schema: {error}") from None
     sounds = [key for key, feature in features.items() if isinstance(feature, Audio)]
     names = {key: value.names for key, value in features.items() if isinstance(value, ClassLabel)}
     return sounds or [column.name for column in schema if _may_hold_files(column)], names
