@@ -14,6 +14,7 @@ import pytest
 from korean_asr.manifest import REPOSITORY
 
 SCRIPTS = {int(path.name[0]): path for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")}
+MODEL_SCRIPTS = [str(SCRIPTS[number]) for number in (2, 3, 4)]
 DEMO = REPOSITORY / "data" / "demo"
 
 
@@ -42,15 +43,44 @@ def on(command):
 
 
 @pytest.fixture(scope="session")
-def run():
+def warm_python(tmp_path_factory):
+    """warm_python(arguments, cwd, env): exit status and output of a script, run as by Python."""
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("warm_python.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    output = tmp_path_factory.mktemp("warm") / "output"
+
+    def finished(arguments, cwd, env):
+        request = {"arguments": arguments, "cwd": str(cwd), "env": env, "output": str(output)}
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        return int(server.stdout.readline()), output.read_text(encoding="utf-8", errors="replace")
+
+    assert server.stdout.readline() == "ready\n"
+    yield finished
+    server.stdin.close()
+    server.wait()
+
+
+@pytest.fixture(scope="session")
+def run(warm_python):
     """run(arguments, status=0, cwd=None): stdout and stderr, once the exit status is as wanted."""
 
-    def finished(arguments, status=0, cwd=None, **options):
-        result = subprocess.run(
-            arguments, cwd=cwd, capture_output=True, text=True, timeout=600, **options
-        )
-        assert result.returncode == status, result.stdout + result.stderr
-        return result.stdout + result.stderr
+    def finished(arguments, status=0, cwd=None, env=os.environ, **options):
+        arguments = [*map(str, arguments)]
+        if arguments[0] == sys.executable and arguments[1] in MODEL_SCRIPTS and not options:
+            returned, printed = warm_python(arguments[1:], cwd or os.getcwd(), dict(env))
+        else:
+            result = subprocess.run(
+                arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=600, **options
+            )
+            returned, printed = result.returncode, result.stdout + result.stderr
+        assert returned == status, printed
+        return printed
 
     return finished
 
