@@ -436,6 +436,17 @@ def test_an_archive_that_ends_too_early_is_refused_by_name(
     assert [u.raw for u in utterances if u.reason is None] == ["밥"]
 
 
+def test_whole_labels_of_a_tar_gz_that_ends_too_early_are_read(tmp_path, written, utterances_of):
+    labels = {f"{n:02}_scripts.txt": f"{n}_1.wav :: 문장 {n * 7919}" for n in range(20)}
+    whole = packed("tar.gz", labels)
+    audio = {f"{n}_1.wav": b"" for n in range(20)}
+    files = {"x.tar.gz": whole[: len(whole) * 6 // 10], **audio}
+    reasons = [u.reason for u in utterances_of(written(tmp_path, files))]
+    assert reasons.count(None) >= 5
+    assert reasons.count("no label") == 20 - reasons.count(None)
+    assert "label unreadable" in reasons
+
+
 def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path, written, utterances_of):
     entries = [tar_entry(f"{n}_scripts.txt", f"{n}_1.wav :: 밥".encode()) for n in "ab"]
     utterances = utterances_of(
