@@ -16,8 +16,11 @@ from tqdm import tqdm
 from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archive_scan import Scanned
 from korean_asr.preprocessing.archives import (
+    Member,
     archives_of,
     is_archive,
+    label_file,
+    label_members,
     scanned,
     unpack_command,
 )
@@ -41,6 +44,7 @@ from korean_asr.preprocessing.tables import (
 
 # Names of texts that stand in any folder and are no transcripts.
 DOCUMENTS = ("readme", "license", "licence", "notice", "copying")
+LEFT_OUT = "was left out: it holds neither labels nor audio."
 # Kinds of unknown labels that are counted, and those that are shown.
 MAX_UNKNOWN_KINDS, N_UNKNOWN_SHOWN = 100, 3
 
@@ -50,6 +54,7 @@ class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
     root: the folder, or the one manifest or table.
+    clip_texts: texts beside the clips. text_archives: archives with such texts.
     embedded: where audio goes that lies inside tables.
     split: of tables; None for all.
     keys: those of the text and the audio in tables and in labels of no known corpus, as the user
@@ -70,6 +75,7 @@ class Listing:
     split: str | None = None
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
+    text_archives: list[Scanned] = field(default_factory=list)
     label_archives: list[Scanned] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     audio_archives: list[str] = field(default_factory=list)
@@ -83,7 +89,22 @@ class Listing:
     @property
     def has_labels(self) -> bool:
         labels = any(map(is_label, self.labels))
-        return bool(labels or self.clip_texts or self.label_archives or self.tables)
+        texts = self.clip_texts or self.text_archives
+        return bool(labels or texts or self.label_archives or self.tables)
+
+    def texts_beside_clips(self) -> Iterator[Member]:
+        """Yield the texts beside the clips, on disk and in archives. Read each before the next."""
+        for path in self.clip_texts:
+            yield from label_file(path)
+        unpacked = {
+            (os.path.basename(path), os.path.getsize(path))
+            for path in (self.clip_texts if self.text_archives else ())
+            if os.path.isfile(path)
+        }
+        for found in self.text_archives:
+            for member in label_members(found, _is_clip_text):
+                if member.problem or (member.base, member.n_bytes) not in unpacked:
+                    yield member
 
     def note(self, note: str) -> None:
         """Add a note once; folders may be walked twice."""
@@ -165,6 +186,7 @@ def listed_corpus(
     _choose_tables(listing)
     if not listing.has_labels:
         listing.clip_texts = _clip_texts(listing, output)
+        listing.text_archives = _text_archives(archives, listing, suffixes, output, n_jobs)
     _refuse_incomplete(listing)
     return listing
 
@@ -187,12 +209,35 @@ def _clip_texts(listing: Listing, output: Path) -> list[str]:
         f"{folder}/{name}"
         for folder, names in _folders(listing, output)
         for name in names
-        if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
+        if _is_clip_text(name)
     ]
-    if not any(stem_of(text) in listing.audio for text in texts):
+    # Then the others too: their clips have no audio.
+    return sorted(texts) if any(stem_of(text) in listing.audio for text in texts) else []
+
+
+def _text_archives(
+    paths: list[str], listing: Listing, suffixes: tuple[str, ...], output: Path, n_jobs: int
+) -> list[Scanned]:
+    """The archives with texts beside the clips, looked for as those on disk are."""
+    kind_of = partial(_kind_beside_clips, suffixes=suffixes)
+    scans = scanned(archives_of(paths), kind_of, output.resolve() / "archives", n_jobs)
+    found = [scan for scans_of_one in scans for scan in scans_of_one if len(scan.labels)]
+    names = (name for scan in found for name in scan.labels.names)
+    if not any(stem_of(name) in listing.audio for name in names):
         return []
-    # The others too: their clips have no audio.
-    return sorted(text for text in texts if not is_metadata(text))
+    left_out = {printable(f"{scan.archive.address} {LEFT_OUT}") for scan in found}
+    listing.notes = [note for note in listing.notes if note not in left_out]
+    return found
+
+
+def _is_clip_text(name: str) -> bool:
+    base = name.lower().rpartition("/")[2]
+    return base.endswith(".txt") and not (base.startswith(("._", *DOCUMENTS)) or is_metadata(base))
+
+
+def _kind_beside_clips(name: str, suffixes: tuple[str, ...]) -> str:
+    """What a file in an archive is, where no label was found: the .txt are labels."""
+    return "label" if _is_clip_text(name) else _kind_of(name, suffixes)
 
 
 def _one_file(listing: Listing) -> Listing:
@@ -262,7 +307,8 @@ def _refuse_incomplete(listing: Listing) -> None:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
             f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json, "
-            "*.jsonl, *.parquet or metadata.csv, no archive with some, no text beside a clip. "
+            "*.jsonl or text beside a clip, no archive with some, and no *.parquet or metadata.csv "
+            "outside archives. "
             "Pass the folder that holds 1.Training, or a manifest."
             f"{notes} · 전사 파일이 없습니다."
         )
@@ -337,7 +383,7 @@ def _file_archives(scans: list[Scanned], listing: Listing) -> None:
                 (f"{found.archive.beside}: {inner}", reason) for inner, reason in found.refused
             ]
         elif not found.archives and not found.has_packed_audio:
-            listing.note(f"{name} was left out: it holds neither labels nor audio.")
+            listing.note(f"{name} {LEFT_OUT}")
         if n_copies := listing.audio.add_archive(found):
             listing.note(
                 f"{name}: {n_copies:,} clips are there unpacked as well, and are read once."
