@@ -113,6 +113,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
     for name, reason in listing.refused:
         yield RawUtterance(name, "", None, reason)
     listing.note_unknown()
+    listing.pass_over_other_splits()
     for stem, path, reason in listing.audio.unclaimed():
         yield RawUtterance(stem, "", path, reason)
 

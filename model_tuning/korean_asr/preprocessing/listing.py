@@ -6,6 +6,7 @@ A corpus is a folder, or one manifest. File names show what its labels are.
 import hashlib
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,6 +40,7 @@ from korean_asr.preprocessing.tables import (
     hub_folder,
     is_table,
     notes_about_missing_files,
+    table_rows,
     tables_of_split,
 )
 
@@ -55,6 +57,7 @@ class Listing:
 
     root: the folder, or the one manifest or table.
     clip_texts: texts beside the clips. text_archives: archives with such texts.
+    tables: those that are read. other_tables: those of other splits.
     embedded: where audio goes that lies inside tables.
     split: of tables; None for all.
     keys: those of the text and the audio in tables and in labels of no known corpus, as the user
@@ -85,6 +88,7 @@ class Listing:
     n_keyed: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
     tables: list[str] = field(default_factory=list)
+    other_tables: list[str] = field(default_factory=list)
 
     @property
     def has_labels(self) -> bool:
@@ -105,6 +109,21 @@ class Listing:
             for member in label_members(found, _is_clip_text):
                 if member.problem or (member.base, member.n_bytes) not in unpacked:
                     yield member
+
+    def pass_over_other_splits(self) -> None:
+        """Claim the audio of splits that are not wanted: it has labels.
+
+        In a .parquet such audio is rare, and its rows may hold gigabytes of other audio.
+        """
+        for table in self.other_tables:
+            if table.lower().endswith(".parquet"):
+                continue
+            with suppress(DataError):
+                for row in table_rows(table, self.keys.dotted(), ()):
+                    path = os.path.normpath(f"{os.path.dirname(table)}/{row.label.name}")
+                    folder, name = os.path.split(path)
+                    if row.label.is_readable and os.path.isfile(path):
+                        self.audio.claim_file(folder, name)
 
     def note(self, note: str) -> None:
         """Add a note once; folders may be walked twice."""
@@ -273,6 +292,7 @@ def _choose_tables(listing: Listing) -> None:
         others = [table for table in found if table not in tables]
         if tables:
             listing.tables = tables_of_split(tables, listing.root, listing.split)
+            listing.other_tables = [table for table in tables if table not in listing.tables]
             for note in notes_about_missing_files(listing.tables):
                 listing.note(note)
     if others:
