@@ -412,6 +412,32 @@ def test_a_large_archive_is_told_from_its_first_files_alone(tmp_path, written, l
     assert listing_of(written(tmp_path, {"x_1.wav": b""})).label_archives == []
 
 
+@pytest.mark.parametrize(
+    "kind, what",
+    [
+        *((kind, "texts and audio") for kind in ("tar", "tar.gz", "zip")),
+        *((kind, "texts") for kind in ("tar", "zip")),
+        *((kind, "texts that are unpacked as well") for kind in ("tar", "zip")),
+    ],
+)
+def test_in_archives_without_other_labels_the_text_beside_each_clip_is_its_label(
+    tmp_path, kind, what, written, utterances_of, listing_of
+):
+    if what == "texts and audio" and "gz" in kind:
+        pytest.importorskip("rapidgzip")
+    texts = {f"K/K_{n}.txt": f"밥 {n}\r".encode("cp949") for n in range(3)}
+    audio = {f"K/K_{n}.pcm": bytes(8) for n in range(3)}
+    is_all = what == "texts and audio"
+    files = {f"x.{kind}": packed(kind, {**texts, "readme.txt": b"-", **(audio if is_all else {})})}
+    files |= {} if is_all else audio
+    files |= texts if "unpacked" in what else {}
+    root = written(tmp_path, files)
+    assert sorted((u.raw, u.reason) for u in utterances_of(root)) == [
+        (f"밥 {n}", None) for n in range(3)
+    ]
+    assert not any("neither labels nor audio" in note for note in listing_of(root).notes)
+
+
 # Damaged archives
 
 
@@ -434,6 +460,17 @@ def test_an_archive_that_ends_too_early_is_refused_by_name(
         "label unreadable"
     }
     assert [u.raw for u in utterances if u.reason is None] == ["밥"]
+
+
+def test_whole_labels_of_a_tar_gz_that_ends_too_early_are_read(tmp_path, written, utterances_of):
+    labels = {f"{n:02}_scripts.txt": f"{n}_1.wav :: 문장 {n * 7919}" for n in range(20)}
+    whole = packed("tar.gz", labels)
+    audio = {f"{n}_1.wav": b"" for n in range(20)}
+    files = {"x.tar.gz": whole[: len(whole) * 6 // 10], **audio}
+    reasons = [u.reason for u in utterances_of(written(tmp_path, files))]
+    assert reasons.count(None) >= 5
+    assert reasons.count("no label") == 20 - reasons.count(None)
+    assert "label unreadable" in reasons
 
 
 def test_a_tar_that_is_cut_between_two_members_is_refused_by_name(tmp_path, written, utterances_of):

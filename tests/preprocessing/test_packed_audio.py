@@ -151,6 +151,30 @@ def test_audio_that_is_unpacked_as_well_is_read_once_and_it_is_said(tmp_path, as
     assert corpus.notes == [f"{root}/{ARCHIVE}.tar: {what}"]
 
 
+@pytest.mark.parametrize(
+    "inside, unpacked",
+    [
+        ("", "[원천]3.일상안부_dialog_01"),
+        ("일상/", "[원천]3.일상안부_dialog_01/일상"),
+        ("./일상/", "[원천]3.일상안부_dialog_01/일상"),
+        ("./", "[원천]3.일상안부_dialog_01"),
+    ],
+)
+def test_audio_unpacked_into_a_folder_of_the_archives_name_is_read_once(
+    tmp_path, written, inside, unpacked
+):
+    clips = {f"dialog_{n:08}.wav": FILES[NAMES[n]] for n in range(6)}
+    files = {f"{AUDIO}/{unpacked}/{name}": content for name, content in clips.items()}
+    packed = tar_of({inside + name: content for name, content in clips.items()})
+    labels = "".join(SCRIPT.splitlines(keepends=True)[:6])
+    root = written(tmp_path / "corpus", {LABELS: labels, f"{ARCHIVE}.tar": packed, **files})
+    rows, _, corpus = cleaned(root)
+    assert len(rows) == 6
+    assert not corpus.tally.reasons
+    what = "6 clips are there unpacked as well, and are read once."
+    assert corpus.notes == [f"{root}/{ARCHIVE}.tar: {what}"]
+
+
 @pytest.mark.parametrize("kind", ["tar", "zip stored", "parts of a zip", "parts of a tar"])
 def test_whole_clips_of_an_archive_that_is_still_downloaded_are_used(tmp_path, kind, written):
     files = PACKED[kind]()

@@ -225,6 +225,18 @@ def test_split_reads_one_split_and_names_the_others_where_there_is_none(read, pa
         read(root, split="dev")
 
 
+def test_audio_of_a_split_that_is_not_wanted_is_not_told_to_lack_a_label(read, written, tmp_path):
+    files = {
+        "train/metadata.csv": 'file_name,text\na.wav,네.\n../gone.wav,네.\n"x\0.wav",네.\n',
+        "train/a.wav": wave(seed=1)[0],
+        "test/metadata.csv": "file_name,text\na.wav,아니요.\n",
+        "test/a.wav": wave(seed=2)[0],
+        "test/left.wav": wave(seed=3)[0],
+    }
+    _, clips = read(written(tmp_path / "x", files), split="test")
+    assert {name: clip.reason for name, clip in clips.items()} == {"a": None, "left": "no label"}
+
+
 def test_a_download_that_lacks_files_is_named(read, parquet):
     listing, _ = read(parquet("data/train-00001-of-00003.parquet", [row("a")]))
     assert any("train-*-of-00003: 2 of 3 files are missing" in note for note in listing.notes)

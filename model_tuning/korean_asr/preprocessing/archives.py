@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
@@ -288,14 +288,24 @@ class Forwards:
         if offset < self._start:
             raise Damaged
         while self._start < offset:
-            self._held = self._held or self._unpacked.read(READ_BYTES)
+            self._held = self._held or self._next(READ_BYTES)
             if not self._held:
                 return b""
             n = min(offset - self._start, len(self._held))
             self._start, self._held = self._start + n, self._held[n:]
-        if len(self._held) < n_bytes:
-            self._held += self._unpacked.read(n_bytes - len(self._held))
+        while len(self._held) < n_bytes:
+            more = self._next(n_bytes - len(self._held))
+            if not more:
+                break
+            self._held += more
         return self._held[:n_bytes]
+
+    def _next(self, n_bytes: int) -> bytes:
+        """At most so many bytes; none at the end, also where the .gz is cut off."""
+        # Not read(), which loses what lies before the place of the cut.
+        with suppress(EOFError):
+            return self._unpacked.read1(n_bytes)
+        return b""
 
     def check_end(self) -> None:
         """Read to the end, where gzip compares the checksum. Raises its errors."""

@@ -165,7 +165,8 @@ class AudioIndex:
         archive, number = found.archive, len(self._archives) + 1
         self._archives.append(PackedAudio(archive, found.audio, found.index))
         beside, packed = os.path.dirname(archive.beside), self._archives[-1]
-        own = _ARCHIVE_SUFFIX.sub("", f"{beside}/{os.path.basename(archive.beside)}")
+        # Not up to the first dot: it is `TS_1. 영어.zip`.
+        own = _ARCHIVE_SUFFIX.sub("", archive.beside)
         n_copies = 0
         for name, n_bytes in zip(found.audio.names, found.audio.numbers[1::5], strict=True):
             inner, _, base = name.rpartition("/")
@@ -181,7 +182,9 @@ class AudioIndex:
                     if other.n_bytes(folder, _base(stem, suffix)) != n_bytes:
                         folder = self._folder_in(packed, own, inner)
                         same = self._file(stem, folder, suffix)
-                if same or self._is_on_disk(entry, stem, suffix, (inner, own), n_bytes):
+                # `tar cf x.tar .` writes ./ before all names.
+                ends = (os.path.normpath(inner), own)
+                if same or self._is_on_disk(entry, stem, suffix, ends, n_bytes):
                     n_copies += not (same and same.archive == number)
                     continue
             self._put_file(stem, folder, _File(suffix, archive=number))
@@ -204,7 +207,7 @@ class AudioIndex:
         """Whether a clip lies unpacked in another folder; ends: how the folder may end."""
         clips = entry.clips.values() if isinstance(entry, _Namesakes) else [entry]
         for clip in islice(clips, MAX_COMPARED):
-            if not any(f"/{clip.folder}".endswith(f"/{end}") for end in ends if end):
+            if not any(f"/{clip.folder}".endswith(f"/{end}") for end in ends):
                 continue
             for file in clip.files:
                 if file.suffix == suffix and not file.archive:

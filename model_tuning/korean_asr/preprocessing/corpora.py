@@ -102,11 +102,10 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
         except ARCHIVE_ERRORS as error:
             # The archive is damaged further down.
             yield RawUtterance(member.name, "", None, problem_of(error))
-    for path in listing.clip_texts:
+    for member in listing.texts_beside_clips():
         listing.n_label_files += 1
-        listing.audio.claimant = os.path.dirname(path)
-        for member in label_file(path):
-            yield _clip_text(member, listing)
+        listing.audio.claimant = os.path.dirname(member.name)
+        yield _clip_text(member, listing)
     for table in listing.tables:
         yield from _table_clips(table, listing)
     if summary := listing.embedded.summary():
@@ -114,6 +113,7 @@ def raw_utterances(listing: Listing) -> Iterator[RawUtterance]:
     for name, reason in listing.refused:
         yield RawUtterance(name, "", None, reason)
     listing.note_unknown()
+    listing.pass_over_other_splits()
     for stem, path, reason in listing.audio.unclaimed():
         yield RawUtterance(stem, "", path, reason)
 
@@ -407,7 +407,7 @@ def _clip_text(member: Member, listing: Listing) -> RawUtterance:
     try:
         if member.file:
             content = member.file.read(MAX_LINE_BYTES + 1)
-    except OSError:
+    except ARCHIVE_ERRORS:
         problem = UNREADABLE
     listing.digest.update(content)
     label = clip_text(content)
@@ -415,6 +415,6 @@ def _clip_text(member: Member, listing: Listing) -> RawUtterance:
         label.raw, problem = "", TOO_LARGE
     elif not label.is_readable:
         problem = UNREADABLE
-    claim = listing.audio.claim(member.path)
+    claim = listing.audio.claim(member.inside or member.path)
     claim.reason = problem or claim.reason
     return _joined(label, claim, {})

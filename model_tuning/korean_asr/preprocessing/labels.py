@@ -23,6 +23,8 @@ from korean_asr.files import json_value, parsed_clip, parsed_json
 from korean_asr.manifest import REQUIRED_KEYS, duration_in, path_and_offset, place_in
 
 # Label files with a line a clip.
+# Names of texts that stand in any folder and are no transcripts.
+DOCUMENTS = ("readme", "license", "licence", "notice", "copying")
 LINE_LABELS = ("scripts.txt", ".trn", ".trans.txt")
 # A label line of a clip takes some hundred bytes, a JSON label two thousand.
 MAX_LINE_BYTES = 1 << 20
@@ -88,6 +90,12 @@ def is_label(name: str) -> bool:
 def is_metadata(name: str) -> bool:
     """Return whether a file of that name holds facts of clips, but no text."""
     return name.lower().endswith("metadata.txt")
+
+
+def is_clip_text(name: str) -> bool:
+    """Return whether a file of that name can be the transcript of the one clip beside it."""
+    base = name.lower().rpartition("/")[2]
+    return base.endswith(".txt") and not (base.startswith(("._", *DOCUMENTS)) or is_metadata(base))
 
 
 def label_lines(

@@ -6,6 +6,7 @@ A corpus is a folder, or one manifest. File names show what its labels are.
 import hashlib
 import os
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,11 @@ from tqdm import tqdm
 from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archive_scan import Scanned
 from korean_asr.preprocessing.archives import (
+    Member,
     archives_of,
     is_archive,
+    label_file,
+    label_members,
     scanned,
     unpack_command,
 )
@@ -28,7 +32,7 @@ from korean_asr.preprocessing.audio_index import (
 )
 from korean_asr.preprocessing.embedded_audio import EmbeddedAudio
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
-from korean_asr.preprocessing.labels import is_label, is_metadata
+from korean_asr.preprocessing.labels import is_clip_text, is_label, is_metadata
 from korean_asr.preprocessing.tables import (
     HUB,
     RECORDS,
@@ -36,11 +40,11 @@ from korean_asr.preprocessing.tables import (
     hub_folder,
     is_table,
     notes_about_missing_files,
+    table_rows,
     tables_of_split,
 )
 
-# Names of texts that stand in any folder and are no transcripts.
-DOCUMENTS = ("readme", "license", "licence", "notice", "copying")
+LEFT_OUT = "was left out: it holds neither labels nor audio."
 # Kinds of unknown labels that are counted, and those that are shown.
 MAX_UNKNOWN_KINDS, N_UNKNOWN_SHOWN = 100, 3
 
@@ -50,6 +54,8 @@ class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
     root: the folder, or the one manifest or table.
+    clip_texts: texts beside the clips. text_archives: archives with such texts.
+    tables: those that are read. other_tables: those of other splits.
     embedded: where audio goes that lies inside tables.
     split: of tables; None for all.
     keys: those of the text and the audio in tables and in labels of no known corpus, as the user
@@ -70,6 +76,7 @@ class Listing:
     split: str | None = None
     labels: list[str] = field(default_factory=list)
     clip_texts: list[str] = field(default_factory=list)
+    text_archives: list[Scanned] = field(default_factory=list)
     label_archives: list[Scanned] = field(default_factory=list)
     refused: list[tuple[str, str]] = field(default_factory=list)
     audio_archives: list[str] = field(default_factory=list)
@@ -79,11 +86,42 @@ class Listing:
     n_keyed: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
     tables: list[str] = field(default_factory=list)
+    other_tables: list[str] = field(default_factory=list)
 
     @property
     def has_labels(self) -> bool:
         labels = any(map(is_label, self.labels))
-        return bool(labels or self.clip_texts or self.label_archives or self.tables)
+        texts = self.clip_texts or self.text_archives
+        return bool(labels or texts or self.label_archives or self.tables)
+
+    def texts_beside_clips(self) -> Iterator[Member]:
+        """Yield the texts beside the clips, on disk and in archives. Read each before the next."""
+        for path in self.clip_texts:
+            yield from label_file(path)
+        unpacked = {
+            (os.path.basename(path), os.path.getsize(path))
+            for path in (self.clip_texts if self.text_archives else ())
+            if os.path.isfile(path)
+        }
+        for found in self.text_archives:
+            for member in label_members(found, is_clip_text):
+                if member.problem or (member.base, member.n_bytes) not in unpacked:
+                    yield member
+
+    def pass_over_other_splits(self) -> None:
+        """Claim the audio of splits that are not wanted: it has labels.
+
+        In a .parquet such audio is rare, and its rows may hold gigabytes of other audio.
+        """
+        for table in self.other_tables:
+            if table.lower().endswith(".parquet"):
+                continue
+            with suppress(DataError):
+                for row in table_rows(table, self.keys.dotted(), ()):
+                    path = os.path.normpath(f"{os.path.dirname(table)}/{row.label.name}")
+                    folder, name = os.path.split(path)
+                    if row.label.is_readable and os.path.isfile(path):
+                        self.audio.claim_file(folder, name)
 
     def note(self, note: str) -> None:
         """Add a note once; folders may be walked twice."""
@@ -165,6 +203,7 @@ def listed_corpus(
     _choose_tables(listing)
     if not listing.has_labels:
         listing.clip_texts = _clip_texts(listing, output)
+        listing.text_archives = _text_archives(archives, listing, suffixes, output, n_jobs)
     _refuse_incomplete(listing)
     return listing
 
@@ -193,12 +232,30 @@ def _clip_texts(listing: Listing, output: Path) -> list[str]:
         f"{folder}/{name}"
         for folder, names in _folders(listing, output)
         for name in names
-        if name.lower().endswith(".txt") and not name.lower().startswith(DOCUMENTS)
+        if is_clip_text(name)
     ]
-    if not any(stem_of(text) in listing.audio for text in texts):
+    # Then the others too: their clips have no audio.
+    return sorted(texts) if any(stem_of(text) in listing.audio for text in texts) else []
+
+
+def _text_archives(
+    paths: list[str], listing: Listing, suffixes: tuple[str, ...], output: Path, n_jobs: int
+) -> list[Scanned]:
+    """The archives with texts beside the clips, looked for as those on disk are."""
+    kind_of = partial(_kind_beside_clips, suffixes=suffixes)
+    scans = scanned(archives_of(paths), kind_of, output.resolve() / "archives", n_jobs)
+    found = [scan for scans_of_one in scans for scan in scans_of_one if len(scan.labels)]
+    names = (name for scan in found for name in scan.labels.names)
+    if not any(stem_of(name) in listing.audio for name in names):
         return []
-    # The others too: their clips have no audio.
-    return sorted(text for text in texts if not is_metadata(text))
+    left_out = {printable(f"{scan.archive.address} {LEFT_OUT}") for scan in found}
+    listing.notes = [note for note in listing.notes if note not in left_out]
+    return found
+
+
+def _kind_beside_clips(name: str, suffixes: tuple[str, ...]) -> str:
+    """What a file in an archive is, where no label was found: the .txt are labels."""
+    return "label" if is_clip_text(name) else _kind_of(name, suffixes)
 
 
 def _one_file(listing: Listing) -> Listing:
@@ -234,6 +291,7 @@ def _choose_tables(listing: Listing) -> None:
         others = [table for table in found if table not in tables]
         if tables:
             listing.tables = tables_of_split(tables, listing.root, listing.split)
+            listing.other_tables = [table for table in tables if table not in listing.tables]
             for note in notes_about_missing_files(listing.tables):
                 listing.note(note)
     if others:
@@ -268,8 +326,8 @@ def _refuse_incomplete(listing: Listing) -> None:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
             f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json, "
-            "*.jsonl, *.parquet or metadata.csv, no archive with some, no text beside a clip. "
-            "Pass the folder that holds 1.Training, or a manifest."
+            "*.jsonl or text beside a clip, no archive with some, and no *.parquet or metadata.csv "
+            "outside archives. Pass the folder that holds 1.Training, or a manifest."
             f"{notes} · 전사 파일이 없습니다."
         )
 
@@ -348,7 +406,7 @@ def _file_archives(scans: list[Scanned], listing: Listing) -> None:
                 (f"{found.archive.beside}: {inner}", reason) for inner, reason in found.refused
             ]
         elif not found.archives and not found.has_packed_audio:
-            listing.note(f"{name} was left out: it holds neither labels nor audio.")
+            listing.note(f"{name} {LEFT_OUT}")
         if n_copies := listing.audio.add_archive(found):
             listing.note(
                 f"{name}: {n_copies:,} clips are there unpacked as well, and are read once."
