@@ -81,7 +81,16 @@ NUCLEUS_PHONEMES = {
     "ㅢ": "ɰi",
     "ㅣ": "i",
 }
-CODA_PHONEMES = {"": "", "ㄱ": "k", "ㄴ": "n", "ㄷ": "t", "ㄹ": "l", "ㅁ": "m", "ㅂ": "p", "ㅇ": "ŋ"}
+CODA_PHONEMES = {
+    "": "",
+    "ㄱ": "k",
+    "ㄴ": "n",
+    "ㄷ": "t",
+    "ㄹ": "l",
+    "ㅁ": "m",
+    "ㅂ": "p",
+    "ㅇ": "ŋ",
+}
 # ㅅ and ㅆ are palatal before these.
 PALATAL_NUCLEI = "ㅣㅑㅒㅕㅖㅛㅠㅟ"
 SONORANT_CODAS = ("", "ㄴ", "ㄹ", "ㅁ", "ㅇ")
