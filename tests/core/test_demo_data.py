@@ -1,6 +1,8 @@
 """The bundled corpus and base model are what data/demo/README.md says."""
 
+import csv
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -77,15 +79,28 @@ def test_labels_carry_what_real_ones_carry(korean, foreign):
         assert any(mark in label for label in labels), mark
 
 
+def table(name: str) -> list[dict[str, str]]:
+    with (DEMO / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, dialect="excel-tab", quoting=csv.QUOTE_NONE))
+
+
+@pytest.mark.parametrize("name", ["korean_sentences.tsv", "training_sentences.tsv", "words.tsv"])
+def test_a_pronunciation_has_the_syllables_of_its_text_with_the_seven_codas_of_korean(name):
+    codas = {"", *(unicodedata.normalize("NFD", "각난닫랄맘밥앙")[2::3])}
+    for row in table(name):
+        spelled, said = row.get("spoken") or row["word"], row["pronunciation"]
+        assert ["가" <= c <= "힣" for c in spelled] == ["가" <= c <= "힣" for c in said], row
+        assert {unicodedata.normalize("NFD", c)[2:] for c in said if "가" <= c <= "힣"} <= codas, (
+            row
+        )
+
+
 def test_no_sentence_of_the_corpus_was_written_for_the_training_of_the_base_model(korean, foreign):
-    trained = {
-        sentence_key(line)
-        for line in (DEMO / "training_sentences.txt").read_text(encoding="utf-8").splitlines()
-    }
+    trained = {sentence_key(row["spoken"]) for row in table("training_sentences.tsv")}
     spoken = {
-        sentence_key(line.split("\t")[-1])
+        sentence_key(row["spoken"])
         for name in ("korean_sentences.tsv", "foreign_sentences.tsv")
-        for line in (DEMO / name).read_text(encoding="utf-8").splitlines()[1:]
+        for row in table(name)
     }
     assert len(spoken) == 316
     assert not trained & spoken
