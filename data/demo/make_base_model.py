@@ -1,107 +1,67 @@
 """Train data/demo/base_model, which stands in for kresnik/wav2vec2-large-xlsr-korean.
 
-    python data/demo/make_base_model.py            (about an hour on two cores; needs espeak-ng)
+    python data/demo/make_base_material.py         (first; an hour on two cores)
+    python data/demo/make_base_model.py            (two hours on two cores)
 
-A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech in the demo's voices:
-first on random sequences of the words in words.txt, then also on the sentences of
-training_sentences.txt. No sentence of the demo corpus is among them. It writes syllables and spaces
-but no punctuation, like the real base model. A killed run continues after its last epoch. The log
-is printed and kept in the work folder (--work, default demo_output/base_model_training).
+A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech: random sequences of
+the words in words.tsv, and the sentences of training_sentences.tsv. No sentence of the demo corpus
+is among them. Each epoch hears every clip at another speed, with another noise. It writes syllables
+and spaces but no punctuation, like the real base model. A killed run continues after its last
+epoch. The log is printed and kept in the work folder.
 """
 
 import argparse
+import csv
 import json
 import math
 import random
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 from tqdm import tqdm
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from voices import KOREAN_VOICES, SAMPLE_RATE, spoken_waveform
-
 HERE = Path(__file__).resolve().parent
+WORK = HERE.parents[1] / "demo_output"
+SAMPLE_RATE = 16_000
 SEED = 17
-N_HELD_OUT_CLIPS = 280
-WORDS_A_CLIP = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)
+N_EPOCHS, PEAK_LEARNING_RATE = 24, 1.5e-3
 BATCH_SECONDS = 32.0
 N_WARM_UP_UPDATES = 400
+# Resampling to another speed changes the pitch too: as another speaker.
+SPEEDS = (0.87, 1.15)
+NOISE_DB = (-50.0, -18.0)
 # Where `|` stands among the tokens. In the real vocabulary it is id 859 of 1,205, not at an end.
 DELIMITER_SHARE = 0.713
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training: its clips, and a cosine schedule over cosine_epochs.
-
-    The first stage was planned for 16 epochs and stopped after 10: its CER was 10 % on unseen word
-    sequences but 18 % on the demo's sentences, whose words are shorter and run together. The second
-    stage has more short words, and sentences.
-
-    copies_of_short_words: how often words of one or two syllables stand in the deck.
-    n_voices_a_sentence: clips of each sentence of training_sentences.txt.
-    """
-
-    n_word_clips: int
-    copies_of_short_words: int
-    n_voices_a_sentence: int
-    n_epochs: int
-    cosine_epochs: int
-    peak_learning_rate: float
+Clips = list[tuple[str, np.ndarray]]  # (text, (n_samples,) int16 at 16 kHz)
 
 
-STAGES = (
-    Stage(6_000, 1, 0, n_epochs=10, cosine_epochs=16, peak_learning_rate=1.5e-3),
-    Stage(3_000, 3, 5, n_epochs=8, cosine_epochs=8, peak_learning_rate=8e-4),
-)
-
-
-def word_sequences(
-    words: list[str], n_clips: int, seed: int, banned: set[str]
-) -> list[tuple[str, str]]:
-    """Draw (text, spoken) pairs: text as the model writes it, spoken with marks for intonation.
-
-    Texts in `banned` are not drawn; the drawn texts are added to it.
-    """
-    rng = random.Random(seed)
-    deck: list[str] = []
-    pairs = []
-    while len(pairs) < n_clips:
-        length = rng.choice(WORDS_A_CLIP)
-        # Every word is dealt before any is dealt again.
-        if len(deck) < length:
-            deck = rng.sample(words, len(words))
-        chosen = [deck.pop() for _ in range(length)]
-        text = " ".join(chosen)
-        if text in banned:
-            continue
-        banned.add(text)
-        marks = [rng.choice(["", "", "", ","]) for _ in chosen[:-1]] + [rng.choice(".?!")]
-        pairs.append(
-            (text, " ".join(word + mark for word, mark in zip(chosen, marks, strict=True)))
-        )
-    return pairs
-
-
-def spoken_clips(pairs: list[tuple[str, str]], seed: int) -> list[tuple[str, np.ndarray]]:
-    """Speak each pair in a random voice: (text, (n_samples,) int16 waveform)."""
-    rng = random.Random(seed)
-    jobs = [
-        (text, spoken, rng.choice(KOREAN_VOICES), rng.uniform(0.85, 1.15), rng.randint(-5, 5))
-        for text, spoken in pairs
+def material(folder: Path, part: str) -> Clips:
+    with (folder / "material.tsv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    chosen = [row for row in rows if row["part"] == part]
+    return [
+        (row["text"], soundfile.read(folder / row["path"], dtype="int16")[0])
+        for row in tqdm(chosen, f"reading {part}")
     ]
-    with ThreadPoolExecutor(2) as pool:
-        waveforms = pool.map(lambda job: spoken_waveform(*job[1:]), jobs)
-        return [
-            (job[0], waveform)
-            for job, waveform in zip(jobs, tqdm(waveforms, "speaking", len(jobs)), strict=True)
-        ]
+
+
+def augmented(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A clip at another speed (linear interpolation), with coloured noise behind it: float32."""
+    speed = rng.uniform(*SPEEDS)
+    places = np.arange(0, len(waveform) - 1, speed)
+    samples = np.interp(places, np.arange(len(waveform)), waveform).astype(np.float32)
+    noise = rng.standard_normal(len(samples), dtype=np.float32)
+    # Between white and brown.
+    smooth = rng.uniform(0, 0.95)
+    noise = np.convolve(noise, smooth ** np.arange(40, dtype=np.float32), "same")
+    level = np.sqrt(np.mean(samples**2)) * 10 ** (rng.uniform(*NOISE_DB) / 20)
+    return samples + noise * (level / np.sqrt(np.mean(noise**2)))
 
 
 def vocabulary(words: list[str]) -> dict[str, int]:
@@ -142,9 +102,7 @@ def new_model(vocab: dict[str, int]) -> Wav2Vec2ForCTC:
     return Wav2Vec2ForCTC(config)
 
 
-def batch_tensors(
-    clips: list[tuple[str, np.ndarray]], vocab: dict[str, int]
-) -> dict[str, torch.Tensor]:
+def batch_tensors(clips: Clips, vocab: dict[str, int]) -> dict[str, torch.Tensor]:
     """Inputs and labels of a batch.
 
     input_values: (B, T) float32 of mean 0 and variance 1, padded with 0. attention_mask: (B, T).
@@ -212,33 +170,17 @@ def cer_no_space(references: list[str], hypotheses: list[str]) -> float:
     return jiwer.cer(*strip)
 
 
-def stage_clips(
-    stage: Stage, number: int, words: list[str], banned: set[str]
-) -> list[tuple[str, np.ndarray]]:
-    deck = [
-        word for word in words for _ in range(stage.copies_of_short_words if len(word) <= 2 else 1)
-    ]
-    pairs = word_sequences(deck, stage.n_word_clips, SEED + 10 * (number - 1), banned)
-    for spoken in (HERE / "training_sentences.txt").read_text(encoding="utf-8").splitlines():
-        text = without_marks(spoken)
-        if text not in banned:
-            pairs += [(text, spoken)] * stage.n_voices_a_sentence
-    return spoken_clips(pairs, SEED + 10 * (number - 1))
-
-
-def without_marks(sentence: str) -> str:
-    return "".join(character for character in sentence if character not in ".,?!")
-
-
 def train_epoch(
-    model, optimizer, schedule, groups: list[list], vocab: dict[str, int], title: str
+    model, optimizer, schedule, groups: list[Clips], epoch: int, vocab: dict[str, int]
 ) -> float:
     """Train on all batches once; return the mean loss."""
+    rng = np.random.default_rng((SEED, epoch))
     model.train()
     losses = []
-    for group in tqdm(groups, title, mininterval=10):
+    for group in tqdm(groups, f"epoch {epoch + 1}", mininterval=10):
+        heard = [(text, augmented(waveform, rng)) for text, waveform in group]
         with torch.autocast("cpu", torch.bfloat16):
-            loss = model(**batch_tensors(group, vocab)).loss
+            loss = model(**batch_tensors(heard, vocab)).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -248,12 +190,13 @@ def train_epoch(
     return float(np.mean(losses))
 
 
-def train_stage(
-    model, stage: Stage, number: int, clips: list, held_out: list, vocab: dict[str, int], work: Path
+def train(
+    model, clips: Clips, held_out: dict[str, Clips], vocab: dict[str, int], work: Path
 ) -> None:
-    n_updates = stage.cosine_epochs * len(batches(clips, 0, by_length=False))
+    """held_out: name -> clips whose CER is printed after each epoch."""
+    n_updates = N_EPOCHS * len(batches(clips, 0, by_length=False))
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=stage.peak_learning_rate, weight_decay=0.01, betas=(0.9, 0.98)
+        model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.98)
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
@@ -262,7 +205,7 @@ def train_stage(
             0.5 * (1 + math.cos(math.pi * min(1.0, step / n_updates))) + 1e-3,
         ),
     )
-    state_file = work / f"stage_{number}.pt"
+    state_file = work / "training.pt"
     first_epoch = 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
@@ -270,22 +213,18 @@ def train_stage(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         first_epoch = state["epoch"] + 1
-        print(f"stage {number}: continuing after epoch {first_epoch}", flush=True)
-    for epoch in range(first_epoch, stage.n_epochs):
+        print(f"continuing after epoch {first_epoch}", flush=True)
+    for epoch in range(first_epoch, N_EPOCHS):
         started = time.monotonic()
-        groups = batches(clips, SEED + epoch, by_length=number == 1 and epoch == 0)
-        loss = train_epoch(
-            model, optimizer, schedule, groups, vocab, f"stage {number}, epoch {epoch + 1}"
-        )
-        cer = cer_no_space([text for text, _ in held_out], decoded(model, held_out, vocab))
-        seconds = round(time.monotonic() - started)
-        line = {
-            "stage": number,
-            "epoch": epoch + 1,
-            "loss": round(loss, 4),
-            "held_out_cer_no_space": round(cer, 4),
-            "seconds": seconds,
-        }
+        torch.manual_seed(SEED + epoch)
+        groups = batches(clips, SEED + epoch, by_length=epoch == 0)
+        loss = train_epoch(model, optimizer, schedule, groups, epoch, vocab)
+        line = {"epoch": epoch + 1, "loss": round(loss, 4)}
+        for name, those in held_out.items():
+            line[f"{name}_cer_no_space"] = round(
+                cer_no_space([text for text, _ in those], decoded(model, those, vocab)), 4
+            )
+        line["seconds"] = round(time.monotonic() - started)
         print(json.dumps(line), flush=True)
         with (work / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
@@ -331,29 +270,23 @@ def save(model: Wav2Vec2ForCTC, vocab: dict[str, int], folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the demo's base model.")
-    parser.add_argument(
-        "--work", type=Path, default=HERE.parents[1] / "demo_output" / "base_model_training"
-    )
+    parser.add_argument("--material", type=Path, default=WORK / "base_material")
+    parser.add_argument("--work", type=Path, default=WORK / "base_model_training")
     parser.add_argument("--output", type=Path, default=HERE / "base_model")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    words = (HERE / "words.txt").read_text(encoding="utf-8").split()
-    banned = {
-        without_marks(line.split("\t")[-1])
-        for name in ("korean_sentences.tsv", "foreign_sentences.tsv")
-        for line in (HERE / name).read_text(encoding="utf-8").splitlines()[1:]
-    }
+    with (HERE / "words.tsv").open(encoding="utf-8") as file:
+        words = [line.split("\t")[0] for line in file.read().splitlines()[1:]]
     vocab = vocabulary(words)
-    held_out = spoken_clips(word_sequences(words, N_HELD_OUT_CLIPS, SEED + 1, banned), SEED + 1)
-    n_syllables = len({character for text, _ in held_out for character in text} - {" "})
+    held_out = {part: material(arguments.material, part) for part in ("own", "unseen")}
+    clips = material(arguments.material, "train")
     model = new_model(vocab)
-    print(f"{len(vocab)} tokens, {model.num_parameters():,} parameters; ", end="")
-    print(f"held out {len(held_out)} clips with {n_syllables} distinct syllables", flush=True)
-    for number, stage in enumerate(STAGES, 1):
-        clips = stage_clips(stage, number, words, banned)
-        hours = sum(len(waveform) for _, waveform in clips) / SAMPLE_RATE / 3600
-        print(f"stage {number}: {len(clips)} clips, {hours:.2f} h", flush=True)
-        train_stage(model, stage, number, clips, held_out, vocab, arguments.work)
+    for part, those in {"train": clips, **held_out}.items():
+        hours = sum(len(waveform) for _, waveform in those) / SAMPLE_RATE / 3600
+        n_syllables = len({character for text, _ in those for character in text} - {" "})
+        print(f"{part}: {len(those)} clips, {hours:.2f} h, {n_syllables} syllables", flush=True)
+    print(f"{len(vocab)} tokens, {model.num_parameters():,} parameters", flush=True)
+    train(model, clips, held_out, vocab, arguments.work)
     save(model, vocab, arguments.output)
     print(f"saved to {arguments.output}")
 

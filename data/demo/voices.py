@@ -77,3 +77,5 @@ def spoken_waveform(
     noise = np.random.default_rng(seed).standard_normal(len(speech))
     waveform = speech + noise * 10 ** (voice.noise / 20)
     return np.round(np.clip(waveform, -1, 1) * 32_767).astype(np.int16)
+BASE_VOICES = ("K01",)
+MIXABLE = ("jf_alpha", "am_santa", "hf_alpha")
