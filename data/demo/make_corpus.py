@@ -15,12 +15,13 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
+from accents import accented
+from phonemes import spoken_phonemes, syllables
 from voices import (
     FOREIGN_VOICES,
     KOREAN_VOICES,
     SAMPLE_RATE,
     Voice,
-    accented_phonemes,
     spoken_waveform,
 )
 
@@ -43,7 +44,15 @@ UNUSABLE_LABELS = (
     "b/ n/",
 )
 LABEL_WITHOUT_AUDIO = "이 말은 녹음 파일이 없어."
-COUNTRIES = {"영어": "US", "베트남어": "VN", "중국어": "CN", "일본어": "JP"}
+COUNTRIES = {
+    "영어": "US",
+    "중국어": "CN",
+    "일본어": "JP",
+    "스페인어": "ES",
+    "힌디어": "IN",
+    "포르투갈어": "BR",
+}
+TOPIK_GRADES = ("2", "4", "해당 없음")
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -94,23 +103,43 @@ def make_korean(root: Path, rng: random.Random) -> None:
 
 
 def make_foreign(root: Path, rng: random.Random) -> None:
-    """Deal sentences to speakers in turn; every fourth clip goes to the validation part."""
+    """Deal sentences to speakers in turn; some of the last go to the validation part.
+
+    foreign_accents.jsonl says which syllables of each clip carry an accent.
+    """
     speakers = [
         (language, voice)
-        for trio in zip(*FOREIGN_VOICES.values(), strict=True)
-        for language, voice in zip(FOREIGN_VOICES, trio, strict=True)
+        for of_each in zip(*FOREIGN_VOICES.values(), strict=True)
+        for language, voice in zip(FOREIGN_VOICES, of_each, strict=True)
     ]
+    truth = []
     for number, sentence in enumerate(tqdm(rows("foreign_sentences.tsv"), "foreign"), 1):
-        language, voice = speakers[number % len(speakers)]
+        turn = number % len(speakers)
+        language, voice = speakers[turn]
         part, prefix = (
-            ("2.Validation", "VS") if number % 4 == 0 and number > 40 else ("1.Training", "TS")
+            ("2.Validation", "VS") if number % 5 == 0 and number > 40 else ("1.Training", "TS")
         )
         folder = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
         read = sentence["task"] == "read"
         sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
         name = f"{sentence_id}_{voice.name}_20210809"
         audio = root / part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
-        duration = write_flac(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
+        said, carried = accented(syllables(sentence["pronunciation"]), language)
+        phonemes = spoken_phonemes(sentence["pronunciation"], said)
+        duration = write_flac(audio, phonemes, voice, rng)
+        truth.append(
+            {
+                "id": name,
+                "first_language": language,
+                "text": sentence["spoken"],
+                "pronunciation": sentence["pronunciation"],
+                "accented": [
+                    {"index": index, "place": sound.place, "jamo": sound.jamo, "heard": sound.heard}
+                    for index, sounds in carried.items()
+                    for sound in sounds
+                ],
+            }
+        )
         label = {
             "fileName": f"{name}.wav",
             "file_info": {
@@ -139,7 +168,7 @@ def make_foreign(root: Path, rng: random.Random) -> None:
                 "languageClass": language,
                 "motherTongue": language,
                 "selfAssessment": "중",
-                "topikGrade": ("2", "4", "해당 없음")[int(voice.name[-1]) - 1],
+                "topikGrade": TOPIK_GRADES[(turn + turn // len(FOREIGN_VOICES)) % 3],
                 "LearningPeriod": "24",
                 "learningSource": "기타",
             },
@@ -149,6 +178,8 @@ def make_foreign(root: Path, rng: random.Random) -> None:
         (labels / f"{name}.json").write_text(
             json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
+    lines = [json.dumps(line, ensure_ascii=False) + "\n" for line in truth]
+    (HERE / "foreign_accents.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
