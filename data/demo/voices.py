@@ -1,137 +1,105 @@
-"""The demo's speakers: espeak-ng voices, and the accents of learners of Korean.
+"""The demo's speakers: voices of Kokoro and mixtures of them, each with a place and a microphone.
 
-For make_corpus.py and make_base_model.py. Needs the program espeak-ng; users of the pipeline never
-run this.
+For make_corpus.py and make_base_model.py; users of the pipeline never run this. Needs
+data/demo/requirements.txt, see kokoro.py.
 """
 
-import re
-import subprocess
 from dataclasses import dataclass
+from zlib import crc32
 
 import numpy as np
 import soxr
 
+import kokoro
+
 SAMPLE_RATE = 16_000
-# The rate of espeak-ng.
-ESPEAK_RATE = 22_050
-WAV_HEADER_BYTES = 44
-# Silence that is kept before and after the speech, of up to a second that espeak-ng adds.
+# Silence that is kept before and after the speech.
 EDGE_SILENCE_S = 0.12
-# Of 32,768.
-SILENCE_AMPLITUDE = 60
+# What is quieter than this share of the loudest sample is silence.
+SILENCE_AMPLITUDE = 0.01
+# The reverberation against the direct sound.
+ROOM_LEVEL_DB = -12.0
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker: an espeak-ng variant, a base pitch (0 to 99) and a speed (words a minute)."""
+    """One speaker.
+
+    mixture: the share of each voice of Kokoro. level_db: the mean level (RMS) of the speech, of
+    full scale. room: seconds in which its reverberation falls by 60 dB, 0 for none. noise: the
+    level of the noise behind it in dB, of full scale.
+    """
 
     name: str
-    variant: str
-    pitch: int
-    speed: int
+    mixture: dict[str, float]
+    speed: float
+    level_db: float
+    room: float
+    noise: float
     gender: str
 
 
-# Fourteen speakers of Korean. Age, residence and quality are drawn by make_corpus.py.
 KOREAN_VOICES = (
-    Voice("K01", "f1", 52, 185, "F"),
-    Voice("K02", "f2", 60, 200, "F"),
-    Voice("K03", "f3", 48, 175, "F"),
-    Voice("K04", "f4", 66, 190, "F"),
-    Voice("K05", "f5", 56, 210, "F"),
-    Voice("K06", "linda", 45, 180, "F"),
-    Voice("K07", "steph", 58, 195, "F"),
-    Voice("K08", "m1", 42, 185, "M"),
-    Voice("K09", "m2", 35, 175, "M"),
-    Voice("K10", "m3", 50, 200, "M"),
-    Voice("K11", "m4", 46, 190, "M"),
-    Voice("K12", "m5", 30, 180, "M"),
-    Voice("K13", "m7", 54, 205, "M"),
-    Voice("K14", "adam", 40, 170, "M"),
+    Voice("K01", {"jf_alpha": 1.0}, 1.0, -24.0, 0.2, -66.0, "F"),
+    Voice("K02", {"zm_yunxi": 1.0}, 1.0, -24.0, 0.2, -66.0, "M"),
 )
-
-# Three learners for each first language, slower than the Koreans, each with a pitch and a speed.
+# Two learners for each first language, each with a voice of that language; slower than the Koreans.
 FOREIGN_VOICES = {
     "영어": (
-        Voice("EN0001", "f2", 40, 150, "F"),
-        Voice("EN0002", "m1", 50, 160, "M"),
-        Voice("EN0003", "m4", 36, 145, "M"),
-    ),
-    "베트남어": (
-        Voice("VN0001", "f4", 58, 155, "F"),
-        Voice("VN0002", "f1", 62, 165, "F"),
-        Voice("VN0003", "m3", 44, 150, "M"),
+        Voice("EN0001", {"bf_lily": 1.0}, 0.88, -25.0, 0.25, -62.0, "F"),
+        Voice("EN0002", {"bm_george": 1.0}, 0.92, -23.0, 0.15, -66.0, "M"),
     ),
     "중국어": (
-        Voice("CN0001", "f3", 55, 160, "F"),
-        Voice("CN0002", "m2", 45, 150, "M"),
-        Voice("CN0003", "f5", 48, 165, "F"),
+        Voice("CN0001", {"zf_xiaoni": 1.0}, 0.86, -24.0, 0.3, -64.0, "F"),
+        Voice("CN0002", {"zm_yunjian": 1.0}, 0.9, -22.0, 0.2, -60.0, "M"),
     ),
     "일본어": (
-        Voice("JP0001", "f1", 46, 150, "F"),
-        Voice("JP0002", "m5", 40, 160, "M"),
-        Voice("JP0003", "steph", 50, 155, "F"),
+        Voice("JP0001", {"jf_nezumi": 1.0}, 0.9, -26.0, 0.15, -66.0, "F"),
+        Voice("JP0002", {"jm_kumo": 1.0}, 0.86, -23.0, 0.35, -62.0, "M"),
+    ),
+    "스페인어": (
+        Voice("ES0001", {"ef_dora": 1.0}, 0.9, -24.0, 0.2, -60.0, "F"),
+        Voice("ES0002", {"em_santa": 1.0}, 0.88, -25.0, 0.25, -64.0, "M"),
+    ),
+    "힌디어": (
+        Voice("HI0001", {"hf_beta": 1.0}, 0.92, -23.0, 0.3, -66.0, "F"),
+        Voice("HI0002", {"hm_omega": 1.0}, 0.94, -24.0, 0.15, -62.0, "M"),
+    ),
+    "포르투갈어": (
+        Voice("PT0001", {"pf_dora": 1.0}, 0.88, -22.0, 0.2, -64.0, "F"),
+        Voice("PT0002", {"pm_santa": 1.0}, 0.9, -25.0, 0.3, -60.0, "M"),
     ),
 }
 
-# An accent always replaces the same phonemes of espeak-ng's Korean voice, like a first language.
-# Each pair is (pattern of one phoneme, replacement) in espeak-ng's names: `u-` is ㅡ, `@` is ㅓ.
-ACCENTS = {
-    "영어": ((r"^(p|t|q|s|tS;)-$", r"\1"), (r"^u-$", "u")),  # tense as plain, ㅡ as ㅜ
-    "베트남어": ((r"^@$", "o"), (r"^L$", "n")),  # ㅓ as ㅗ, final ㄹ as ㄴ
-    "중국어": ((r"^[pb]$", "ph"), (r"^[td]$", "th"), (r"^[gkq]$", "kh")),  # plain as aspirated
-    "일본어": ((r"^@$", "o"), (r"^u-$", "u"), (r"^N$", "n")),  # ㅓ as ㅗ, ㅡ as ㅜ, final ㅇ as ㄴ
-}
 
-
-def _espeak(*arguments: str) -> bytes:
-    return subprocess.run(["espeak-ng", *arguments], check=True, capture_output=True).stdout
-
-
-def accented_phonemes(text: str, first_language: str) -> str:
-    """The phonemes of a text in the accent of a first language, in espeak-ng's brackets."""
-    marked = _espeak("-v", "ko", "-q", "-x", "--sep=_", text).decode()
-    clauses = [
-        " ".join(
-            "".join(_accented(phoneme, first_language) for phoneme in word.split("_"))
-            for word in line.split()
-        )
-        for line in marked.splitlines()
-    ]
-    return ", ".join(f"[[{clause}]]" for clause in clauses if clause).replace("hh", "h")
-
-
-def _accented(phoneme: str, first_language: str) -> str:
-    stress, bare = re.match(r"([',%=]*)(.*)", phoneme).groups()
-    for pattern, replacement in ACCENTS[first_language]:
-        if re.match(pattern, bare):
-            return stress + re.sub(pattern, replacement, bare)
-    return stress + bare
+def _in_a_room(speech: np.ndarray, voice: Voice) -> np.ndarray:
+    """Speech with the reverberation of the voice's room: decaying noise after the direct sound."""
+    if voice.room == 0:
+        return speech
+    rng = np.random.default_rng(crc32(voice.name.encode()))
+    seconds = np.arange(int(voice.room * SAMPLE_RATE)) / SAMPLE_RATE
+    response = rng.standard_normal(len(seconds)) * 10 ** (-3 * seconds / voice.room)
+    response *= 10 ** (ROOM_LEVEL_DB / 20) / np.sqrt(np.sum(response**2))
+    response[0] = 1.0
+    n_samples = len(speech) + len(response) - 1
+    spectrum = np.fft.rfft(speech, n_samples) * np.fft.rfft(response, n_samples)
+    return np.fft.irfft(spectrum, n_samples)[: len(speech)]
 
 
 def spoken_waveform(
-    text: str, voice: Voice, speed_factor: float = 1.0, pitch_shift: int = 0
+    phonemes: str, voice: Voice, speed_factor: float = 1.0, seed: int = 0
 ) -> np.ndarray:
-    """Speak a sentence: (n_samples,) int16 at 16 kHz, with EDGE_SILENCE_S of silence on each side.
+    """Speak phonemes: (n_samples,) int16 at 16 kHz, with EDGE_SILENCE_S of silence on each side.
 
-    speed_factor and pitch_shift vary the voice.
+    seed: of the noise behind the speech. KeyError where Kokoro has not such a phoneme.
     """
-    wav = _espeak(
-        "-v",
-        f"ko+{voice.variant}",
-        "-p",
-        str(int(np.clip(voice.pitch + pitch_shift, 0, 99))),
-        "-s",
-        str(round(voice.speed * speed_factor)),
-        # Some variants clip at the default of 100.
-        "-a",
-        "80",
-        "--stdout",
-        text,
-    )
-    waveform = np.frombuffer(wav[WAV_HEADER_BYTES:], dtype="<i2").astype(np.float32)
-    waveform = soxr.resample(waveform, ESPEAK_RATE, SAMPLE_RATE)
-    loud = np.flatnonzero(np.abs(waveform) > SILENCE_AMPLITUDE)
-    edge = int(EDGE_SILENCE_S * SAMPLE_RATE)
-    waveform = waveform[max(0, loud[0] - edge) : loud[-1] + edge]
-    return np.clip(np.round(waveform), -32_768, 32_767).astype(np.int16)
+    speech = kokoro.speech(phonemes, voice.mixture, voice.speed * speed_factor)
+    speech = soxr.resample(speech, kokoro.SAMPLE_RATE, SAMPLE_RATE)
+    loud = np.flatnonzero(np.abs(speech) > SILENCE_AMPLITUDE * np.abs(speech).max())
+    edge = np.zeros(int(EDGE_SILENCE_S * SAMPLE_RATE))
+    speech = np.concatenate([edge, speech[loud[0] : loud[-1] + 1], edge])
+    speech = _in_a_room(speech, voice)
+    speech *= 10 ** (voice.level_db / 20) / np.sqrt(np.mean(speech**2))
+    noise = np.random.default_rng(seed).standard_normal(len(speech))
+    waveform = speech + noise * 10 ** (voice.noise / 20)
+    return np.round(np.clip(waveform, -1, 1) * 32_767).astype(np.int16)
