@@ -48,7 +48,7 @@ UNUSABLE_LABELS = (
 )
 LABEL_WITHOUT_AUDIO = "이 말은 녹음 파일이 없어."
 COUNTRIES = {
-    "영어": "GB",
+    "영어": "US",
     "중국어": "CN",
     "일본어": "JP",
     "스페인어": "ES",

@@ -46,8 +46,8 @@ KOREAN_VOICES = (
 # Two learners for each first language, each with a voice of that language; slower than the Koreans.
 FOREIGN_VOICES = {
     "영어": (
-        Voice("EN0001", {"bf_lily": 1.0}, 0.88, -25.0, 0.25, -62.0, "F"),
-        Voice("EN0002", {"bm_george": 1.0}, 0.92, -23.0, 0.15, -66.0, "M"),
+        Voice("EN0001", {"af_river": 1.0}, 0.88, -25.0, 0.25, -62.0, "F"),
+        Voice("EN0002", {"am_michael": 1.0}, 0.92, -23.0, 0.15, -66.0, "M"),
     ),
     "중국어": (
         Voice("CN0001", {"zf_xiaoni": 1.0}, 0.86, -24.0, 0.3, -64.0, "F"),
