@@ -1,26 +1,30 @@
 """Make the demo corpora data/demo/korean and data/demo/foreign, in the folder layouts of AI Hub.
 
-    python data/demo/make_corpus.py            (a minute; needs espeak-ng)
+    python data/demo/make_corpus.py            (ten minutes on two cores; needs requirements.txt)
 
 Users of the pipeline never run this. korean_sentences.tsv and foreign_sentences.tsv hold the spoken
-sentences and their transcripts; voices and accents are in voices.py. The same seed gives the same
-files.
+sentences, their transcripts and how they are pronounced; the speakers are in voices.py. The same
+seed gives the same files. A clip that is there is kept: remove the clips to make them again.
 """
 
 import csv
 import json
+import os
 import random
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
 from tqdm import tqdm
 
+from accents import Replacement, accented
+from phonemes import spoken_phonemes, syllables
 from voices import (
     FOREIGN_VOICES,
     KOREAN_VOICES,
     SAMPLE_RATE,
     Voice,
-    accented_phonemes,
     spoken_waveform,
 )
 
@@ -43,7 +47,15 @@ UNUSABLE_LABELS = (
     "b/ n/",
 )
 LABEL_WITHOUT_AUDIO = "이 말은 녹음 파일이 없어."
-COUNTRIES = {"영어": "US", "베트남어": "VN", "중국어": "CN", "일본어": "JP"}
+COUNTRIES = {
+    "영어": "US",
+    "중국어": "CN",
+    "일본어": "JP",
+    "스페인어": "ES",
+    "힌디어": "IN",
+    "포르투갈어": "BR",
+}
+TOPIK_GRADES = ("2", "4", "해당 없음")
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -51,12 +63,28 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def write_flac(path: Path, spoken: str, voice: Voice, rng: random.Random) -> float:
-    """Speak one clip into a file; return its duration in seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waveform = spoken_waveform(spoken, voice, rng.uniform(0.92, 1.08), rng.randint(-3, 3))
-    soundfile.write(path, waveform, SAMPLE_RATE, compression_level=1.0)
-    return len(waveform) / SAMPLE_RATE
+class Clip(NamedTuple):
+    path: Path
+    phonemes: str
+    voice: Voice
+    speed_factor: float
+    seed: int
+
+
+def drawn_clip(path: Path, phonemes: str, voice: Voice, rng: random.Random) -> Clip:
+    """A clip with a speed and a seed of its own."""
+    return Clip(path, phonemes, voice, rng.uniform(0.92, 1.08), rng.randrange(2**32))
+
+
+def write_flac(clip: Clip) -> float:
+    """Speak a clip into its file, unless it is there; return its duration in seconds."""
+    if not clip.path.exists():
+        clip.path.parent.mkdir(parents=True, exist_ok=True)
+        waveform = spoken_waveform(*clip[1:])
+        part = clip.path.with_suffix(".part")
+        soundfile.write(part, waveform, SAMPLE_RATE, format="FLAC", compression_level=1.0)
+        part.replace(clip.path)
+    return soundfile.info(clip.path).duration
 
 
 def make_korean(root: Path, rng: random.Random) -> None:
@@ -68,13 +96,15 @@ def make_korean(root: Path, rng: random.Random) -> None:
     rng.shuffle(voices)
     deck = iter(voices)
     people = {voice.name: (rng.choice("TAAAS"), rng.choice("11234569")) for voice in KOREAN_VOICES}
+    clips = []
     for part, theme, folder, n_clips in KOREAN_PARTS:
         scripts, metadata = [], []
-        for _ in tqdm(range(n_clips), folder):
+        for _ in range(n_clips):
             number += 1
             sentence, voice = next(sentences), next(deck)
             clip = f"{part}/2.원천데이터/{THEMES[theme]}/{folder}/001/{theme}_{number:08}"
-            write_flac(root / f"{clip}.flac", sentence["spoken"], voice, rng)
+            phonemes = spoken_phonemes(sentence["pronunciation"])
+            clips.append(drawn_clip(root / f"{clip}.flac", phonemes, voice, rng))
             age, residence = people[voice.name]
             scripts.append(f"/{clip}.wav :: {sentence['label']}")
             metadata.append(
@@ -91,26 +121,56 @@ def make_korean(root: Path, rng: random.Random) -> None:
         labels.mkdir(parents=True, exist_ok=True)
         (labels / f"{folder}_scripts.txt").write_text("\n".join(scripts) + "\n", encoding="utf-8")
         (labels / f"{folder}_metadata.txt").write_text("\n".join(metadata) + "\n", encoding="utf-8")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for _ in tqdm(pool.map(write_flac, clips), "korean", len(clips)):
+            pass
+
+
+def line_of_accents(
+    name: str, language: str, sentence: dict[str, str], carried: dict[int, list[Replacement]]
+) -> str:
+    """The line of foreign_accents.jsonl of one clip."""
+    sounds = [
+        {"index": index, "place": sound.place, "jamo": sound.jamo, "heard": sound.heard}
+        for index, replacements in carried.items()
+        for sound in replacements
+    ]
+    line = {
+        "id": name,
+        "first_language": language,
+        "text": sentence["spoken"],
+        "pronunciation": sentence["pronunciation"],
+        "accented": sounds,
+    }
+    return json.dumps(line, ensure_ascii=False) + "\n"
 
 
 def make_foreign(root: Path, rng: random.Random) -> None:
-    """Deal sentences to speakers in turn; every fourth clip goes to the validation part."""
+    """Deal sentences to speakers in turn; some of the last go to the validation part.
+
+    foreign_accents.jsonl says which syllables of each clip carry an accent.
+    """
     speakers = [
         (language, voice)
-        for trio in zip(*FOREIGN_VOICES.values(), strict=True)
-        for language, voice in zip(FOREIGN_VOICES, trio, strict=True)
+        for of_each in zip(*FOREIGN_VOICES.values(), strict=True)
+        for language, voice in zip(FOREIGN_VOICES, of_each, strict=True)
     ]
+    truth = []
     for number, sentence in enumerate(tqdm(rows("foreign_sentences.tsv"), "foreign"), 1):
-        language, voice = speakers[number % len(speakers)]
+        turn = number % len(speakers)
+        language, voice = speakers[turn]
         part, prefix = (
-            ("2.Validation", "VS") if number % 4 == 0 and number > 40 else ("1.Training", "TS")
+            ("2.Validation", "VS") if number % 5 == 0 and number > 40 else ("1.Training", "TS")
         )
         folder = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
         read = sentence["task"] == "read"
         sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
         name = f"{sentence_id}_{voice.name}_20210809"
         audio = root / part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
-        duration = write_flac(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
+        said, carried = accented(syllables(sentence["pronunciation"]), language)
+        phonemes = spoken_phonemes(sentence["pronunciation"], said)
+        duration = write_flac(drawn_clip(audio, phonemes, voice, rng))
+        truth.append(line_of_accents(name, language, sentence, carried))
         label = {
             "fileName": f"{name}.wav",
             "file_info": {
@@ -139,7 +199,7 @@ def make_foreign(root: Path, rng: random.Random) -> None:
                 "languageClass": language,
                 "motherTongue": language,
                 "selfAssessment": "중",
-                "topikGrade": ("2", "4", "해당 없음")[int(voice.name[-1]) - 1],
+                "topikGrade": TOPIK_GRADES[(turn + turn // len(FOREIGN_VOICES)) % 3],
                 "LearningPeriod": "24",
                 "learningSource": "기타",
             },
@@ -149,6 +209,7 @@ def make_foreign(root: Path, rng: random.Random) -> None:
         (labels / f"{name}.json").write_text(
             json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
         )
+    (HERE / "foreign_accents.jsonl").write_text("".join(truth), encoding="utf-8")
 
 
 if __name__ == "__main__":

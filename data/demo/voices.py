@@ -39,11 +39,60 @@ class Voice:
     gender: str
 
 
+# Sixteen speakers of Korean. Age, residence and quality are drawn by make_corpus.py.
 KOREAN_VOICES = (
-    Voice("K01", {"jf_alpha": 1.0}, 1.0, -24.0, 0.2, -66.0, "F"),
-    Voice("K02", {"zm_yunxi": 1.0}, 1.0, -24.0, 0.2, -66.0, "M"),
+    Voice("K01", {"jf_gongitsune": 1.0}, 1.0, -24.0, 0.2, -66.0, "F"),
+    Voice("K02", {"jf_alpha": 1.0}, 0.98, -22.0, 0.1, -64.0, "F"),
+    Voice("K03", {"jf_alpha": 0.5, "jf_gongitsune": 0.5}, 1.04, -26.0, 0.25, -62.0, "F"),
+    Voice("K04", {"jf_gongitsune": 0.6, "af_sky": 0.4}, 1.02, -23.0, 0.15, -66.0, "F"),
+    Voice("K05", {"jf_alpha": 0.6, "bf_alice": 0.4}, 0.96, -25.0, 0.3, -60.0, "F"),
+    Voice("K06", {"hf_alpha": 1.0}, 1.0, -24.0, 0.2, -64.0, "F"),
+    Voice("K07", {"af_bella": 1.0}, 0.96, -22.0, 0.15, -66.0, "F"),
+    Voice("K08", {"jf_tebukuro": 1.0}, 1.02, -25.0, 0.25, -62.0, "F"),
+    Voice("K09", {"am_santa": 1.0}, 1.05, -23.0, 0.2, -66.0, "M"),
+    Voice("K10", {"hm_psi": 1.0}, 1.0, -24.0, 0.1, -62.0, "M"),
+    Voice("K11", {"am_santa": 0.5, "hm_psi": 0.5}, 1.04, -26.0, 0.3, -64.0, "M"),
+    Voice("K12", {"am_santa": 0.6, "am_onyx": 0.4}, 1.0, -22.0, 0.15, -66.0, "M"),
+    Voice("K13", {"hm_psi": 0.6, "am_onyx": 0.4}, 0.98, -25.0, 0.2, -60.0, "M"),
+    Voice("K14", {"am_echo": 1.0}, 0.98, -24.0, 0.25, -66.0, "M"),
+    Voice("K15", {"zm_yunxi": 1.0}, 0.92, -23.0, 0.2, -64.0, "M"),
+    Voice("K16", {"am_adam": 1.0}, 0.96, -25.0, 0.1, -62.0, "M"),
 )
-FOREIGN_VOICES: dict[str, tuple[Voice, ...]] = {}
+# The base model is trained on these, and on mixtures of MIXABLE. It hears nothing of the voices of
+# the other six, nor of the learners.
+BASE_VOICES = ("K01", "K02", "K03", "K04", "K05", "K09", "K10", "K11", "K12", "K13")
+MIXABLE = (
+    *("jf_gongitsune", "jf_alpha", "am_santa", "hm_psi", "am_onyx", "af_sky", "bf_alice"),
+    *("bf_lily", "af_nicole", "af_kore", "if_sara", "am_liam", "am_eric", "em_alex", "im_nicola"),
+    *("pm_alex", "zm_yunyang", "zf_xiaoyi", "bm_lewis"),
+)
+# Two learners for each first language, each with a voice of that language; slower than the Koreans.
+FOREIGN_VOICES = {
+    "영어": (
+        Voice("EN0001", {"af_river": 1.0}, 0.88, -25.0, 0.25, -62.0, "F"),
+        Voice("EN0002", {"am_michael": 1.0}, 0.92, -23.0, 0.15, -66.0, "M"),
+    ),
+    "중국어": (
+        Voice("CN0001", {"zf_xiaoni": 1.0}, 0.86, -24.0, 0.3, -64.0, "F"),
+        Voice("CN0002", {"zm_yunjian": 1.0}, 0.9, -22.0, 0.2, -60.0, "M"),
+    ),
+    "일본어": (
+        Voice("JP0001", {"jf_nezumi": 1.0}, 0.9, -26.0, 0.15, -66.0, "F"),
+        Voice("JP0002", {"jm_kumo": 1.0}, 0.86, -23.0, 0.35, -62.0, "M"),
+    ),
+    "스페인어": (
+        Voice("ES0001", {"ef_dora": 1.0}, 0.9, -24.0, 0.2, -60.0, "F"),
+        Voice("ES0002", {"em_santa": 1.0}, 0.88, -25.0, 0.25, -64.0, "M"),
+    ),
+    "힌디어": (
+        Voice("HI0001", {"hf_beta": 1.0}, 0.92, -23.0, 0.3, -66.0, "F"),
+        Voice("HI0002", {"hm_omega": 1.0}, 0.94, -24.0, 0.15, -62.0, "M"),
+    ),
+    "포르투갈어": (
+        Voice("PT0001", {"pf_dora": 1.0}, 0.88, -22.0, 0.2, -64.0, "F"),
+        Voice("PT0002", {"pm_santa": 1.0}, 0.9, -25.0, 0.3, -60.0, "M"),
+    ),
+}
 
 
 def _in_a_room(speech: np.ndarray, voice: Voice) -> np.ndarray:
@@ -77,5 +126,3 @@ def spoken_waveform(
     noise = np.random.default_rng(seed).standard_normal(len(speech))
     waveform = speech + noise * 10 ** (voice.noise / 20)
     return np.round(np.clip(waveform, -1, 1) * 32_767).astype(np.int16)
-BASE_VOICES = ("K01",)
-MIXABLE = ("jf_alpha", "am_santa", "hf_alpha")
