@@ -1,18 +1,22 @@
 """Make the demo corpora data/demo/korean and data/demo/foreign, in the folder layouts of AI Hub.
 
-    python data/demo/make_corpus.py            (a minute; needs espeak-ng)
+    python data/demo/make_corpus.py            (ten minutes on two cores; needs requirements.txt)
 
 Users of the pipeline never run this. korean_sentences.tsv and foreign_sentences.tsv hold the spoken
-sentences and their transcripts; voices and accents are in voices.py. The same seed gives the same
-files.
+sentences, their transcripts and how they are pronounced; the speakers are in voices.py. The same
+seed gives the same files. A clip that is there is kept: remove the clips to make them again.
 """
 
 import csv
 import json
+import os
 import random
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
+from phonemes import spoken_phonemes
 from tqdm import tqdm
 
 from voices import (
@@ -20,7 +24,6 @@ from voices import (
     KOREAN_VOICES,
     SAMPLE_RATE,
     Voice,
-    accented_phonemes,
     spoken_waveform,
 )
 
@@ -51,12 +54,28 @@ def rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def write_flac(path: Path, spoken: str, voice: Voice, rng: random.Random) -> float:
-    """Speak one clip into a file; return its duration in seconds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    waveform = spoken_waveform(spoken, voice, rng.uniform(0.92, 1.08), rng.randint(-3, 3))
-    soundfile.write(path, waveform, SAMPLE_RATE, compression_level=1.0)
-    return len(waveform) / SAMPLE_RATE
+class Clip(NamedTuple):
+    path: Path
+    phonemes: str
+    voice: Voice
+    speed_factor: float
+    seed: int
+
+
+def drawn_clip(path: Path, phonemes: str, voice: Voice, rng: random.Random) -> Clip:
+    """A clip with a speed and a seed of its own."""
+    return Clip(path, phonemes, voice, rng.uniform(0.92, 1.08), rng.randrange(2**32))
+
+
+def write_flac(clip: Clip) -> float:
+    """Speak a clip into its file, unless it is there; return its duration in seconds."""
+    if not clip.path.exists():
+        clip.path.parent.mkdir(parents=True, exist_ok=True)
+        waveform = spoken_waveform(*clip[1:])
+        part = clip.path.with_suffix(".part")
+        soundfile.write(part, waveform, SAMPLE_RATE, format="FLAC", compression_level=1.0)
+        part.replace(clip.path)
+    return soundfile.info(clip.path).duration
 
 
 def make_korean(root: Path, rng: random.Random) -> None:
@@ -68,13 +87,15 @@ def make_korean(root: Path, rng: random.Random) -> None:
     rng.shuffle(voices)
     deck = iter(voices)
     people = {voice.name: (rng.choice("TAAAS"), rng.choice("11234569")) for voice in KOREAN_VOICES}
+    clips = []
     for part, theme, folder, n_clips in KOREAN_PARTS:
         scripts, metadata = [], []
-        for _ in tqdm(range(n_clips), folder):
+        for _ in range(n_clips):
             number += 1
             sentence, voice = next(sentences), next(deck)
             clip = f"{part}/2.원천데이터/{THEMES[theme]}/{folder}/001/{theme}_{number:08}"
-            write_flac(root / f"{clip}.flac", sentence["spoken"], voice, rng)
+            phonemes = spoken_phonemes(sentence["pronunciation"])
+            clips.append(drawn_clip(root / f"{clip}.flac", phonemes, voice, rng))
             age, residence = people[voice.name]
             scripts.append(f"/{clip}.wav :: {sentence['label']}")
             metadata.append(
@@ -91,6 +112,9 @@ def make_korean(root: Path, rng: random.Random) -> None:
         labels.mkdir(parents=True, exist_ok=True)
         (labels / f"{folder}_scripts.txt").write_text("\n".join(scripts) + "\n", encoding="utf-8")
         (labels / f"{folder}_metadata.txt").write_text("\n".join(metadata) + "\n", encoding="utf-8")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        for _ in tqdm(pool.map(write_flac, clips), "korean", len(clips)):
+            pass
 
 
 def make_foreign(root: Path, rng: random.Random) -> None:
@@ -110,7 +134,9 @@ def make_foreign(root: Path, rng: random.Random) -> None:
         sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
         name = f"{sentence_id}_{voice.name}_20210809"
         audio = root / part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
-        duration = write_flac(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
+        duration = write_flac(
+            drawn_clip(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
+        )
         label = {
             "fileName": f"{name}.wav",
             "file_info": {
