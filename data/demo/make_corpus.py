@@ -134,9 +134,9 @@ def make_foreign(root: Path, rng: random.Random) -> None:
         sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
         name = f"{sentence_id}_{voice.name}_20210809"
         audio = root / part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
-        duration = write_flac(
-            drawn_clip(audio, accented_phonemes(sentence["spoken"], language), voice, rng)
-        )
+        said, carried = accented(syllables(sentence["pronunciation"]), language)
+        phonemes = spoken_phonemes(sentence["pronunciation"], said)
+        duration = write_flac(drawn_clip(audio, phonemes, voice, rng))
         label = {
             "fileName": f"{name}.wav",
             "file_info": {
