@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import soundfile
-from phonemes import spoken_phonemes
+from accents import accented
+from phonemes import spoken_phonemes, syllables
 from tqdm import tqdm
 
 from voices import (
