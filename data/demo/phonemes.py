@@ -35,29 +35,32 @@ class Places(NamedTuple):
     coda: str
 
 
+# Tuned by the judge (judge.py) over 22 voices: how likely it finds each syllable of what was said.
+# Tense consonants stand before a stressed vowel, ㅅ is breathed and ㅆ is long.
 # Plain stops have a second sound between voiced ones.
 ONSET_PHONEMES = {
     "ㄱ": "k",
-    "ㄲ": "k",
+    "ㄲ": "kˈ",
     "ㄴ": "n",
     "ㄷ": "t",
-    "ㄸ": "t",
+    "ㄸ": "tˈ",
     "ㄹ": "ɾ",
     "ㅁ": "m",
     "ㅂ": "p",
-    "ㅃ": "p",
-    "ㅅ": "s",
-    "ㅆ": "s",
+    "ㅃ": "pˈ",
+    "ㅅ": "sh",
+    "ㅆ": "ssˈ",
     "ㅇ": "",
     "ㅈ": "ʨ",
-    "ㅉ": "ʨ",
-    "ㅊ": "ʨʰ",
+    "ㅉ": "ʨˈ",
+    "ㅊ": "ʧʰ",
     "ㅋ": "kʰ",
     "ㅌ": "tʰ",
     "ㅍ": "pʰ",
     "ㅎ": "h",
 }
 VOICED_ONSETS = {"ㄱ": "ɡ", "ㄷ": "d", "ㅂ": "b", "ㅈ": "ʥ"}
+PALATAL_ONSETS = {"ㅅ": "ɕ", "ㅆ": "ɕɕˈ"}
 NUCLEUS_PHONEMES = {
     "ㅏ": "a",
     "ㅐ": "ɛ",
@@ -89,9 +92,9 @@ CODA_PHONEMES = {
     "ㄹ": "l",
     "ㅁ": "m",
     "ㅂ": "p",
-    "ㅇ": "ŋ",
+    "ㅇ": "ŋː",
 }
-# ㅅ and ㅆ are palatal before these.
+# PALATAL_ONSETS are said before these.
 PALATAL_NUCLEI = "ㅣㅑㅒㅕㅖㅛㅠㅟ"
 SONORANT_CODAS = ("", "ㄴ", "ㄹ", "ㅁ", "ㅇ")
 
@@ -125,16 +128,13 @@ def standard_places(spoken: Sequence[Syllable]) -> list[Places]:
     places = []
     for number, syllable in enumerate(spoken):
         before = spoken[number - 1] if number else None
-        after = spoken[number + 1] if number + 1 < len(spoken) else None
         if before is not None and before.index != syllable.index - 1:
             before = None
-        if after is not None and after.index != syllable.index + 1:
-            after = None
         places.append(
             Places(
                 _onset(syllable, before),
                 NUCLEUS_PHONEMES[syllable.nucleus],
-                _coda(syllable, after),
+                CODA_PHONEMES[syllable.coda],
             )
         )
     return places
@@ -145,16 +145,11 @@ def _onset(syllable: Syllable, before: Syllable | None) -> str:
     onset = syllable.onset
     if before is not None and before.coda in SONORANT_CODAS and onset in VOICED_ONSETS:
         return VOICED_ONSETS[onset]
-    if onset in "ㅅㅆ" and syllable.nucleus in PALATAL_NUCLEI:
-        return "ɕ"
+    if onset in PALATAL_ONSETS and syllable.nucleus in PALATAL_NUCLEI:
+        return PALATAL_ONSETS[onset]
     if onset == "ㄹ" and before is not None and before.coda == "ㄹ":
         return "l"
     return ONSET_PHONEMES[onset]
-
-
-def _coda(syllable: Syllable, after: Syllable | None) -> str:
-    """after: the syllable after it in the same word."""
-    return CODA_PHONEMES[syllable.coda]
 
 
 def spoken_phonemes(pronunciation: str, accent: Sequence[Places] | None = None) -> str:
