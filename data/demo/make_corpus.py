@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import soundfile
-from accents import accented
-from phonemes import spoken_phonemes, syllables
 from tqdm import tqdm
 
 from accents import Replacement, accented
@@ -126,7 +124,6 @@ def make_korean(root: Path, rng: random.Random) -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         for _ in tqdm(pool.map(write_flac, clips), "korean", len(clips)):
             pass
-<<<<<<< HEAD
 
 
 def line_of_accents(
@@ -146,8 +143,6 @@ def line_of_accents(
         "accented": sounds,
     }
     return json.dumps(line, ensure_ascii=False) + "\n"
-=======
->>>>>>> v1
 
 
 def make_foreign(root: Path, rng: random.Random) -> None:
@@ -175,10 +170,7 @@ def make_foreign(root: Path, rng: random.Random) -> None:
         said, carried = accented(syllables(sentence["pronunciation"]), language)
         phonemes = spoken_phonemes(sentence["pronunciation"], said)
         duration = write_flac(drawn_clip(audio, phonemes, voice, rng))
-<<<<<<< HEAD
         truth.append(line_of_accents(name, language, sentence, carried))
-=======
->>>>>>> v1
         label = {
             "fileName": f"{name}.wav",
             "file_info": {

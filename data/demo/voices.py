@@ -7,9 +7,10 @@ data/demo/requirements.txt, see kokoro.py.
 from dataclasses import dataclass
 from zlib import crc32
 
-import kokoro
 import numpy as np
 import soxr
+
+import kokoro
 
 SAMPLE_RATE = 16_000
 # Silence that is kept before and after the speech.
@@ -38,8 +39,7 @@ class Voice:
     gender: str
 
 
-# Eighteen speakers of Korean. The last six share no voice of Kokoro with the others, so that the base
-# model can be trained without them. Age, residence and quality are drawn by make_corpus.py.
+# Eighteen speakers of Korean. The last six share no voice of Kokoro with the others. Age, residence and quality are drawn by make_corpus.py.
 KOREAN_VOICES = (
     Voice("K01", {"jf_gongitsune": 1.0}, 0.95, -22.0, 0.25, -68.0, "F"),
     Voice("K02", {"jf_alpha": 1.0}, 0.98, -22.0, 0.2, -58.0, "F"),
