@@ -17,6 +17,7 @@ from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.preprocessing import cleaning
 from korean_asr.preprocessing.cleaning import REFUSED, RULE_SENTENCES, Settings, preprocessed
 from korean_asr.preprocessing.counts import REASONS, Alphabet, printed_group
+from korean_asr.preprocessing.json_labels import LabelKeys
 from korean_asr.preprocessing.outputs import write_outputs
 
 SETTINGS = Settings(side="A", order="spelling-first", speaker="A", mixed_turns="select")
@@ -318,6 +319,18 @@ def test_labels_without_a_line_are_no_clip_at_all(root, tmp_path):
     labels(root, b"  ")
     with pytest.raises(DataError, match="there is no clip at all"):
         clean(root, tmp_path)
+
+
+def test_unknown_labels_whose_audio_has_another_name_are_told_the_option(root, tmp_path):
+    sound(root / "clip.wav")
+    label = {"text": {"said": "밥"}, "sound": "clip.wav"}
+    (root / "label.json").write_text(json.dumps(label), encoding="utf-8")
+    said = LabelKeys(("text", "said"))
+    with pytest.raises(DataError, match=r"no audio 1, no label 1\. Audio .* add --audio-key"):
+        preprocessed({"a": root}, Settings(), 1, "korean", tmp_path / "out", keys=said)
+    named = said._replace(audio=("sound",))
+    group = preprocessed({"a": root}, Settings(), 1, "korean", tmp_path / "out", keys=named)
+    assert group.corpora[0].tally.n_clips == 1 and not group.corpora[0].notes
 
 
 def test_a_link_to_a_store_keeps_the_name_that_tells_its_format(root, tmp_path):

@@ -170,6 +170,11 @@ def _complete(group: Group, listing: Listing) -> None:
     corpus.lacks_keys = any(listing.keys) and listing.has_labels and not is_keyed
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
         corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
+    if listing.n_keyed and not listing.keys.audio and corpus.tally.reasons["no audio"]:
+        corpus.notes.append(
+            "Audio was looked for by the names of the label files: if a key holds its name, add "
+            "--audio-key. · 음성 파일명이 든 키는 --audio-key로 지정하세요."
+        )
     if not corpus.tally.n_clips:
         _refuse_empty(group.name, corpus)
     corpus.notes += notes_about_second_labels(corpus, group.rows)
