@@ -38,8 +38,8 @@ class Voice:
     gender: str
 
 
-# Eighteen speakers of Korean. The last six share no voice of Kokoro with the others, so that the base
-# model can be trained without them. Age, residence and quality are drawn by make_corpus.py.
+# Eighteen speakers of Korean. The last six share no voice of Kokoro with the others, so that the
+# base model can be trained without them. Age, residence and quality are drawn by make_corpus.py.
 KOREAN_VOICES = (
     Voice("K01", {"jf_gongitsune": 1.0}, 0.95, -22.0, 0.25, -68.0, "F"),
     Voice("K02", {"jf_alpha": 1.0}, 0.98, -22.0, 0.2, -58.0, "F"),
