@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import soundfile
-from accents import accented
-from phonemes import spoken_phonemes, syllables
 from tqdm import tqdm
 
+from accents import accented
+from phonemes import spoken_phonemes, syllables
 from voices import (
     FOREIGN_VOICES,
     KOREAN_VOICES,

@@ -7,9 +7,10 @@ data/demo/requirements.txt, see kokoro.py.
 from dataclasses import dataclass
 from zlib import crc32
 
-import kokoro
 import numpy as np
 import soxr
+
+import kokoro
 
 SAMPLE_RATE = 16_000
 # Silence that is kept before and after the speech.
