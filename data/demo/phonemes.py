@@ -35,8 +35,8 @@ class Places(NamedTuple):
     coda: str
 
 
-# Tuned by the judge (judge.py) over 22 voices: how likely it finds each syllable of what was said.
-# Tense consonants stand before a stressed vowel, ㅅ is breathed and ㅆ is long.
+# Tuned by the judge (judge.py) over 24 voices: how likely it finds each syllable of what was said.
+# Tense consonants stand before a stressed vowel, and ㅆ is long.
 # Plain stops have a second sound between voiced ones.
 ONSET_PHONEMES = {
     "ㄱ": "k",
@@ -48,12 +48,12 @@ ONSET_PHONEMES = {
     "ㅁ": "m",
     "ㅂ": "p",
     "ㅃ": "pˈ",
-    "ㅅ": "sh",
+    "ㅅ": "s",
     "ㅆ": "ssˈ",
     "ㅇ": "",
     "ㅈ": "ʨ",
     "ㅉ": "ʨˈ",
-    "ㅊ": "ʧʰ",
+    "ㅊ": "ʨʰ",
     "ㅋ": "kʰ",
     "ㅌ": "tʰ",
     "ㅍ": "pʰ",
@@ -66,9 +66,9 @@ NUCLEUS_PHONEMES = {
     "ㅐ": "ɛ",
     "ㅑ": "ja",
     "ㅒ": "jɛ",
-    "ㅓ": "ʌ",
+    "ㅓ": "ɔ",
     "ㅔ": "e",
-    "ㅕ": "jʌ",
+    "ㅕ": "jɔ",
     "ㅖ": "je",
     "ㅗ": "o",
     "ㅘ": "wa",
@@ -76,7 +76,7 @@ NUCLEUS_PHONEMES = {
     "ㅚ": "we",
     "ㅛ": "jo",
     "ㅜ": "u",
-    "ㅝ": "wʌ",
+    "ㅝ": "wɔ",
     "ㅞ": "we",
     "ㅟ": "wi",
     "ㅠ": "ju",
@@ -92,7 +92,7 @@ CODA_PHONEMES = {
     "ㄹ": "l",
     "ㅁ": "m",
     "ㅂ": "p",
-    "ㅇ": "ŋː",
+    "ㅇ": "ŋ",
 }
 # PALATAL_ONSETS are said before these.
 PALATAL_NUCLEI = "ㅣㅑㅒㅕㅖㅛㅠㅟ"
