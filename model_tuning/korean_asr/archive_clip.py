@@ -6,10 +6,11 @@ each of its files: an archive that has changed must not give another clip's soun
 
 import os
 import posixpath
+import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from io import BufferedReader
@@ -21,6 +22,7 @@ from korean_asr.archive_file import (
     MAX_MEMBER_BYTES,
     JoinedFile,
     Place,
+    ReadAt,
     Step,
     inner_file,
     joined_file,
@@ -38,12 +40,11 @@ from korean_asr.zip_headers import (
     local_headers,
 )
 
-ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
-
 # Opening one again takes microseconds, and searching one again seconds.
 MAX_OPEN, MAX_SEARCHED = 32, 64
 TAR_BLOCK = 512
 ADLER_BASE = 65_521  # RFC 1950
+OCTAL = re.compile(rb" *[0-7]+[ \0]*")
 # 4 GB and more are written elsewhere, and so is every size if the file was packed on the fly.
 ZIP_ELSEWHERE = 0xFFFFFFFF
 # Longer extra fields cost a second read.
@@ -122,16 +123,23 @@ def fits_tar(before: bytes, name: str, n_bytes: int) -> bool:
     """Whether bytes are a .tar's header of a file of this name and size."""
     if len(before) < TAR_BLOCK:
         return False
-    written = before[148:156]
     try:
-        checksum, size = _number(written), _number(before[124:136])
+        size = _number(before[124:136])
     except tarfile.HeaderError:
         return False
-    # The sum of all bytes, its own as spaces; adler32 holds it, and takes a tenth of sum()'s time.
-    blanked = before[:148] + b" " * 8 + before[156:]
-    is_header = (checksum + 1) % ADLER_BASE == zlib.adler32(blanked) & 0xFFFF
     is_file = before[156:157] in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
-    return is_header and is_file and size == n_bytes and _is_named(name, before[:100])
+    is_it = is_file and size == n_bytes and is_tar_header(before)
+    return is_it and _is_named(name, before[:100])
+
+
+def is_tar_header(header: bytes) -> bool:
+    """Whether the checksum of a .tar's header holds: the sum of its bytes, its own as spaces."""
+    written = header[148:156]
+    if not OCTAL.fullmatch(written):
+        return False
+    # Adler-32 holds the sum of all bytes, and takes a tenth of the time of sum().
+    total = (zlib.adler32(header) & 0xFFFF) - 1
+    return (int(written.strip(b" \0"), 8) + sum(written) - 8 * ord(" ") - total) % ADLER_BASE == 0
 
 
 def _number(field: bytes) -> int:

@@ -11,9 +11,11 @@ import re
 import stat
 import tarfile
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
 from typing import NamedTuple
+
+ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
 # An address is split only where another one follows, or the path on disk: a name may hold "::".
 _LINK = re.compile(r"::(?=(?:tar|zip)://)")

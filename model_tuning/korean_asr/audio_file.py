@@ -15,14 +15,13 @@ import numpy as np
 import soundfile
 
 from korean_asr.archive_clip import ClipBytes, clip_bytes
-from korean_asr.archive_file import Place, path_within
+from korean_asr.archive_file import Place, ReadAt, path_within
 from korean_asr.audio_header import (
     BYTE_ORDERS,
     HEAD_BYTES,
     MAX_EXCESS_BYTES,
     PLACEHOLDER_BYTES,
     Header,
-    ReadAt,
     chunk_header,
     is_marked,
     mp3_gives_its_length,

@@ -1,8 +1,9 @@
 """What the header of an audio file promises, and what the file holds; nothing is decoded."""
 
 import struct
-from collections.abc import Callable
 from typing import NamedTuple
+
+from korean_asr.archive_file import ReadAt
 
 # A WAV header takes 44 bytes, and a few hundred with a list of tags.
 HEAD_BYTES = 512
@@ -31,8 +32,6 @@ MAX_EXCESS_BYTES = 1024
 MAX_CHUNKS = 1000
 # The longest page of an Ogg stream (RFC 3533).
 OGG_PAGE_BYTES = 65_307
-
-ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
 
 
 # Named tuples: script 1 makes one of each for every clip, and a frozen dataclass takes three times

@@ -51,7 +51,7 @@ def write_end(packed: JoinedFile, offsets: dict[int, int], end: Path) -> int:
 def _unpacked(packed: JoinedFile) -> Iterator[tuple[bytes, bool]]:
     """Yield what can be unpacked of a .gz, and whether a member of it ends there."""
     unpacker = zlib.decompressobj(GZIP_WBITS)
-    offset = 0
+    offset, is_behind = 0, False
     while rest := packed.read_at(READ_BYTES, offset):
         offset += len(rest)
         while rest:
@@ -59,10 +59,13 @@ def _unpacked(packed: JoinedFile) -> Iterator[tuple[bytes, bool]]:
                 # So much at a time: a few bytes may unpack to gigabytes.
                 content = unpacker.decompress(rest, READ_BYTES)
             except zlib.error as error:
+                # What follows a member and is none is ignored, as gzip does: tapes are padded.
+                if is_behind:
+                    return
                 # What was unpacked before may be noise already.
                 raise ValueError(f"damaged: {error}") from None
             yield content, unpacker.eof
-            rest = unpacker.unconsumed_tail
+            rest, is_behind = unpacker.unconsumed_tail, unpacker.eof
             if unpacker.eof:
                 rest, unpacker = unpacker.unused_data, zlib.decompressobj(GZIP_WBITS)
     yield unpacker.flush(), False

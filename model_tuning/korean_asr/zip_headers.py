@@ -5,10 +5,10 @@ The layouts are those of PKWARE's APPNOTE.TXT 6.3.10.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from korean_asr.archive_file import decoded_name
+from korean_asr.archive_file import ReadAt, decoded_name
 
 LOCAL = struct.Struct("<4s5H3I2H")
 LOCAL_MARK = b"PK\3\4"
@@ -47,19 +47,17 @@ class Entry(NamedTuple):
     attributes: int
 
 
-def directory_entries(read_at: Callable[[int, int], bytes], n_bytes: int) -> Iterator[Entry] | None:
+def directory_entries(read_at: ReadAt, n_bytes: int) -> Iterator[Entry] | None:
     """The files of a .zip by its directory; None where that is missing.
 
-    read_at: (number of bytes, offset) -> bytes, of n_bytes. A damaged entry ends them with
+    n_bytes: of the .zip. A damaged entry ends them with
     ValueError.
     """
     directory = _directory(read_at, n_bytes)
     return directory and _entries(read_at, *directory)
 
 
-def _entries(
-    read_at: Callable[[int, int], bytes], start: int, size: int, n_before: int
-) -> Iterator[Entry]:
+def _entries(read_at: ReadAt, start: int, size: int, n_before: int) -> Iterator[Entry]:
     content, at = read_at(size, start), 0
     while at + ENTRY.size <= len(content):
         (mark, _, _, flags, method, _, _, crc, n_packed, n_unpacked, n_name, n_extra, n_comment,
@@ -74,7 +72,7 @@ def _entries(
         yield Entry(name, raw, offset, n_packed, n_unpacked, method, crc, flags, attributes)
 
 
-def _directory(read_at: Callable[[int, int], bytes], n_bytes: int) -> tuple[int, int, int] | None:
+def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
     """Start and size of the directory, and how many bytes precede the archive; None if missing."""
     first = max(0, n_bytes - END_BYTES)
     tail = read_at(n_bytes - first, first)
@@ -92,7 +90,7 @@ def _directory(read_at: Callable[[int, int], bytes], n_bytes: int) -> tuple[int,
     return (start + n_before, size, n_before) if start + n_before + size <= n_bytes else None
 
 
-def local_headers(read_at: Callable[[int, int], bytes]) -> Iterator[LocalHeader]:
+def local_headers(read_at: ReadAt) -> Iterator[LocalHeader]:
     """Walk a .zip that lost its directory. A size that follows the bytes ends the walk.
 
     read_at: (number of bytes, offset) -> bytes. The bytes of the last file may be cut off.

@@ -33,7 +33,9 @@ def random_blocks(n_blocks):
 
 
 CONTENT = random_blocks(12_000)
-PACKED = gzip.compress(CONTENT[:9_000_000], 1) + gzip.compress(CONTENT[9_000_000:], 1)
+# The second member holds the block that rapidgzip reaches last; the third may be cut off.
+MEMBERS = (CONTENT[:1_000_000], CONTENT[1_000_000:9_000_000], CONTENT[9_000_000:])
+PACKED = b"".join(gzip.compress(member, 1) for member in MEMBERS)
 
 
 @pytest.fixture(scope="module")
@@ -253,11 +255,16 @@ def test_a_damaged_gz_has_no_index(content, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.tar.gz"]
 
 
-@pytest.mark.parametrize("n_bytes", [400, 5_000, 4_200_000, 5_500_000, len(PACKED) - 1])
-def test_of_a_gz_that_is_cut_off_all_that_zlib_can_unpack_is_read(n_bytes, tmp_path):
+# Of few bytes that are cut off rapidgzip makes an index without an error, and cannot read by it.
+SMALL = gzip.compress(CONTENT[:10_000], 1) + gzip.compress(CONTENT[10_000:20_000], 1)
+CUT_OFF = [(PACKED, n) for n in (400, 5_000, 4_200_000, 5_500_000, len(PACKED) - 1)]
+
+
+@pytest.mark.parametrize(("packed", "n_bytes"), [*CUT_OFF, (SMALL, 9_000)])
+def test_of_a_gz_that_is_cut_off_all_that_zlib_can_unpack_is_read(packed, n_bytes, tmp_path):
     archive, index = f"{tmp_path}/x.tar.gz", f"{tmp_path}/x.index"
-    Path(archive).write_bytes(PACKED[:n_bytes])
-    expected, rest = b"", PACKED[:n_bytes]
+    Path(archive).write_bytes(packed[:n_bytes])
+    expected, rest = b"", packed[:n_bytes]
     while rest:
         unpacker = zlib.decompressobj(31)
         expected += unpacker.decompress(rest)
@@ -268,6 +275,15 @@ def test_of_a_gz_that_is_cut_off_all_that_zlib_can_unpack_is_read(n_bytes, tmp_p
         for offset in (len(expected) * 9 // 10, len(expected) // 3, 0):
             unpacked.seek(offset)
             assert unpacked.read() == expected[offset:]
+
+
+@pytest.mark.parametrize("padding", [bytes(10_240), b"no member"], ids=["zeros", "other bytes"])
+def test_what_follows_a_gz_is_ignored_as_gzip_does(padding, tmp_path):
+    archive, index = f"{tmp_path}/x.tar.gz", f"{tmp_path}/x.index"
+    Path(archive).write_bytes(gzip.compress(CONTENT[:70_000]) + padding)
+    gzip_index(archive, index)
+    with opened_gzip(archive, index) as unpacked:
+        assert unpacked.read() == CONTENT[:70_000]
 
 
 def test_a_gz_without_an_index_and_one_without_rapidgzip_are_explained(

@@ -6,13 +6,12 @@ An archive may be cut off, damaged or hostile: what it says is checked before it
 import re
 import stat
 import tarfile
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import PurePosixPath
 
-from korean_asr.archive_clip import fits_tar
-from korean_asr.archive_file import decoded_name, tar_name
+from korean_asr.archive_clip import OCTAL, TAR_BLOCK, fits_tar, is_tar_header
+from korean_asr.archive_file import ReadAt, decoded_name, tar_name
 from korean_asr.preprocessing.archive_scan import DEFLATED, STORED, UNREADABLE, UNSAFE, Found
 from korean_asr.zip_headers import (
     ENCRYPTED,
@@ -23,17 +22,12 @@ from korean_asr.zip_headers import (
     local_headers,
 )
 
-ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
-
-TAR_BLOCK_BYTES = 512
 # A .tar may be made of damaged headers alone.
 MAX_DAMAGED = 20
-ADLER_PRIME = 65_521
 # All headers of a tar member together; a path has 4,096 bytes at most.
 MAX_HEADER_BYTES = 16 << 10
 # While looking for the next header behind a damaged one.
 SEARCH_BYTES, MAX_SEARCH_BYTES = 1 << 20, 1 << 28
-_OCTAL = re.compile(rb" *[0-7]+[ \0]*")
 
 
 class CutOff(Exception):
@@ -62,14 +56,14 @@ def walked_tar(read_at: ReadAt) -> Iterator[Found]:
     """
     offset, n_damaged, long_name = 0, 0, b""
     while True:
-        header = read_at(TAR_BLOCK_BYTES, offset)
-        if len(header) < TAR_BLOCK_BYTES:
+        header = read_at(TAR_BLOCK, offset)
+        if len(header) < TAR_BLOCK:
             raise CutOff
         if not header.strip(b"\0"):
             break
-        start = offset + TAR_BLOCK_BYTES
-        is_sound, kind, size = _is_sound(header), header[156:157], header[124:136]
-        if not is_sound or (kind in b"0\0L" and not _OCTAL.fullmatch(size)):
+        start = offset + TAR_BLOCK
+        is_sound, kind, size = is_tar_header(header), header[156:157], header[124:136]
+        if not is_sound or (kind in b"0\0L" and not OCTAL.fullmatch(size)):
             found = _by_tarfile(read_at, offset) if is_sound else None
         elif kind == b"L" and int(size.strip(b" \0"), 8) <= MAX_HEADER_BYTES:
             n_bytes = int(size.strip(b" \0"), 8)
@@ -123,22 +117,12 @@ def _as_written(found: Found, header: bytes) -> Found:
 
 
 def _padded(n_bytes: int) -> int:
-    return -(-n_bytes // TAR_BLOCK_BYTES) * TAR_BLOCK_BYTES
-
-
-def _is_sound(header: bytes) -> bool:
-    """Whether the checksum of a header holds, over bytes that count as unsigned."""
-    if not _OCTAL.fullmatch(header[148:156]):
-        return False
-    wanted = int(header[148:156].strip(b" \0"), 8)
-    # Adler-32 holds the sum of all bytes, and takes a tenth of the time of sum().
-    total = (zlib.adler32(header) & 0xFFFF) - 1
-    return (wanted + sum(header[148:156]) - 8 * ord(" ") - total) % ADLER_PRIME == 0
+    return -(-n_bytes // TAR_BLOCK) * TAR_BLOCK
 
 
 def _by_tarfile(read_at: ReadAt, offset: int) -> tuple[Found | None, int] | None:
     """A member with headers of other kinds, and where the next one starts; None if damaged."""
-    window = BytesIO(read_at(MAX_HEADER_BYTES + 2 * TAR_BLOCK_BYTES, offset))
+    window = BytesIO(read_at(MAX_HEADER_BYTES + 2 * TAR_BLOCK, offset))
     try:
         with tarfile.open(fileobj=window, mode="r:", encoding="utf-8") as opened:
             info = opened.next()
@@ -153,20 +137,20 @@ def _by_tarfile(read_at: ReadAt, offset: int) -> tuple[Found | None, int] | None
     is_plain = info.isreg() and info.sparse is None and not leaves_its_folder(name)
     problem, start = "" if is_plain else UNSAFE, info.offset_data
     found = Found(name, offset + start, info.size, info.size, problem=problem)
-    header = window.getvalue()[start - TAR_BLOCK_BYTES : start]
+    header = window.getvalue()[start - TAR_BLOCK : start]
     return _as_written(found, header), after
 
 
 def _next_header(read_at: ReadAt, offset: int) -> int:
     """Where the next sound header starts; -1 if there is none."""
-    offset += TAR_BLOCK_BYTES
+    offset += TAR_BLOCK
     end = offset + MAX_SEARCH_BYTES
     while offset < end and (block := read_at(SEARCH_BYTES, offset)):
         for match in re.finditer(rb"ustar", block):
             start = match.start() - 257
-            header = block[max(0, start) : start + TAR_BLOCK_BYTES]
-            is_block = start >= 0 and start % TAR_BLOCK_BYTES == 0
-            if is_block and len(header) == TAR_BLOCK_BYTES and _is_sound(header):
+            header = block[max(0, start) : start + TAR_BLOCK]
+            is_block = start >= 0 and start % TAR_BLOCK == 0
+            if is_block and len(header) == TAR_BLOCK and is_tar_header(header):
                 return offset + start
         offset += SEARCH_BYTES
     return -1

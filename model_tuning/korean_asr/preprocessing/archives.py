@@ -22,7 +22,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from korean_asr.archive_file import MAX_MEMBER_BYTES, PART, Extent, JoinedFile, leading_parts
+from korean_asr.archive_file import (
+    MAX_MEMBER_BYTES,
+    PART,
+    Extent,
+    JoinedFile,
+    ReadAt,
+    leading_parts,
+)
 from korean_asr.gzip_file import GZIP_MARK, gzip_index, opened_gzip
 from korean_asr.preprocessing.archive_scan import (
     DEFLATED,
@@ -37,7 +44,6 @@ from korean_asr.preprocessing.archive_scan import (
 from korean_asr.preprocessing.archive_walk import (
     CutOff,
     Damaged,
-    ReadAt,
     walked_tar,
     walked_zip,
 )
