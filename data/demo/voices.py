@@ -51,16 +51,22 @@ KOREAN_VOICES = (
     Voice(
         "K07", {"hm_psi": 0.3, "am_onyx": 0.3, "jf_gongitsune": 0.4}, 0.97, -20.0, 0.1, -58.0, "M"
     ),
-    Voice("K08", {"am_adam": 0.65, "jf_gongitsune": 0.35}, 0.98, -20.0, 0.0, -72.0, "M"),
+    Voice(
+        "K08", {"bm_lewis": 0.5, "zm_yunxi": 0.2, "jf_gongitsune": 0.3}, 0.95, -20.0, 0.0, -66.0, "M"
+    ),
     Voice("K09", {"bm_lewis": 0.65, "jf_gongitsune": 0.35}, 0.95, -22.0, 0.0, -64.0, "M"),
-    Voice("K10", {"am_onyx": 0.6, "jf_gongitsune": 0.4}, 0.93, -24.0, 0.2, -58.0, "M"),
+    Voice(
+        "K10", {"am_onyx": 0.35, "bm_lewis": 0.3, "jf_gongitsune": 0.35}, 0.93, -24.0, 0.2, -60.0, "M"
+    ),
     Voice(
         "K11", {"hm_psi": 0.4, "zm_yunxi": 0.3, "jf_gongitsune": 0.3}, 1.0, -23.0, 0.3, -60.0, "M"
     ),
-    Voice("K12", {"am_liam": 0.6, "jf_gongitsune": 0.4}, 0.95, -20.0, 0.25, -60.0, "M"),
+    Voice(
+        "K12", {"am_liam": 0.3, "bm_lewis": 0.3, "jf_gongitsune": 0.4}, 0.93, -20.0, 0.25, -60.0, "M"
+    ),
     Voice("K13", {"hf_alpha": 1.0}, 0.95, -24.0, 0.0, -72.0, "F"),
     Voice("K14", {"jf_tebukuro": 1.0}, 0.9, -23.0, 0.1, -64.0, "F"),
-    Voice("K15", {"hf_alpha": 0.5, "jf_tebukuro": 0.5}, 0.97, -23.0, 0.15, -64.0, "F"),
+    Voice("K15", {"hf_alpha": 0.65, "jf_tebukuro": 0.35}, 0.92, -23.0, 0.1, -64.0, "F"),
     Voice("K16", {"jm_kumo": 0.5, "am_santa": 0.5}, 1.0, -22.0, 0.2, -58.0, "M"),
     Voice("K17", {"jm_kumo": 0.6, "pm_santa": 0.4}, 0.98, -22.0, 0.25, -60.0, "M"),
     Voice("K18", {"jm_kumo": 0.5, "hm_omega": 0.5}, 1.02, -25.0, 0.15, -72.0, "M"),

@@ -3,6 +3,7 @@
 import csv
 import json
 import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,9 @@ def foreign():
     )
 
 
-def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign):
+def test_the_clips_are_16_khz_mono_of_1_to_6_seconds(korean, foreign, demo):
     audio = [clip.audio for clip in korean + foreign if clip.audio]
-    assert len(audio) == 252 + 64
+    assert len(audio) == demo.n_native_clips + demo.n_learner_clips
     for path in audio:
         info = soundfile.info(path)
         assert (info.samplerate, info.channels) == (16_000, 1)
@@ -53,20 +54,17 @@ def test_the_data_is_small_enough_to_be_bundled():
     assert size("base_model") < 12e6
 
 
-def test_at_least_twelve_voices_and_four_first_languages_speak(korean, foreign):
+def test_natives_and_learners_of_six_first_languages_speak(korean, foreign, demo):
     metadata = [
         line.split(" | ")
         for path in (DEMO / "korean").rglob("*_metadata.txt")
         for line in path.read_text(encoding="utf-8").splitlines()
     ]
-    assert len({fields[1] for fields in metadata}) == 14
-    assert {clip.facts["first_language"] for clip in foreign} == {
-        "영어",
-        "베트남어",
-        "중국어",
-        "일본어",
-    }
-    assert len({clip.facts["speaker"] for clip in foreign}) == 12
+    genders = Counter(dict.fromkeys((fields[1], fields[3]) for fields in metadata))
+    assert len({speaker for speaker, _ in genders}) == len(genders) == demo.n_native_speakers
+    assert Counter(gender for _, gender in genders) == {"F": 9, "M": 9}
+    assert {clip.facts["first_language"] for clip in foreign} == {*demo.first_languages}
+    assert len({clip.facts["speaker"] for clip in foreign}) == demo.n_learners
 
 
 def test_labels_carry_what_real_ones_carry(korean, foreign):
@@ -95,18 +93,18 @@ def test_a_pronunciation_has_the_syllables_of_its_text_with_the_seven_codas_of_k
         )
 
 
-def test_no_sentence_of_the_corpus_was_written_for_the_training_of_the_base_model(korean, foreign):
+def test_no_sentence_of_the_corpus_was_written_for_the_training_of_the_base_model(demo):
     trained = {sentence_key(row["spoken"]) for row in table("training_sentences.tsv")}
     spoken = {
         sentence_key(row["spoken"])
         for name in ("korean_sentences.tsv", "foreign_sentences.tsv")
         for row in table(name)
     }
-    assert len(spoken) == 316
+    assert len(spoken) == demo.n_native_clips + demo.n_learner_clips
     assert not trained & spoken
 
 
-def test_the_base_model_keeps_the_conventions_of_the_real_one():
+def test_the_base_model_keeps_the_conventions_of_the_real_one(demo):
     vocab = json.loads((DEMO / "base_model" / "vocab.json").read_text(encoding="utf-8"))
     config = json.loads((DEMO / "base_model" / "config.json").read_text(encoding="utf-8"))
     size = len(vocab)
@@ -117,7 +115,7 @@ def test_the_base_model_keeps_the_conventions_of_the_real_one():
     assert config["do_stable_layer_norm"] and config["feat_extract_norm"] == "layer"
     assert not {"<s>", "</s>", *".,?!"} & set(vocab)
     assert all("가" <= token <= "힣" for token in vocab if len(token) == 1 and token != "|")
-    assert sum("가" <= token <= "힣" for token in vocab) >= 300
+    assert sum("가" <= token <= "힣" for token in vocab) >= demo.n_syllables_of_base
 
 
 def test_special_tokens_of_the_base_tokenizer_lie_outside_its_head():
