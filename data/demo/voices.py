@@ -52,17 +52,35 @@ KOREAN_VOICES = (
         "K07", {"hm_psi": 0.3, "am_onyx": 0.3, "jf_gongitsune": 0.4}, 0.97, -20.0, 0.1, -58.0, "M"
     ),
     Voice(
-        "K08", {"bm_lewis": 0.5, "zm_yunxi": 0.2, "jf_gongitsune": 0.3}, 0.95, -20.0, 0.0, -66.0, "M"
+        "K08",
+        {"bm_lewis": 0.5, "zm_yunxi": 0.2, "jf_gongitsune": 0.3},
+        0.95,
+        -20.0,
+        0.0,
+        -66.0,
+        "M",
     ),
     Voice("K09", {"bm_lewis": 0.65, "jf_gongitsune": 0.35}, 0.95, -22.0, 0.0, -64.0, "M"),
     Voice(
-        "K10", {"am_onyx": 0.35, "bm_lewis": 0.3, "jf_gongitsune": 0.35}, 0.93, -24.0, 0.2, -60.0, "M"
+        "K10",
+        {"am_onyx": 0.35, "bm_lewis": 0.3, "jf_gongitsune": 0.35},
+        0.93,
+        -24.0,
+        0.2,
+        -60.0,
+        "M",
     ),
     Voice(
         "K11", {"hm_psi": 0.4, "zm_yunxi": 0.3, "jf_gongitsune": 0.3}, 1.0, -23.0, 0.3, -60.0, "M"
     ),
     Voice(
-        "K12", {"am_liam": 0.3, "bm_lewis": 0.3, "jf_gongitsune": 0.4}, 0.93, -20.0, 0.25, -60.0, "M"
+        "K12",
+        {"am_liam": 0.3, "bm_lewis": 0.3, "jf_gongitsune": 0.4},
+        0.93,
+        -20.0,
+        0.25,
+        -60.0,
+        "M",
     ),
     Voice("K13", {"hf_alpha": 1.0}, 0.95, -24.0, 0.0, -72.0, "F"),
     Voice("K14", {"jf_tebukuro": 1.0}, 0.9, -23.0, 0.1, -64.0, "F"),
