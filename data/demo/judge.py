@@ -37,7 +37,7 @@ def whisper(folder: Path, threads: int = 1) -> WhisperModel:
 
 
 def heard(model: WhisperModel, audio: Path) -> str:
-    """What Whisper writes by default: a text that repeats itself is drawn again, by a fixed seed."""
+    """What Whisper writes by default: a text that repeats itself is drawn again, by the seed."""
     ctranslate2.set_random_seed(SEED)
     segments, _ = model.transcribe(
         str(audio), language="ko", beam_size=5, condition_on_previous_text=False
