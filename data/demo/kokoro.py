@@ -114,6 +114,8 @@ def _part(
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": precision,
         "CPU_RUNTIME_CACHE_CAPACITY": "0",
+        # All processes would compute on the first core.
+        "ENABLE_CPU_PINNING": False,
     }
     core = openvino.Core()
     return core.compile_model(core.read_model(content), "CPU", settings)

@@ -5,9 +5,9 @@
 
 A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech: random sequences of
 the words in words.tsv, and the sentences of training_sentences.tsv. No sentence of the demo corpus
-is among them. Each epoch hears every clip at another speed, with another noise. It writes syllables
-and spaces but no punctuation, like the real base model. A killed run continues after its last
-epoch. The log is printed and kept in the work folder.
+is among them. Each epoch hears every clip at another speed, through another microphone and with
+another noise. The model writes syllables and spaces but no punctuation, like the real base model. A
+killed run continues after its last epoch. The log is printed and kept in the work folder.
 """
 
 import argparse
@@ -33,7 +33,9 @@ N_EPOCHS, PEAK_LEARNING_RATE = 24, 1.5e-3
 BATCH_SECONDS = 32.0
 N_WARM_UP_UPDATES = 400
 # Resampling to another speed changes the pitch too: as another speaker.
-SPEEDS = (0.87, 1.15)
+SPEEDS = (0.85, 1.18)
+# How much of the sample before is taken from each: as another microphone, bright or dull.
+TILTS = (-0.4, 0.6)
 NOISE_DB = (-50.0, -18.0)
 # Where `|` stands among the tokens. In the real vocabulary it is id 859 of 1,205, not at an end.
 DELIMITER_SHARE = 0.713
@@ -52,10 +54,11 @@ def material(folder: Path, part: str) -> Clips:
 
 
 def augmented(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A clip at another speed (linear interpolation), with coloured noise behind it: float32."""
+    """A clip at another speed (linear interpolation), tilted, with coloured noise: float32."""
     speed = rng.uniform(*SPEEDS)
     places = np.arange(0, len(waveform) - 1, speed)
     samples = np.interp(places, np.arange(len(waveform)), waveform).astype(np.float32)
+    samples[1:] -= np.float32(rng.uniform(*TILTS)) * samples[:-1]
     noise = rng.standard_normal(len(samples), dtype=np.float32)
     # Between white and brown.
     smooth = rng.uniform(0, 0.95)
@@ -95,7 +98,7 @@ def new_model(vocab: dict[str, int]) -> Wav2Vec2ForCTC:
         activation_dropout=0.0,
         final_dropout=0.0,
         layerdrop=0.0,
-        mask_time_prob=0.0,
+        mask_time_prob=0.05,
         ctc_loss_reduction="mean",
         ctc_zero_infinity=True,
     )
