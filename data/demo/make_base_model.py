@@ -99,6 +99,8 @@ def new_model(vocab: dict[str, int]) -> Wav2Vec2ForCTC:
         final_dropout=0.0,
         layerdrop=0.0,
         mask_time_prob=0.05,
+        # Two masks, as by default, would cover a third of a short clip.
+        mask_time_min_masks=0,
         ctc_loss_reduction="mean",
         ctc_zero_infinity=True,
     )
