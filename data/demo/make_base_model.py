@@ -5,7 +5,7 @@
 
 A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech: random sequences of
 the words in words.tsv, and the sentences of training_sentences.tsv. No sentence of the demo corpus
-is among them. From the fourth epoch on, each hears every clip at another speed, through another
+is among them. From the eighth epoch on, each hears every clip at another speed, through another
 microphone and with another noise. A second head, which is not kept, writes jamo: with syllables
 alone the model writes nothing but blanks for long. It writes syllables and spaces but no
 punctuation, like the real base model. A killed run continues after its last epoch. The log is
@@ -40,7 +40,7 @@ N_EPOCHS, PEAK_LEARNING_RATE = 16, 1.5e-3
 BATCH_SECONDS = 32.0
 N_WARM_UP_UPDATES = 200
 # Clean clips are learnt first.
-N_CLEAN_EPOCHS = 3
+N_CLEAN_EPOCHS = 7
 # Resampling to another speed changes the pitch too: as another speaker.
 SPEEDS = (0.85, 1.18)
 # How much of the sample before is taken from each: as another microphone, bright or dull.
