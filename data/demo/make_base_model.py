@@ -37,7 +37,7 @@ WORK = HERE.parents[1] / "demo_output"
 SAMPLE_RATE = 16_000
 SEED = 17
 N_EPOCHS, PEAK_LEARNING_RATE = 16, 1.5e-3
-BATCH_SECONDS = 32.0
+BATCH_SECONDS = 16.0
 N_WARM_UP_UPDATES = 200
 # Clean clips are learnt first.
 N_CLEAN_EPOCHS = 7
