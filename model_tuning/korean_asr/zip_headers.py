@@ -50,8 +50,7 @@ class Entry(NamedTuple):
 def directory_entries(read_at: ReadAt, n_bytes: int) -> Iterator[Entry] | None:
     """The files of a .zip by its directory; None where that is missing.
 
-    n_bytes: of the .zip. A damaged entry ends them with
-    ValueError.
+    n_bytes: of the .zip. A damaged entry ends them with ValueError.
     """
     directory = _directory(read_at, n_bytes)
     return directory and _entries(read_at, *directory)
@@ -93,7 +92,7 @@ def _directory(read_at: ReadAt, n_bytes: int) -> tuple[int, int, int] | None:
 def local_headers(read_at: ReadAt) -> Iterator[LocalHeader]:
     """Walk a .zip that lost its directory. A size that follows the bytes ends the walk.
 
-    read_at: (number of bytes, offset) -> bytes. The bytes of the last file may be cut off.
+    The bytes of the last file may be cut off.
     """
     offset = 0
     while len(header := read_at(LOCAL.size, offset)) == LOCAL.size and header[:4] == LOCAL_MARK:

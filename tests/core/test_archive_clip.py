@@ -16,7 +16,7 @@ import pytest
 import soundfile
 
 from korean_asr import archive_clip, archive_file
-from korean_asr.archive_clip import clip_bytes
+from korean_asr.archive_clip import clip_bytes, fits_tar
 from korean_asr.archive_file import MAX_MEMBER_BYTES, Place
 from korean_asr.audio import UnreadableAudio, audio_info, file_content, read_samples, sound_checksum
 from korean_asr.errors import DataError
@@ -374,6 +374,16 @@ def test_the_header_of_a_clip_is_judged_without_reading_the_clip(tmp_path, clips
     audio_info(place)
     assert sum(n_read) < 2_000 < place.n_bytes
     assert clip_bytes(place, 512).read_at(1 << 40, 10) == (clips / NAMES[0]).read_bytes()[10:]
+
+
+@pytest.mark.parametrize("at", [10, 101, 150, 340])
+def test_bytes_that_a_checksum_does_not_hold_for_are_no_header_of_a_clip(at):
+    clip = tarfile.TarInfo("a.wav")
+    clip.size = 700
+    header = clip.tobuf(tarfile.USTAR_FORMAT)
+    assert fits_tar(header, "a.wav", 700)
+    changed = header[:at] + bytes([header[at] ^ 1]) + header[at + 1 :]
+    assert not fits_tar(changed, "a.wav", 700)
 
 
 def test_a_member_may_not_reach_into_the_next_one(tmp_path, clips):
