@@ -5,10 +5,11 @@
 
 A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech: random sequences of
 the words in words.tsv, and the sentences of training_sentences.tsv. No sentence of the demo corpus
-is among them. From the tenth epoch on, each hears every clip at another speed, through another
-microphone and with another noise. The model writes syllables and spaces but no punctuation, like
-the real base model. A killed run continues after its last epoch. The log is printed and kept in the
-work folder.
+is among them. Its convolutions first learn to write the mel spectrum, and a second head, which is
+not kept, writes jamo: without both it writes nothing but blanks for long. After three epochs of
+clean clips, each epoch hears every clip at another speed, through another microphone and with
+another noise. The model writes syllables and spaces but no punctuation, like the real base model.
+A killed run continues after its last epoch. The log is printed and kept in the work folder.
 """
 
 import argparse
