@@ -28,6 +28,8 @@ HERE = Path(__file__).resolve().parent
 WORK = HERE.parents[1] / "demo_output" / "base_material"
 SEED = 17
 N_WORD_CLIPS, N_COPIES_OF_A_SENTENCE = 2_400, 3
+# Behind the others, so that those which were spoken before stay as they are.
+N_MORE_WORD_CLIPS = 3_000
 # New texts are spoken in the voices of training and again in those that it leaves out.
 N_HELD_OUT_WORD_CLIPS, N_HELD_OUT_SENTENCES = 240, 60
 WORDS_A_CLIP = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)
@@ -118,6 +120,7 @@ def clips() -> list[Clip]:
     trained = sentences[N_HELD_OUT_SENTENCES:] * N_COPIES_OF_A_SENTENCE
     trained += word_sequences(N_WORD_CLIPS, rng, banned)
     rng.shuffle(trained)
+    trained += word_sequences(N_MORE_WORD_CLIPS, random.Random(SEED + 1), banned)
     own = [voice for voice in KOREAN_VOICES if voice.name in BASE_VOICES]
     unseen = [voice for voice in KOREAN_VOICES if voice.name not in BASE_VOICES]
     found = []
