@@ -29,7 +29,7 @@ WORK = HERE.parents[1] / "demo_output" / "base_material"
 SEED = 17
 N_WORD_CLIPS, N_COPIES_OF_A_SENTENCE = 2_400, 3
 # Behind the others, so that those which were spoken before stay as they are.
-N_MORE_WORD_CLIPS = 3_000
+N_MORE_WORD_CLIPS = 550
 # New texts are spoken in the voices of training and again in those that it leaves out.
 N_HELD_OUT_WORD_CLIPS, N_HELD_OUT_SENTENCES = 240, 60
 WORDS_A_CLIP = (1, 2, 2, 3, 3, 3, 4, 4, 5, 6)
