@@ -1,6 +1,6 @@
 """Train data/demo/base_model, which stands in for kresnik/wav2vec2-large-xlsr-korean.
 
-    python data/demo/make_base_material.py         (first; an hour on two cores)
+    python data/demo/make_base_material.py         (first; 70 minutes on two cores)
     python data/demo/make_base_model.py            (two hours on two cores)
 
 A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech: random sequences of
@@ -8,7 +8,7 @@ the words in words.tsv, and the sentences of training_sentences.tsv. No sentence
 is among them. Its convolutions first learn to write the mel spectrum, and a second head, which is
 not kept, writes jamo: without both it writes nothing but blanks for long. After three epochs of
 clean clips, each epoch hears every clip at another speed, through another microphone and with
-another noise. The model writes syllables and spaces but no punctuation, like the real base model.
+another noise. A second phase hears mostly words that are spliced in an order of their own. The model writes syllables and spaces but no punctuation, like the real base model.
 A killed run continues after its last epoch. The log is printed and kept in the work folder.
 """
 
@@ -50,8 +50,9 @@ class Phase(NamedTuple):
     share_spliced: float
 
 
-# The first phase (stopped after 20 epochs) learns its sentences by heart: of its clips it writes 2 %
-# wrongly, of the same words spliced in another order 34 %. So the second hears mostly such.
+# The first phase, stopped after 20 epochs, learns its sentences by heart: it writes its own clips
+# with 2 % of errors, and the same words spliced in another order with 34 %. So the second hears
+# mostly such.
 PHASES = (
     Phase(24, 1e-3, 3_480, share_spliced=0.0),
     Phase(20, 7e-4, 4_030, share_spliced=0.75),
