@@ -8,8 +8,9 @@ the words in words.tsv, and the sentences of training_sentences.tsv. No sentence
 is among them. Its convolutions first learn to write the mel spectrum, and a second head, which is
 not kept, writes jamo: without both it writes nothing but blanks for long. After three epochs of
 clean clips, each epoch hears every clip at another speed, through another microphone and with
-another noise. A second phase hears mostly words that are spliced in an order of their own. The model writes syllables and spaces but no punctuation, like the real base model.
-A killed run continues after its last epoch. The log is printed and kept in the work folder.
+another noise. A second phase hears mostly words that are spliced in an order of their own. The
+model writes syllables and spaces but no punctuation, like the real base model. A killed run
+continues after its last epoch. The log is printed and kept in the work folder.
 """
 
 import argparse
