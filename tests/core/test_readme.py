@@ -121,7 +121,7 @@ def test_the_five_lines_that_use_the_model_write_what_is_said_without_ffmpeg(mon
     monkeypatch.setenv("PATH", "")  # no ffmpeg to be found
     code = next(text for language, text in BLOCK.findall(ENGLISH) if language == "python")
     assert len([line for line in code.splitlines() if line]) == 5
-    (recording,) = demo.rglob("dialog_00000002.flac")
+    (recording,) = demo.rglob("dialog_00000003.flac")
     code = code.replace("wav2vec2_korean_v3", str(demo / "base_model"))
     exec(code.replace("recording.wav", str(recording)), {})
-    assert capsys.readouterr().out.strip() == "아빠 환갑이 언제더라"
+    assert capsys.readouterr().out.strip() == "시험이 끝나면 실컷 잘 거야"
