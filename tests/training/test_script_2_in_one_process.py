@@ -48,7 +48,7 @@ def test_a_finished_experiment_is_told_before_the_model_is_loaded_or_a_clip_is_r
     assert "loading" not in printed
     # Other values of the recipe are another experiment, which is refused as early.
     status, printed = script_2("--learning-rate", "1e-5")
-    assert status == 1 and "recipe learning_rate was 0.0005, is 1e-05" in printed
+    assert status == 1 and "recipe learning_rate was 0.0002, is 1e-05" in printed
 
 
 def test_check_looks_at_everything_and_writes_nothing(script_2, tmp_path):
