@@ -69,7 +69,7 @@ ACCENTS = {
         *_each(
             "onset",
             "Expected: the stops of Spanish are not aspirated (Lisker and Abramson 1964).",
-            *("ㅋ ㄲ k", "ㅌ ㄸ t", "ㅍ ㅃ p", "ㅊ ㅉ ʨ"),
+            *("ㅋ ㄲ kˈ", "ㅌ ㄸ tˈ", "ㅍ ㅃ pˈ", "ㅊ ㅉ ʨˈ"),
         ),
         *_each(
             "nucleus",
