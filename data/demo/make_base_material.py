@@ -87,7 +87,7 @@ def word_sequences(n_clips: int, rng: random.Random, banned: set[str]) -> Iterat
 
 
 def mixture(number: int, rng: random.Random) -> Voice:
-    """A voice that no other clip has."""
+    """One voice, or a mixture of two or three, in a place that no other clip has."""
     names = rng.sample(MIXABLE, rng.choice((1, 2, 2, 3)))
     return Voice(
         f"X{number:06}",

@@ -1,7 +1,7 @@
 """Train data/demo/base_model, which stands in for kresnik/wav2vec2-large-xlsr-korean.
 
-    python data/demo/make_base_material.py         (first; 70 minutes on two cores)
-    python data/demo/make_base_model.py            (two hours on two cores)
+    python data/demo/make_base_material.py         (first; an hour on two cores)
+    python data/demo/make_base_model.py            (80 minutes on two cores)
 
 A wav2vec2-CTC of 2 M parameters is trained from scratch on synthetic speech: random sequences of
 the words in words.tsv, and the sentences of training_sentences.tsv. No sentence of the demo corpus
@@ -10,7 +10,7 @@ not kept, writes jamo: without both it writes nothing but blanks for long. After
 clean clips, each epoch hears every clip at another speed, through another microphone and with
 another noise. A second phase hears mostly words that are spliced in an order of their own. The
 model writes syllables and spaces but no punctuation, like the real base model. A killed run
-continues after its last epoch. The log is printed and kept in the work folder.
+continues after its last epoch. The line of each epoch is printed and kept in the work folder.
 """
 
 import argparse
@@ -43,20 +43,24 @@ N_WARM_UP_UPDATES = 300
 
 
 class Phase(NamedTuple):
-    """n_clips: the first of the material. share_spliced: of the clips that an epoch hears."""
+    """n_epochs: that are trained; the learning rate falls as if there were n_planned_epochs.
+
+    n_clips: the first of the material. share_spliced: of the clips that an epoch hears.
+    """
 
     n_epochs: int
+    n_planned_epochs: int
     peak_learning_rate: float
     n_clips: int
     share_spliced: float
 
 
-# The first phase, stopped after 20 epochs, learns its sentences by heart: it writes its own clips
-# with 2 % of errors, and the same words spliced in another order with 34 %. So the second hears
-# mostly such; it was stopped after 19 epochs, when both errors had stopped falling.
+# The first phase learns its sentences by heart: it writes its own clips with 2 % of errors, and the
+# same words spliced in another order with 34 %. So the second hears mostly such. Each ends where
+# its error on new texts had stopped falling.
 PHASES = (
-    Phase(24, 1e-3, 3_480, share_spliced=0.0),
-    Phase(20, 7e-4, 4_030, share_spliced=0.75),
+    Phase(20, 24, 1e-3, 3_480, share_spliced=0.0),
+    Phase(19, 20, 7e-4, 4_030, share_spliced=0.75),
 )
 # Clean clips are learnt first.
 N_CLEAN_EPOCHS = 3
@@ -324,19 +328,24 @@ def spoken_words(model: Wav2Vec2ForCTC, clips: Clips, vocab: dict[str, int]) -> 
     return words
 
 
-def spliced(words: list[Clip], n_clips: int, seed: int) -> Clips:
-    """Words in an order of their own, those of a voice that says many by that voice alone."""
+def spliced(words: list[Clip], n_clips: int, seed: int, banned: set[str]) -> Clips:
+    """Words in an order of their own, those of a voice that says many by that voice alone.
+
+    banned: texts that are not to be heard.
+    """
     rng = random.Random(seed)
     of_voice: dict[str, list[Clip]] = {}
     for word in words:
-        # A mixture says one clip only. Its words are followed by those of others.
+        # A mixture says one clip alone. Its words are followed by those of others.
         of_voice.setdefault("" if word.voice.startswith("X") else word.voice, []).append(word)
     sizes = [len(those) for those in of_voice.values()]
     clips = []
-    for _ in range(n_clips):
+    while len(clips) < n_clips:
         (those,) = rng.choices(list(of_voice.values()), sizes)
         chosen = rng.choices(those, k=rng.choice(N_SPLICED_WORDS))
         text = " ".join(word.text for word in chosen)
+        if text in banned:
+            continue
         clips.append(Clip(text, np.concatenate([word.waveform for word in chosen]), ""))
     return clips
 
@@ -393,25 +402,24 @@ def train(
 ) -> None:
     """Train one phase. held_out: name -> clips whose CER is printed after each epoch."""
     jamo_head = torch.nn.Linear(model.config.hidden_size, len(JAMO) + 1)
-    before = work / f"training{PHASES.index(phase)}.pt"
-    if phase is PHASES[0]:
-        learn_spectrum(model, clips)
-    else:
-        state = torch.load(before, weights_only=True)
+    number = PHASES.index(phase) + 1
+    state_file = work / f"training{number}.pt"
+    if number > 1:
+        state = torch.load(work / f"training{number - 1}.pt", weights_only=True)
         model.load_state_dict(state["model"])
         jamo_head.load_state_dict(state["jamo_head"])
     n_spliced = round(len(clips) * phase.share_spliced)
     words = spoken_words(model, clips, vocab) if n_spliced else []
+    banned = {clip.text for those in held_out.values() for clip in those}
 
     def heard_in(epoch: int) -> list[Clips]:
         kept = random.Random(SEED + epoch).sample(clips, len(clips) - n_spliced)
-        those = kept + spliced(words, n_spliced, SEED + epoch)
-        return batches(those, SEED + epoch, by_length=epoch == 0 and phase is PHASES[0])
+        those = kept + spliced(words, n_spliced, SEED + epoch, banned)
+        return batches(those, SEED + epoch, by_length=number == 1 and epoch == 0)
 
     parameters = [*model.parameters(), *jamo_head.parameters()]
-    n_updates = phase.n_epochs * len(heard_in(1))
+    n_updates = phase.n_planned_epochs * len(heard_in(1))
     optimizer, schedule = new_optimizer(parameters, phase, n_updates)
-    state_file = work / f"training{PHASES.index(phase) + 1}.pt"
     first_epoch = 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=True)
@@ -421,7 +429,9 @@ def train(
         schedule.load_state_dict(state["schedule"])
         first_epoch = state["epoch"] + 1
         print(f"continuing after epoch {first_epoch}", flush=True)
-    n_clean = N_CLEAN_EPOCHS if phase is PHASES[0] else 0
+    elif number == 1:
+        learn_spectrum(model, clips)
+    n_clean = N_CLEAN_EPOCHS if number == 1 else 0
     for epoch in range(first_epoch, phase.n_epochs):
         started = time.monotonic()
         torch.manual_seed(SEED + epoch)
@@ -429,7 +439,7 @@ def train(
         losses = train_epoch(
             model, jamo_head, optimizer, schedule, groups, epoch, vocab, epoch < n_clean
         )
-        line = {"phase": PHASES.index(phase) + 1, "epoch": epoch + 1, **losses}
+        line = {"phase": number, "epoch": epoch + 1, **losses}
         for name, those in held_out.items():
             line[f"{name}_cer_no_space"] = round(
                 cer_no_space([clip.text for clip in those], decoded(model, those, vocab)), 4

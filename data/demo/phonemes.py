@@ -1,7 +1,7 @@
 """Korean pronunciations as the phonemes of Kokoro, which was taught no Korean.
 
-For make_corpus.py, make_base_model.py and accents.py. A pronunciation is written in Hangul as it is
-heard (표준 발음법), so that each jamo is one sound: `같이 먹는` is `가치 멍는`.
+For make_corpus.py, make_base_material.py and accents.py. A pronunciation is written in Hangul as
+it is heard (표준 발음법), so that each jamo is one sound: `같이 먹는` is `가치 멍는`.
 """
 
 import unicodedata

@@ -1,6 +1,6 @@
 """The demo's speakers: voices of Kokoro and mixtures of them, each with a place and a microphone.
 
-For make_corpus.py and make_base_model.py; users of the pipeline never run this. Needs
+For make_corpus.py and make_base_material.py; users of the pipeline never run this. Needs
 data/demo/requirements.txt, see kokoro.py.
 """
 
@@ -39,8 +39,8 @@ class Voice:
     gender: str
 
 
-# Eighteen speakers of Korean. The last six share no voice of Kokoro with the others. Age,
-# residence and quality are drawn by make_corpus.py.
+# Eighteen speakers of Korean. The last six share no voice of Kokoro with the others. Age
+# and residence are drawn by make_corpus.py.
 KOREAN_VOICES = (
     Voice("K01", {"jf_gongitsune": 1.0}, 0.95, -22.0, 0.25, -68.0, "F"),
     Voice("K02", {"jf_alpha": 1.0}, 0.98, -22.0, 0.2, -58.0, "F"),
@@ -98,7 +98,7 @@ MIXABLE = (
     *("am_liam", "am_eric", "em_alex", "im_nicola", "pm_alex", "zm_yunyang", "zf_xiaoyi"),
     "bm_lewis",
 )
-# Two learners for each first language, each with a voice of that language; slower than the Koreans.
+# Two learners for each first language, each with a voice of that language.
 FOREIGN_VOICES = {
     "영어": (
         Voice("EN0001", {"af_river": 1.0}, 0.88, -25.0, 0.25, -62.0, "F"),
