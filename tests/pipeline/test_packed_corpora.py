@@ -35,6 +35,7 @@ class Packing:
     n_parts: how many parts an archive of audio is cut into.
     in_a_tar: whether one download.tar holds all archives.
     has_offsets: whether clips lie in the archive as they are, to be read where they begin.
+    reads_as: another packing whose clips scripts 2 and 3 read in the same way, and are run on.
     """
 
     suffix: str
@@ -43,15 +44,20 @@ class Packing:
     n_parts: int = 1
     in_a_tar: bool = False
     has_offsets: bool = False
+    reads_as: str | None = None
 
 
 PACKINGS = {
     "tar": Packing(".tar", has_offsets=True),
     "tar.gz": Packing(".tar.gz", has_offsets=True),
-    "zip, stored": Packing(".zip", has_offsets=True),
-    "zip, deflated": Packing(".zip", zipfile.ZIP_DEFLATED),
+    "zip, stored": Packing(".zip", has_offsets=True, reads_as="tar"),
+    "zip, deflated": Packing(
+        ".zip", zipfile.ZIP_DEFLATED, reads_as="zip, names in CP949 without a flag"
+    ),
     "zip, names in CP949 without a flag": Packing(".zip", zipfile.ZIP_DEFLATED, names="cp949"),
-    "zip in three parts": Packing(".zip", n_parts=3, has_offsets=True),
+    "zip in three parts": Packing(
+        ".zip", n_parts=3, has_offsets=True, reads_as="tar of zips in three parts"
+    ),
     "tar of zips in three parts": Packing(".zip", n_parts=3, in_a_tar=True, has_offsets=True),
 }
 
@@ -277,6 +283,8 @@ def test_a_packed_corpus_gives_the_manifests_the_weights_and_the_scores_of_the_u
             "sha256",
         }
 
+    if packing.reads_as:
+        return
     # A process that reads ahead opens the archives itself.
     weights, splits, scores, texts = trained_and_scored(data, tmp_path, n_workers=1)
     expected = unpacked[1]
