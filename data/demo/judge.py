@@ -83,6 +83,8 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
+    if not any(arguments.corpus.rglob("*.flac")):
+        parser.error(f"{arguments.corpus} holds no .flac: pass data/demo/korean or its neighbour")
     clips = (foreign_clips if arguments.corpus.name == "foreign" else korean_clips)(
         arguments.corpus
     )

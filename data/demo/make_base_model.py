@@ -15,6 +15,7 @@ continues after its last epoch. The line of each epoch is printed and kept in th
 
 import argparse
 import csv
+import itertools
 import json
 import math
 import random
@@ -56,8 +57,8 @@ class Phase(NamedTuple):
 
 
 # The first phase learns its sentences by heart: it writes its own clips with 2 % of errors, and the
-# same words spliced in another order with 34 %. So the second hears mostly such. Each ends where
-# its error on new texts had stopped falling.
+# same words spliced in another order with 34 %. So the second hears mostly such. Each was
+# stopped when its error on new texts hardly fell any more.
 PHASES = (
     Phase(20, 24, 1e-3, 3_480, share_spliced=0.0),
     Phase(19, 20, 7e-4, 4_030, share_spliced=0.75),
@@ -216,18 +217,25 @@ def batches(clips: list, seed: int, by_length: bool) -> list[list]:
     return grouped
 
 
-def decoded(model: Wav2Vec2ForCTC, clips: list, vocab: dict[str, int]) -> list[str]:
-    tokens = {index: token for token, index in vocab.items()}
-    texts = []
+def log_posteriors(model: Wav2Vec2ForCTC, clips: Clips) -> list[np.ndarray]:
+    """(n_frames, n_tokens) of each clip."""
+    found = []
     network = fast_network(model).eval()
     for start in range(0, len(clips), 8):
         inputs = batch_tensors(clips[start : start + 8])
         with torch.inference_mode():
-            logits = network(**inputs).logits
-        for row, length in zip(logits.argmax(-1), frames_of(model, inputs), strict=True):
-            ids = torch.unique_consecutive(row[:length]).tolist()
-            text = "".join(tokens[i] for i in ids if tokens[i] != "[PAD]").replace("|", " ")
-            texts.append(" ".join(text.split()))
+            scores = network(**inputs).logits.log_softmax(-1).numpy()
+        found += [one[:n] for one, n in zip(scores, frames_of(model, inputs), strict=True)]
+    return found
+
+
+def decoded(model: Wav2Vec2ForCTC, clips: Clips, vocab: dict[str, int]) -> list[str]:
+    tokens = {index: token for token, index in vocab.items()}
+    texts = []
+    for scores in log_posteriors(model, clips):
+        ids = [index for index, _ in itertools.groupby(scores.argmax(-1).tolist())]
+        text = "".join(tokens[i] for i in ids if tokens[i] != "[PAD]").replace("|", " ")
+        texts.append(" ".join(text.split()))
     return texts
 
 
@@ -273,18 +281,6 @@ def learn_spectrum(model: Wav2Vec2ForCTC, clips: Clips) -> None:
             optimizer.zero_grad()
             losses.append(loss.item())
         print(json.dumps({"spectrum": epoch + 1, "loss": round(float(np.mean(losses)), 4)}))
-
-
-def log_posteriors(model: Wav2Vec2ForCTC, clips: Clips) -> list[np.ndarray]:
-    """(n_frames, n_tokens) of each clip."""
-    found = []
-    network = fast_network(model).eval()
-    for start in range(0, len(clips), 8):
-        inputs = batch_tensors(clips[start : start + 8])
-        with torch.inference_mode():
-            scores = network(**inputs).logits.log_softmax(-1).numpy()
-        found += [one[:n] for one, n in zip(scores, frames_of(model, inputs), strict=True)]
-    return found
 
 
 def likeliest_states(scores: np.ndarray, labels: list[int], blank_id: int) -> np.ndarray:
@@ -495,6 +491,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=WORK / "base_model_training")
     parser.add_argument("--output", type=Path, default=HERE / "base_model")
     arguments = parser.parse_args()
+    if not (arguments.material / "material.tsv").exists():
+        parser.error(f"{arguments.material} holds no material.tsv: run make_base_material.py first")
     arguments.work.mkdir(parents=True, exist_ok=True)
     with (HERE / "words.tsv").open(encoding="utf-8") as file:
         words = [line.split("\t")[0] for line in file.read().splitlines()[1:]]

@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections import Counter, defaultdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,16 @@ def test_a_jamo_of_a_first_language_is_always_heard_alike(written):
         for sound in line["accented"]:
             heard[line["first_language"], sound["place"], sound["jamo"]].add(sound["heard"])
     assert all(len(others) == 1 for others in heard.values())
+
+
+def test_an_onset_is_said_with_the_phonemes_of_the_jamo_that_is_heard(monkeypatch):
+    monkeypatch.syspath_prepend(DEMO)
+    accents, phonemes = import_module("accents"), import_module("phonemes")
+    onsets = [said for those in accents.ACCENTS.values() for said in those if said.place == "onset"]
+    assert len(onsets) == 12
+    for said in onsets:
+        tables = phonemes.ONSET_PHONEMES, phonemes.VOICED_ONSETS
+        assert said.phonemes in [table.get(said.heard) for table in tables], said
 
 
 def test_five_first_languages_or_more_have_twelve_clips_and_two_speakers_each(learners, written):
