@@ -9,7 +9,8 @@ Run again after a stop, the same command continues from the last checkpoint.
 import sys
 
 from korean_asr.errors import exit_status
-from korean_asr.recipe import batch_plan, training_command
+from korean_asr.recipe import batch_plan
+from korean_asr.recipe_options import training_command
 from recipes import KRESNIK, RECIPES
 
 

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -18,6 +19,8 @@ from korean_asr.errors import DataError, writing_into
 
 # SortedLines spills to disk beyond these.
 RUN_LINES, RUN_CHARACTERS = 50_000, 32 << 20
+# A run is read back by so many lines at a time.
+PORTION_LINES = 100
 # SpilledLines holds so much in memory before it moves to disk.
 SPILL_CHARACTERS = 8 << 20
 # Each run is an open file, and a process may have 1,024.
@@ -298,8 +301,9 @@ class SortedLines:
         make_folder(self._folder)
         with writing_into(self._folder):
             file = _nameless_file(self._folder)
-            for pair in keys_and_lines:
-                pickle.dump(pair, file)
+            pairs = iter(keys_and_lines)
+            while portion := list(islice(pairs, PORTION_LINES)):
+                pickle.dump(portion, file)
             file.flush()
         return file
 
@@ -350,9 +354,9 @@ def _nameless_file(folder: Path) -> IO[bytes]:
 def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
     """The (key, line) pairs of a run, from its start."""
     file.seek(0)
-    load = pickle.Unpickler(file).load
     while True:
         try:
-            yield load()
+            # Not by one Unpickler: it keeps its memo, and would take one portion's text for another's.
+            yield from pickle.load(file)
         except EOFError:
             return

@@ -302,6 +302,13 @@ def test_lines_that_memory_does_not_hold_come_back_in_the_order_of_their_keys(
     assert list(lines) == [line for _, line in sorted(item for part in parts for item in part)]
 
 
+def test_a_key_that_is_its_line_comes_back_from_disk_as_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "RUN_LINES", 3)
+    lines = SortedLines(tmp_path)
+    lines.extend([(text, text) for text in ("c", "a", "b")])
+    assert list(lines) == ["a", "b", "c"]
+
+
 def test_sorting_leaves_no_file_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "RUN_LINES", 1)
     lines = SortedLines(tmp_path / "out")

@@ -25,6 +25,7 @@ LIGHT = {
     "metrics",
     "alignment",
     "recipe",
+    "recipe_options",
     "overlap",
     "messages",
     "arguments",

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from korean_asr.errors import UsageError
-from korean_asr.recipe import VALUES, BatchPlan, batch_plan, chosen_recipe, training_command
+from korean_asr.recipe import VALUES, BatchPlan, batch_plan
+from korean_asr.recipe_options import chosen_recipe, training_command
 from recipes import KRESNIK, RECIPES, V1, V2, V3, V3_AS_RUN
 
 # design.md §4, row by row.
