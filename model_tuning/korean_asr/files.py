@@ -356,7 +356,7 @@ def _run_on_disk(file: IO[bytes]) -> Iterator[tuple[str, str]]:
     file.seek(0)
     while True:
         try:
-            # Not by one Unpickler: it keeps its memo, and would take one portion's text for another's.
+            # Not by one Unpickler: it keeps its memo, and would mix up the portions' texts.
             yield from pickle.load(file)
         except EOFError:
             return

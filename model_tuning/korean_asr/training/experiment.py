@@ -86,7 +86,8 @@ def run_identity(
 class Experiment:
     """An experiment on disk: its command and its run_identity.
 
-    command: the result of recipe_options.training_command. If it is `fresh`, earlier folders are renamed.
+    command: the result of recipe_options.training_command. If it is `fresh`, earlier folders are
+        renamed.
     """
 
     command: Any
