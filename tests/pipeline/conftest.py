@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from korean_asr.manifest import REPOSITORY
 
 SCRIPTS = {int(path.name[0]): path for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")}
 MODEL_SCRIPTS = [str(SCRIPTS[number]) for number in (2, 3, 4)]
+TORCHRUN = ["-m", "torch.distributed.run"]
 DEMO = REPOSITORY / "data" / "demo"
 
 
@@ -35,16 +37,19 @@ def on(command):
     def words(n_processes, number, *arguments):
         if n_processes == 1:
             return command(number, *arguments)
-        torchrun = ["-m", "torch.distributed.run", "--standalone"]
         script = command(number, *arguments)[1:]
-        return [sys.executable, *torchrun, f"--nproc_per_node={n_processes}", *script]
+        processes = ["--standalone", f"--nproc_per_node={n_processes}"]
+        return [sys.executable, *TORCHRUN, *processes, *script]
 
     return words
 
 
 @pytest.fixture(scope="session")
 def warm_python(tmp_path_factory):
-    """warm_python(arguments, cwd, env): exit status and output of a script, run as by Python."""
+    """warm_python(arguments, cwd, envs): exit status and output of a script, run as by Python.
+
+    envs: the environment of each process.
+    """
     server = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("warm_python.py")],
         stdin=subprocess.PIPE,
@@ -54,8 +59,8 @@ def warm_python(tmp_path_factory):
     )
     output = tmp_path_factory.mktemp("warm") / "output"
 
-    def finished(arguments, cwd, env):
-        request = {"arguments": arguments, "cwd": str(cwd), "env": env, "output": str(output)}
+    def finished(arguments, cwd, envs):
+        request = {"arguments": arguments, "cwd": str(cwd), "envs": envs, "output": str(output)}
         server.stdin.write(json.dumps(request) + "\n")
         server.stdin.flush()
         return int(server.stdout.readline()), output.read_text(encoding="utf-8", errors="replace")
@@ -66,14 +71,32 @@ def warm_python(tmp_path_factory):
     server.wait()
 
 
+def _as_torchrun_sets_them(env, n_processes):
+    """The environment of each process that `torchrun --standalone` starts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    n = str(n_processes)
+    world = {**env, **address, "WORLD_SIZE": n, "LOCAL_WORLD_SIZE": n, "OMP_NUM_THREADS": "1"}
+    return [{**world, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n_processes)]
+
+
 @pytest.fixture(scope="session")
 def run(warm_python):
-    """run(arguments, status=0, cwd=None): stdout and stderr, once the exit status is as wanted."""
+    """run(arguments, status=0, cwd=None): stdout and stderr, once the exit status is as wanted.
 
-    def finished(arguments, status=0, cwd=None, env=os.environ, **options):
+    Scripts 2 to 4 start from a process that has imported the heavy packages, by torchrun's
+    environment where arguments are those of on(). real_torchrun=True calls torchrun itself.
+    """
+
+    def finished(arguments, status=0, cwd=None, env=os.environ, real_torchrun=False, **options):
         arguments = [*map(str, arguments)]
-        if arguments[0] == sys.executable and arguments[1] in MODEL_SCRIPTS and not options:
-            returned, printed = warm_python(arguments[1:], cwd or os.getcwd(), dict(env))
+        envs, script = [dict(env)], arguments[1:]
+        if script[:2] == TORCHRUN and not real_torchrun:
+            envs = _as_torchrun_sets_them(env, int(script[3].partition("=")[2]))
+            script = script[4:]
+        if arguments[0] == sys.executable and script[0] in MODEL_SCRIPTS and not options:
+            returned, printed = warm_python(script, cwd or os.getcwd(), envs)
         else:
             result = subprocess.run(
                 arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=600, **options

@@ -101,7 +101,8 @@ def test_two_machines_are_two_agents_that_meet(command, options_in, json_of, one
 def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_report(
     command, run, options_in, json_of, rows_of, on, few_updates, one_thread, trained, tmp_path
 ):
-    printed = run(on(2, 2, *options_in(tmp_path), *few_updates), env=one_thread)
+    arguments = on(2, 2, *options_in(tmp_path), *few_updates)
+    printed = run(arguments, env=one_thread, real_torchrun=True)
     assert printed.count("tokens added") == printed.count("saved to") == 1
     assert "batch: 4 clips x 1 accumulation x 2 = 8 an update" in printed
     one, two = trained[0], tmp_path / "model"
@@ -119,7 +120,7 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_rep
     assert json_of(two / "experiment.json")["n_processes"] == 2
 
     arguments = ["--model", two, "--output"]
-    printed = run(on(2, 3, *arguments, tmp_path / "by_two"), env=one_thread)
+    printed = run(on(2, 3, *arguments, tmp_path / "by_two"), env=one_thread, real_torchrun=True)
     assert printed.count("CER: ") == 1
     run(command(3, *arguments, tmp_path / "by_one"))
     summaries = [json_of(tmp_path / folder / "korean.json") for folder in ("by_one", "by_two")]
