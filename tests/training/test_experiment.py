@@ -89,6 +89,18 @@ def test_a_folder_of_another_experiment_is_refused_by_what_differs(
     assert claim(tmp_path, "run.json", identity, "--checkpoints", fresh=True)
 
 
+def test_a_run_of_before_a_value_existed_is_the_same_experiment_where_the_value_is_the_default(
+    identity, tmp_path
+):
+    record = json.loads(json.dumps(identity))
+    del record["recipe"]["learner_train"], record["recipe"]["learner_validation"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert claim(tmp_path, "run.json", identity, "--checkpoints")
+    identity["recipe"]["learner_train"] = 4
+    with pytest.raises(DataError, match="recipe learner_train was 0, is 4"):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_checkpoints_of_another_recipe_are_refused_by_name(identity, tmp_path, fresh):
     (tmp_path / "run.json").write_text(json.dumps(identity))

@@ -20,6 +20,7 @@ from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
 from korean_asr.model_folder import WEIGHT_FILES
+from korean_asr.recipe import VALUES
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
@@ -32,6 +33,7 @@ from korean_asr.training.splits import Split, printed_split, split_utterances
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
 RUN_FILE = "run.json"  # in the checkpoints folder: the experiment that they belong to
+DEFAULT_VALUES = as_read({key: value.default for key, value in VALUES.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def run_identity(
 class Experiment:
     """An experiment on disk: its command and its run_identity.
 
-    command: the result of recipe_options.training_command. If it is `fresh`, earlier folders are renamed.
+    command: the result of recipe_options.training_command. If it is `fresh`, earlier folders are
+        renamed.
     """
 
     command: Any
@@ -214,6 +217,8 @@ def claim(
     try:
         record = read_json(folder / file_name)
         earlier = {key: json_value(record, key, type(identity[key])) for key in identity}
+        # A value that the record lacks did not exist then: its default is what was done.
+        earlier["recipe"] = DEFAULT_VALUES | earlier["recipe"]
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:

@@ -70,7 +70,13 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
     }
     # Convert to plain JSON types: the facts are pickled for the other processes.
     facts = as_read(facts)
-    return Inspection(clip_checks.usable_training_clips(parts["train"], found), files, facts)
+    return Inspection(clip_checks.usable_training_clips(parts, found), files, facts)
+
+
+def printed_tokens(recogniser, added: list[str], head: str) -> str:
+    """Return a line about the new tokens and the size of the head. head: the recipe's."""
+    n_rows = recogniser.model.config.vocab_size
+    return f"tokens added: {' '.join(added) or 'none'}; the head has {n_rows:,} rows ({head})"
 
 
 def _checked_disk(experiment, recogniser, n_kept: int) -> str:

@@ -2,13 +2,17 @@
 
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, sentence_key
 from korean_asr.messages import table
 
 SPLIT_NAMES = ("train", "validation", "test")
+# The splits of learners' clips, where the recipe asks for them (learners.py).
+FOREIGN_NAMES = ("foreign_train", "foreign_validation", "foreign_test")
+# The splits whose clips are trained on.
+TRAINING_NAMES = ("train", "foreign_train")
 # With fewer clips, 8:1:1 would leave validation or test empty.
 MIN_CLIPS = 10
 SENTENCE_INSTEAD = "Pass --group-by sentence. · 화자 대신 문장을 기준으로 나누세요."
@@ -25,10 +29,20 @@ class Split:
     validation: list[Utterance]
     test: list[Utterance]
     notes: tuple[str, ...]
+    foreign_train: list[Utterance] = field(default_factory=list)
+    foreign_validation: list[Utterance] = field(default_factory=list)
+    foreign_test: list[Utterance] = field(default_factory=list)
 
     def parts(self) -> dict[str, list[Utterance]]:
-        """Map the name of each split to its clips."""
-        return {name: getattr(self, name) for name in SPLIT_NAMES}
+        """Map the name of each split to its clips; learners' splits only where they hold clips."""
+        natives = {name: getattr(self, name) for name in SPLIT_NAMES}
+        learners = {name: getattr(self, name) for name in FOREIGN_NAMES}
+        return natives | {name: part for name, part in learners.items() if part}
+
+    @property
+    def training_texts(self) -> list[str]:
+        """The labels to train on, natives' first."""
+        return [clip.text for name in TRAINING_NAMES for clip in getattr(self, name)]
 
     def with_sounds(self, sounds: dict[str, list[str | None]]) -> "Split":
         """Return the same clips with their audio_sha256.
