@@ -245,9 +245,13 @@ def test_a_model_has_seen_what_its_base_was_trained_on(model, utterances, tmp_pa
 
 
 def test_script_2_warns_of_test_clips_that_the_base_was_trained_on(utterances):
-    lines = printed_earlier("base", utterances[:3], utterances[2:])
+    test = {"test": utterances[2:]}
+    lines = printed_earlier("base", utterances[:3], test)
     assert len(lines) == 1 and "1 of 10 clips are in the training data of base" in lines[0]
-    assert printed_earlier("base", [], utterances) == []
+    assert printed_earlier("base", [], test) == []
+    lines = printed_earlier("base", utterances[:3], {"test": [], "foreign_test": utterances[2:]})
+    assert len(lines) == 1 and lines[0].startswith("foreign_test split: 1 of 10 clips")
+    assert "script 4 will refuse them" in lines[0]
 
 
 def test_overlaps_are_printed_as_a_table_in_which_unknown_is_no_zero(utterances):

@@ -53,7 +53,7 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
     overlap = overlaps(parts)
     print(printed_overlap(overlap))
     earlier = trained_on(command.base_model) or []
-    for line in printed_earlier(command.base_model, earlier, parts["test"]):
+    for line in printed_earlier(command.base_model, earlier, parts):
         print(line)
     print(_checked_disk(experiment, recogniser, recipe.checkpoints_kept))
     step_0 = _checked_head(command.base_model, recipe.head, split, recogniser, added)

@@ -70,8 +70,7 @@ def split_utterances(utterances: list[Utterance], recipe) -> Split:
         reasons = notes if len(pool) < len(utterances) else []
         problem = f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed."
         raise DataError(" ".join([problem, *reasons]))
-    # Sort first: the order of a folder listing differs between machines.
-    shuffled = sorted(pool, key=lambda clip: (clip.id, clip.audio_filepath, clip.cut[0]))
+    shuffled = in_order(pool)
     rng = random.Random(recipe.seed)
     rng.shuffle(shuffled)
     selected = shuffled[: recipe.clips_before_split]
@@ -85,6 +84,11 @@ def split_utterances(utterances: list[Utterance], recipe) -> Split:
     caps = recipe.split_caps or (None, None, None)
     capped = (part[:cap] for part, cap in zip(parts, caps, strict=True))
     return Split(*capped, tuple(notes))
+
+
+def in_order(clips: list[Utterance]) -> list[Utterance]:
+    """Sort clips before a draw: the order of a folder listing differs between machines."""
+    return sorted(clips, key=lambda clip: (clip.id, clip.audio_filepath, clip.cut[0]))
 
 
 def training_pool(utterances: list[Utterance]) -> tuple[list[Utterance], list[str]]:
