@@ -69,10 +69,14 @@ def test_a_learner_lies_in_one_split_and_no_split_has_more_clips_than_were_asked
     try:
         split = with_learners(NATIVES, clips, recipe)
     except DataError as error:
-        # Nothing is left for the test, or no speaker is small enough.
-        fits = min(counts) <= min(n for n in (validation, train) if n) if validation + train else 1
-        told = str(error)
-        assert validation + train >= sum(counts) or not fits or "speakers are kept whole" in told
+        if validation + train >= sum(counts):
+            assert "leave no clip" in str(error)
+        elif 0 < validation < min(counts):
+            assert f"--learner-validation {validation}: speakers" in str(error)
+        else:
+            left = with_learners(NATIVES, clips, asking(validation, 0, seed)).foreign_test
+            assert f"--learner-train {train}: speakers" in str(error)
+            assert 0 < train < min(Counter(clip.speaker for clip in left).values())
         return
     # Natives' clips stay what they are, and no learner's clip is lost or doubled.
     assert (split.train, split.validation, split.test) == (
