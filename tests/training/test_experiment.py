@@ -327,7 +327,7 @@ def test_a_manifest_that_script_1_did_not_write_is_named(utterances, tmp_path, d
 
 @pytest.fixture
 def both_manifests(utterances, tmp_path):
-    """The path of a korean.jsonl; foreign.jsonl beside it has four learners with three clips each."""
+    """The path of korean.jsonl; foreign.jsonl beside it has four learners with three clips each."""
     learners = [
         dataclasses.replace(clip, id=f"f{n}", speaker=f"learner {n // 3}", first_language="영어")
         for n, clip in enumerate(utterances)

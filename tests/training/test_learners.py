@@ -151,6 +151,21 @@ def test_the_printed_split_has_a_row_for_each_and_says_what_is_trained_on_and_wh
     ]
 
 
+def test_of_a_large_test_split_some_clips_are_checked_and_the_others_have_no_checksum(monkeypatch):
+    split = with_learners(NATIVES, spoken(2, 2, 3), asking(train=2))
+    assert split.checked() == split.parts()
+    monkeypatch.setattr("korean_asr.training.splits.MAX_CHECKED_FOREIGN_TEST", 2)
+    split = with_learners(NATIVES, spoken(2, 2, 3), asking(train=2))
+    assert len(split.foreign_test) == 5
+    checked = split.checked()
+    assert checked["foreign_test"] == split.foreign_test[::3]
+    assert checked | {"foreign_test": split.foreign_test} == split.parts()
+    assert split.notes[-1].startswith("foreign_test: 2 of 5 clips are checked before training.")
+    heard = split.with_sounds({name: [*"ab"][: len(part)] for name, part in checked.items()})
+    assert [clip.audio_sha256 for clip in heard.foreign_test] == ["a", None, None, "b", None]
+    assert [clip.audio_sha256 for clip in heard.foreign_train] == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("n_clips", "recipe", "told"),
     [

@@ -47,7 +47,7 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
         for name, part in split.parts().items()
     }
     print("\n".join(printed_outside_of_parts(outside)))
-    found = clip_checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
+    found = clip_checks.checked_inputs(split.checked(), recipe.max_duration_s, writable)
     print("\n".join(clip_checks.printed_checks(found, limit=None if command.check else 3)))
     parts = split.with_sounds(found.sounds).parts()
     overlap = overlaps(parts)

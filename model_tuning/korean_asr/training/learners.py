@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance
-from korean_asr.training.splits import Split, in_order
+from korean_asr.training.splits import FOREIGN_NAMES, Split, in_order
 
 # The splits that are drawn, in this order, and the recipe value that says how many clips each has.
 # Validation comes first, so that it stays the same whatever is trained on.
@@ -43,8 +43,9 @@ def with_learners(split: Split, utterances: list[Utterance], recipe) -> Split:
         parts[name] = [clip for clip in left if clip.speaker in drawn]
         left = [clip for clip in left if clip.speaker not in drawn]
     parts["foreign_test"] = left
-    notes = _notes(parts, len(known), len(utterances), recipe, len(split.train))
-    return replace(split, **parts, notes=(*split.notes, *notes))
+    split = replace(split, **parts)
+    notes = _notes(split, len(utterances), recipe)
+    return replace(split, notes=(*split.notes, *notes))
 
 
 def _refuse_too_few(known: list[Utterance], n_clips: int, recipe) -> None:
@@ -90,29 +91,34 @@ def _drawn(clips: list[Utterance], wanted: int, rng: random.Random) -> set[str]:
     return drawn
 
 
-def _notes(
-    parts: dict[str, list[Utterance]], n_known: int, n_clips: int, recipe, n_natives: int
-) -> list[str]:
+def _notes(split: Split, n_clips: int, recipe) -> list[str]:
     """Say what was left out, where fewer clips were drawn than asked for, and what is trained on.
 
-    n_known: clips of known speakers, of n_clips in foreign.jsonl.
+    n_clips: the clips of foreign.jsonl.
     """
-    notes = []
+    notes, n_known = [], sum(len(getattr(split, name)) for name in FOREIGN_NAMES)
     if n_known < n_clips:
         notes.append(
             f"learners: speaker unknown: {n_clips - n_known:,} of {n_clips:,} clips, which were "
             "left out."
         )
     for name, value in DRAWN.items():
-        if len(parts[name]) < getattr(recipe, value):
+        n_drawn, wanted = len(getattr(split, name)), getattr(recipe, value)
+        if n_drawn < wanted:
             notes.append(
-                f"{name}: {len(parts[name]):,} clips where {_option(value)} asks for "
-                f"{getattr(recipe, value):,}, since each speaker was kept whole."
+                f"{name}: {n_drawn:,} clips where {_option(value)} asks for {wanted:,}, since each "
+                "speaker was kept whole."
             )
-    if n_learners := len(parts["foreign_train"]):
+    if split.foreign_train:
         notes.append(
-            f"training: {n_natives:,} clips of natives and {n_learners:,} of learners "
-            "· 학습자 발화를 학습에 포함합니다."
+            f"training: {len(split.train):,} clips of natives and {len(split.foreign_train):,} of "
+            "learners · 학습자 발화를 학습에 포함합니다."
+        )
+    n_checked, n_test = len(split.checked()["foreign_test"]), len(split.foreign_test)
+    if n_checked < n_test:
+        notes.append(
+            f"foreign_test: {n_checked:,} of {n_test:,} clips are checked before training. "
+            "Script 4 compares those that it scores with the training clips."
         )
     return notes
 

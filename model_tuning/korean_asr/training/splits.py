@@ -11,6 +11,8 @@ from korean_asr.messages import table
 SPLIT_NAMES = ("train", "validation", "test")
 # The splits of learners' clips, where the recipe asks for them (learners.py).
 FOREIGN_NAMES = ("foreign_train", "foreign_validation", "foreign_test")
+# 14 hours at 5 s a clip, read in minutes.
+MAX_CHECKED_FOREIGN_TEST = 10_000
 # The splits whose clips are trained on.
 TRAINING_NAMES = ("train", "foreign_train")
 # With fewer clips, 8:1:1 would leave validation or test empty.
@@ -44,19 +46,34 @@ class Split:
         """The labels to train on, natives' first."""
         return [clip.text for name in TRAINING_NAMES for clip in getattr(self, name)]
 
+    def checked(self) -> dict[str, list[Utterance]]:
+        """Map the name of each split to the clips that are checked before training.
+
+        All are, but of a large foreign_test every checked_step()-th: it may hold thousands of
+        hours, of which script 4 scores 3,000 clips.
+        """
+        parts = self.parts()
+        return {name: part[:: self.checked_step(name)] for name, part in parts.items()}
+
+    def checked_step(self, name: str) -> int:
+        """Of how many clips of a split one is checked before training; nearly always 1."""
+        if name != "foreign_test":
+            return 1
+        return max(1, -(-len(self.foreign_test) // MAX_CHECKED_FOREIGN_TEST))
+
     def with_sounds(self, sounds: dict[str, list[str | None]]) -> "Split":
         """Return the same clips with their audio_sha256.
 
         By it scripts 3 and 4 recognise a copy of a training clip, even if that clip's own audio
         is no longer on disk.
+        sounds: those of the clips in checked().
         """
-        parts = {
-            name: [
+        parts = {name: list(part) for name, part in self.parts().items()}
+        for name, checked in self.checked().items():
+            parts[name][:: self.checked_step(name)] = [
                 replace(clip, audio_sha256=sound)
-                for clip, sound in zip(part, sounds[name], strict=True)
+                for clip, sound in zip(checked, sounds[name], strict=True)
             ]
-            for name, part in self.parts().items()
-        }
         return replace(self, **parts)
 
 
