@@ -122,9 +122,6 @@ def test_learners_that_script_2_trained_on_are_refused_by_script_4_which_scores_
     assert scored < {clip.id for clip in read_manifest(model / "split" / "foreign_test.jsonl")}
     printed = run(command(4, "--model", model, "--manifest", manifest), status=1)
     assert f"14 of {demo.n_learner_clips} clips are in the training data of" in printed
-    chosen_by = model / "split" / "foreign_validation.jsonl"
-    printed = run(command(4, "--model", model, "--manifest", chosen_by, "--output", tmp_path / "v"))
-    assert "14 clips are in the validation split, by which the checkpoint was chosen" in printed
 
 
 def test_clips_that_were_all_moved_away_are_an_error_and_not_a_score(
