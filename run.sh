@@ -181,8 +181,11 @@ fi
 if runs_stage 4; then
   if [ -n "${foreign[*]-}" ] || [ -f "$data/foreign.jsonl" ]; then
     first_line 4 "foreign speakers · 외국인 화자 평가"
+    learners=(--manifest "$data/foreign.jsonl")
+    # Script 2 trained on the others, so script 4 scores these by itself.
+    [ -f "$model/split/foreign_test.jsonl" ] && learners=()
     python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} \
-      --manifest "$data/foreign.jsonl"
+      ${learners[@]+"${learners[@]}"}
   else
     say "stage 4 is skipped: no --foreign DIR was given, now or earlier. · 외국인 음성이 없어 4단계를 건너뜁니다."
   fi

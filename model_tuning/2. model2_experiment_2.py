@@ -40,13 +40,13 @@ def main() -> None:
 
     # 2. The base model, tokens for what it cannot write, a head as large as the tokenizer.
     say(f"loading {source}")
-    recogniser, added = expanded_base_model(source, recipe, [clip.text for clip in split.train])
-    n_rows = recogniser.model.config.vocab_size
-    say(f"tokens added: {' '.join(added) or 'none'}; the head has {n_rows:,} rows ({recipe.head})")
+    recogniser, added = expanded_base_model(source, recipe, split.training_texts)
+    say(inspection.printed_tokens(recogniser, added, recipe.head))
 
     # 3. Inspection: one process looks at all clips and at the model, and all get its record.
     found = from_first(is_first() and inspection.inspected(this, recipe, split, recogniser, added))
-    job = loop.prepared_job(recogniser, found.train, split.validation, recipe, plan, precision)
+    validation, learners = split.validation, split.foreign_validation
+    job = loop.prepared_job(recogniser, found.train, validation, recipe, plan, precision, learners)
     say("\n".join([f"precision: {precision_note}", *job.printed()]))
     say(trial.try_longest_batch(job))
     if command.check:

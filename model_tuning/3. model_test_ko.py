@@ -25,7 +25,6 @@ def main() -> None:
     # 1. The command line. Torch is imported after it, so that --help answers at once.
     parser = evaluation_options(
         "Score models on Korean speakers.",
-        manifest=None,
         manifest_help="clips; the model's split/test.jsonl if not given",
     )
     arguments = evaluation_arguments(parser)

@@ -3,8 +3,9 @@
     python "model_tuning/4. model_test_fo.py" --model wav2vec2_korean_v3 [--limit 3000 | --all]
     python "model_tuning/4. model_test_fo.py" --rescore wav2vec2_korean_v3/results/foreign.jsonl
 
-The clips are data/processed/foreign.jsonl, from which 3,000 are drawn with a fixed seed, spread
-over first languages, then speakers. Learners' labels have no punctuation, so the scores without it
+The clips are data/processed/foreign.jsonl, or the model's split/foreign_test.jsonl where a part of
+them was used for training. 3,000 are drawn with a fixed seed, spread over first languages, then
+speakers. Learners' labels have no punctuation, so the scores without it
 are the fair ones here. Run script 3 first: its results on Korean speakers give the gap.
 """
 
@@ -30,8 +31,7 @@ def main() -> None:
     # 1. The command line. Torch is imported after it, so that --help answers at once.
     parser = evaluation_options(
         "Score models on foreign speakers of Korean.",
-        manifest=MANIFEST,
-        manifest_help=f"clips; {MANIFEST} if not given",
+        manifest_help=f"clips; the model's split/foreign_test.jsonl, or {MANIFEST}, if not given",
     )
     n_clips = parser.add_mutually_exclusive_group()
     limit_help = "clips to draw, spread over first languages and speakers; 3000 if not given"
@@ -47,7 +47,7 @@ def main() -> None:
         return
 
     # 3. Models and clips. A results folder that cannot be written is refused here.
-    plan = evaluation_plan(arguments, "foreign")
+    plan = evaluation_plan(arguments, "foreign", MANIFEST)
     if not arguments.all:
         plan = sampled(plan, arguments.limit)
 

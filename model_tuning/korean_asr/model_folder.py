@@ -228,15 +228,24 @@ def _folder_of_checkpoint(source: str) -> list[Path]:
 
 def default_manifest(sources: list[str]) -> Path:
     """The test split of the first model that has one. Raises DataError where none has."""
-    for source in sources:
-        folder = split_folder(source)
-        if folder and (folder / "test.jsonl").is_file():
-            return folder / "test.jsonl"
+    if manifest := _first_in_split(sources, "test.jsonl"):
+        return manifest
     raise DataError(
         f"none of the models ({', '.join(sources)}) has a split/test.jsonl. "
         "Run script 2 first, or pass --manifest FILE. "
         "· 2번 스크립트를 먼저 실행하거나 --manifest를 지정하세요."
     )
+
+
+def default_foreign_manifest(sources: list[str], otherwise: Path) -> Path:
+    """The learners' test split of the first model that has one, or else `otherwise`."""
+    return _first_in_split(sources, "foreign_test.jsonl") or otherwise
+
+
+def _first_in_split(sources: list[str], name: str) -> Path | None:
+    """The file of that name in the split/ of the first model that has it."""
+    folders = filter(None, map(split_folder, sources))
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def owner(sources: list[str]) -> int:

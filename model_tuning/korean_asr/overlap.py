@@ -4,6 +4,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -24,6 +25,10 @@ KINDS = {
 REFUSED_KINDS = ("id", "audio")
 # In split/: the training clips of the base model, where they are known.
 EARLIER_FILE = "earlier.jsonl"
+# In split/: what a model was trained on, and what its final checkpoint was chosen by. The clips of
+# learners and of the base model are not in every folder.
+TRAINING_FILES = ("train.jsonl", "foreign_train.jsonl", EARLIER_FILE)
+VALIDATION_FILES = ("validation.jsonl", "foreign_validation.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +100,7 @@ def seen_in_training(source: str, utterances: list[Utterance]) -> Seen:
         replace(clip, audio_sha256=sound)
         for clip, sound in zip(utterances, _sounds(utterances), strict=True)
     ]
-    file = split_folder(source) / "validation.jsonl"
-    validation = read_manifest(file) if file.is_file() else []
+    validation = _clips_of(split_folder(source), VALIDATION_FILES)
     seen = Seen(found_in(trained, clips), len(clips))
     chosen_by = Seen(found_in(validation, clips), len(clips)).overlap
     namesakes = namesakes_in([*trained, *validation], clips) - seen.overlap - chosen_by
@@ -115,19 +119,31 @@ def trained_on(source: str) -> list[Utterance] | None:
     folder = split_folder(source)
     if folder is None or not (folder / "train.jsonl").is_file():
         return None
-    files = [folder / "train.jsonl", folder / EARLIER_FILE]
+    return _clips_of(folder, TRAINING_FILES)
+
+
+def _clips_of(folder: Path, names: tuple[str, ...]) -> list[Utterance]:
+    """The clips of those manifests that are in a folder."""
+    files = [folder / name for name in names]
     return [clip for file in files if file.is_file() for clip in read_manifest(file)]
 
 
-def printed_earlier(base: str, earlier: list[Utterance], test: list[Utterance]) -> list[str]:
-    """A warning where the base model was trained on test clips, which script 3 will refuse."""
-    warning = Seen(found_in(earlier, test), len(test)).warning(base)
-    if not warning:
-        return []
-    return [
-        f"test split: {warning}: script 3 will refuse them. "
-        "· 기본 모델이 이미 학습한 발화가 테스트 분할에 있습니다."
-    ]
+def printed_earlier(
+    base: str, earlier: list[Utterance], parts: dict[str, list[Utterance]]
+) -> list[str]:
+    """Warnings where the base model was trained on test clips, which scripts 3 and 4 will refuse.
+
+    parts: the clips of each split.
+    """
+    lines = []
+    for name, script in (("test", 3), ("foreign_test", 4)):
+        test = parts.get(name, [])
+        if warning := Seen(found_in(earlier, test), len(test)).warning(base):
+            lines.append(
+                f"{name} split: {warning}: script {script} will refuse them. "
+                "· 기본 모델이 이미 학습한 발화가 테스트 분할에 있습니다."
+            )
+    return lines
 
 
 def _sounds(utterances: list[Utterance]) -> list[str | None]:
@@ -187,6 +203,8 @@ def _is_another(clip: Utterance, other: Utterance) -> bool:
 def overlaps(parts: dict[str, list[Utterance]]) -> dict[str, dict[str, int | None]]:
     """Count, for each pair of splits, the clips of the second that are also in the first.
 
+    Two splits of one purpose, such as train and foreign_train, are not compared.
+
     Returns counts by each of KINDS, under "train/test" and so on. Audio is compared by
     audio_sha256, whatever the file's name. None if no clip of one split has a checksum, or a
     speaker.
@@ -196,6 +214,7 @@ def overlaps(parts: dict[str, list[Utterance]]) -> dict[str, dict[str, int | Non
             kind: _count(found) for kind, found in found_in(parts[first], parts[second]).items()
         }
         for first, second in combinations(parts, 2)
+        if second != f"foreign_{first}"
     }
 
 
@@ -215,10 +234,11 @@ def printed_overlap(overlap: dict[str, dict[str, int | None]]) -> str:
         if counts[kind]
     ]
     if shared:
+        manifest = "foreign.jsonl" if "foreign" in " ".join(shared) else "korean.jsonl"
         lines.append(
             f"the same clip lies in two splits ({', '.join(shared)}), which makes scores look "
-            "better than they are. Take the copies out of korean.jsonl. "
-            "· 같은 발화가 두 분할에 들어 있습니다. korean.jsonl에서 중복된 발화를 빼세요."
+            f"better than they are. Take the copies out of {manifest}. "
+            f"· 같은 발화가 두 분할에 들어 있습니다. {manifest}에서 중복된 발화를 빼세요."
         )
     return "\n".join(lines)
 

@@ -74,6 +74,12 @@ class Recipe:
         ABOVE_0,
         unlimited=True,
     )
+    learner_validation: int = _value(
+        0, "clips of foreign.jsonl for a validation split of learners, speakers whole", NOT_NEGATIVE
+    )
+    learner_train: int = _value(
+        0, "clips of foreign.jsonl that join the training clips, speakers whole", NOT_NEGATIVE
+    )
 
     # Tokens and head.
     added_tokens: str = _value("", "characters that become tokens", IN_UTF_8)

@@ -7,6 +7,7 @@ import pytest
 from korean_asr.errors import DataError
 from korean_asr.model_folder import (
     base_of,
+    default_foreign_manifest,
     default_manifest,
     model_folder,
     owner,
@@ -65,6 +66,21 @@ def test_the_first_model_with_a_split_gives_manifest_and_results_folder(tiny_bas
     assert owner(sources) == 1
     with pytest.raises(DataError, match="--manifest"):
         default_manifest([str(tiny_base)])
+
+
+def test_the_first_model_with_a_test_split_of_learners_gives_script_4_its_manifest(
+    tiny_base, tmp_path
+):
+    all_learners = tmp_path / "foreign.jsonl"
+    sources = [str(tiny_base), str(tmp_path / "natives"), str(tmp_path / "both" / "checkpoint-2")]
+    for name in ("natives", "both"):
+        (tmp_path / name / "split").mkdir(parents=True)
+        (tmp_path / name / "split" / "test.jsonl").touch()
+    assert default_foreign_manifest(sources, all_learners) == all_learners
+    test = tmp_path / "both" / "split" / "foreign_test.jsonl"
+    test.touch()
+    assert default_foreign_manifest(sources, all_learners) == test
+    assert default_foreign_manifest(sources[:2], all_learners) == all_learners
 
 
 def checkpoint_of(folder, tiny_base, **record):

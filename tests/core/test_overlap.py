@@ -244,10 +244,32 @@ def test_a_model_has_seen_what_its_base_was_trained_on(model, utterances, tmp_pa
     assert trained_on(str(tmp_path)) is None
 
 
+@pytest.mark.parametrize("in_checkpoint", [False, True])
+def test_learners_that_a_model_was_trained_on_are_refused_and_those_of_validation_counted(
+    model, utterances, tmp_path, in_checkpoint
+):
+    split = tmp_path / "model" / "split"
+    write_manifest(split / "foreign_train.jsonl", with_sounds(utterances[9:10]))
+    write_manifest(split / "foreign_validation.jsonl", with_sounds(utterances[10:11]))
+    if in_checkpoint:
+        model = f"{model}/checkpoint-8"
+        (tmp_path / "model" / "checkpoint-8").mkdir()
+    assert "1 of 3 clips are in the training data of" in refusal(model, utterances[9:])
+    copy = dataclasses.replace(utterances[9], id="another", text="다른 말")
+    assert "(1 by audio); the first: another" in refusal(model, [copy, utterances[11]])
+    seen = seen_in_training(model, utterances[10:])
+    assert (seen.overlap, seen.n_validation) == (set(), 1)
+    assert [clip.id for clip in trained_on(model)][-1] == "clip_09"
+
+
 def test_script_2_warns_of_test_clips_that_the_base_was_trained_on(utterances):
-    lines = printed_earlier("base", utterances[:3], utterances[2:])
+    test = {"test": utterances[2:]}
+    lines = printed_earlier("base", utterances[:3], test)
     assert len(lines) == 1 and "1 of 10 clips are in the training data of base" in lines[0]
-    assert printed_earlier("base", [], utterances) == []
+    assert printed_earlier("base", [], test) == []
+    lines = printed_earlier("base", utterances[:3], {"test": [], "foreign_test": utterances[2:]})
+    assert len(lines) == 1 and lines[0].startswith("foreign_test split: 1 of 10 clips")
+    assert "script 4 will refuse them" in lines[0]
 
 
 def test_overlaps_are_printed_as_a_table_in_which_unknown_is_no_zero(utterances):

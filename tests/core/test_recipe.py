@@ -41,6 +41,8 @@ TABLE = {
     "workers": (0, 4),
     "group_by": ("none", "sentence"),
     "max_duration_s": (20, 20),
+    "learner_validation": (0, 0),
+    "learner_train": (0, 0),
     "weight_decay": (0, 0),
 }
 

@@ -137,7 +137,7 @@ def test_a_sampled_plan_notes_how_many_clips_were_drawn(plan):
 
 def parsed(monkeypatch, *options):
     monkeypatch.setattr("sys.argv", ["script", *options])
-    return evaluation_arguments(evaluation_options("Score.", None, "clips"))
+    return evaluation_arguments(evaluation_options("Score.", "clips"))
 
 
 def test_models_and_results_may_be_repeated(monkeypatch):

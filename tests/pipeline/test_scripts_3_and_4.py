@@ -84,6 +84,46 @@ def test_the_base_model_recognises_natives_whom_it_heard_better_than_those_it_ne
     assert cer[False] < cer[True] <= demo.cer_unseen
 
 
+def test_learners_that_script_2_trained_on_are_refused_by_script_4_which_scores_the_others(
+    command, run, json_of, rows_of, options_in, processed, tmp_path, demo
+):
+    model, manifest = tmp_path / "model", processed[0] / "foreign.jsonl"
+    # Every learner of the demo has seven clips.
+    few = ["--recipe", "demo", "--epochs", "0.1", "--eval-steps", "3", "--save-steps", "3"]
+    train = [*options_in(tmp_path), *few, "--learner-validation", "20", "--learner-train"]
+    printed = run(command(2, *train, "14"))
+    assert "foreign_validation: 14 clips where --learner-validation asks for 20" in printed
+    assert "training: 192 clips of natives and 14 of learners" in printed
+    assert "epoch: every clip once, 26 updates, the last of 6 clips" in printed
+    sizes = {
+        "foreign_train": 14,
+        "foreign_validation": 14,
+        "foreign_test": demo.n_learner_clips - 28,
+    }
+    heard = {}
+    for name, n_clips in sizes.items():
+        clips = read_manifest(model / "split" / f"{name}.jsonl")
+        assert clips == read_manifest(tmp_path / "checkpoints" / "split" / f"{name}.jsonl")
+        assert len(clips) == n_clips and all(clip.audio_sha256 for clip in clips)
+        heard[name] = {clip.speaker for clip in clips}
+    assert len(set.union(*heard.values())) == sum(map(len, heard.values())) == demo.n_learners
+    record = json_of(model / "experiment.json")
+    assert record["split"].keys() == record["clips"].keys() > sizes.keys()
+    described = json_of(processed[0] / "preprocessing.json")["foreign"]["sha256"]
+    assert record["foreign_manifest_sha256"] == described
+    assert "| foreign_train | 14 |" in (model / "README.md").read_text(encoding="utf-8")
+    assert "this very experiment, finished" in run(command(2, *train, "14"))
+    assert "recipe learner_train was 14, is 7" in run(command(2, *train, "7"), status=1)
+
+    run(command(4, "--model", model, "--limit", "6"), cwd=tmp_path)
+    report = json_of(model / "results" / "foreign.json")
+    assert report["manifest"].endswith("split/foreign_test.jsonl") and report["n_clips"] == 6
+    scored = {row["id"] for row in rows_of(model / "results" / "foreign.jsonl")}
+    assert scored < {clip.id for clip in read_manifest(model / "split" / "foreign_test.jsonl")}
+    printed = run(command(4, "--model", model, "--manifest", manifest), status=1)
+    assert f"14 of {demo.n_learner_clips} clips are in the training data of" in printed
+
+
 def test_clips_that_were_all_moved_away_are_an_error_and_not_a_score(
     command, run, trained, tmp_path
 ):

@@ -57,7 +57,7 @@ def test_a_good_clip_has_no_fault(utterances):
     assert checks.n_clips == {"train": 6, "validation": 3, "test": 3}
     assert checks.sample_rates == {16_000: 12}
     assert printed_checks(checks, 3)[-1].strip().startswith("no clip with a fault")
-    assert usable_training_clips(utterances[:6], checks) == utterances[:6]
+    assert usable_training_clips({"train": utterances[:6]}, checks) == utterances[:6]
 
 
 def test_audio_that_cannot_be_used_is_named_by_its_reason(tmp_path):
@@ -153,7 +153,7 @@ def test_clipped_audio_is_told_and_kept(tmp_path):
     (kind, detail), = faults_of(clip)  # fmt: skip
     assert kind == "clipped" and detail.endswith("of its samples")
     checks = checked_inputs({"train": [clip]}, 20.0, WRITABLE)
-    assert (checks.left_out, usable_training_clips([clip], checks)) == ({}, [clip])
+    assert (checks.left_out, usable_training_clips({"train": [clip]}, checks)) == ({}, [clip])
     single_peaks = noise(16_000, 1)
     # 2 % of the samples are at full scale, none beside another.
     single_peaks[::50] = 1.0
@@ -228,7 +228,7 @@ def test_batches_are_planned_by_the_measured_duration_where_the_manifests_is_wro
         written(tmp_path / "b.wav", noise(64_000, 2), duration=1.0),
     )
     checks = checked_inputs({"train": [right, wrong], "validation": [right, wrong]}, 20.0, WRITABLE)
-    used = usable_training_clips([right, wrong], checks)
+    used = usable_training_clips({"train": [right, wrong]}, checks)
     assert [clip.duration for clip in used] == [right.duration, 4.0]
     assert [clip.id for clip in used] == [right.id, wrong.id]
 
@@ -276,7 +276,7 @@ def messy(utterances):
 def test_training_leaves_bad_clips_out_and_the_other_splits_lose_none(messy, utterances):
     sizes = {split: len(part) for split, part in messy.items()}
     checks = checked_inputs(messy, 20.0, WRITABLE)
-    assert usable_training_clips(messy["train"], checks) == utterances[:4]
+    assert usable_training_clips(messy, checks) == utterances[:4]
     assert checks.left_out == {
         "audio missing": 1,
         "label mostly unknown": 1,
@@ -319,7 +319,7 @@ def test_no_usable_training_clip_is_an_error(utterances):
     with pytest.raises(
         DataError, match="no training clip is usable: audio missing 12. Run script 2 with --check"
     ):
-        usable_training_clips(gone, checked_inputs({"train": gone}, 20.0, WRITABLE))
+        usable_training_clips({"train": gone}, checked_inputs({"train": gone}, 20.0, WRITABLE))
 
 
 def test_the_record_names_clips_and_no_folder(messy):

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from korean_asr.errors import DataError, UsageError
-from korean_asr.manifest import manifest_rows, read_manifest
+from korean_asr.files import file_checksum
+from korean_asr.manifest import manifest_rows, read_manifest, write_manifest
 from korean_asr.model import base_identity
 from korean_asr.training.experiment import (
     Data,
@@ -87,6 +88,18 @@ def test_a_folder_of_another_experiment_is_refused_by_what_differs(
     with pytest.raises(DataError, match=named):
         claim(tmp_path, "run.json", identity, "--checkpoints")
     assert claim(tmp_path, "run.json", identity, "--checkpoints", fresh=True)
+
+
+def test_a_run_of_before_a_value_existed_is_the_same_experiment_where_the_value_is_the_default(
+    identity, tmp_path
+):
+    record = json.loads(json.dumps(identity))
+    del record["recipe"]["learner_train"], record["recipe"]["learner_validation"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert claim(tmp_path, "run.json", identity, "--checkpoints")
+    identity["recipe"]["learner_train"] = 4
+    with pytest.raises(DataError, match="recipe learner_train was 0, is 4"):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
 
 
 @pytest.mark.parametrize("fresh", [False, True])
@@ -310,6 +323,76 @@ def test_a_manifest_that_script_1_did_not_write_is_named(utterances, tmp_path, d
     data = read_data(manifest, RECIPES["v1"])
     assert ("is not the file that script 1 described" in data.lines[0]) == told
     assert sum(map(len, data.split.parts().values())) == len(utterances)
+
+
+@pytest.fixture
+def both_manifests(utterances, tmp_path):
+    """The path of korean.jsonl; foreign.jsonl beside it has four learners with three clips each."""
+    learners = [
+        dataclasses.replace(clip, id=f"f{n}", speaker=f"learner {n // 3}", first_language="영어")
+        for n, clip in enumerate(utterances)
+    ]
+    write_manifest(tmp_path / "korean.jsonl", utterances)
+    write_manifest(tmp_path / "foreign.jsonl", learners)
+    return tmp_path / "korean.jsonl"
+
+
+def test_learners_are_read_only_where_the_recipe_asks_for_them(both_manifests, tiny_base):
+    base = base_identity(str(tiny_base))
+    v1 = RECIPES["v1"]
+    without = read_data(both_manifests, v1)
+    assert without.foreign_manifest_sha256 is None
+    assert run_identity(v1, without.split, base, 1)["split"].keys() == {
+        "train", "validation", "test",
+    }  # fmt: skip
+    recipe = dataclasses.replace(v1, learner_validation=3, learner_train=6)
+    data = read_data(both_manifests, recipe)
+    assert data.foreign_manifest_sha256 == file_checksum(both_manifests.with_name("foreign.jsonl"))
+    assert {name: len(part) for name, part in data.split.parts().items()} == {
+        "train": 9, "validation": 1, "test": 2,
+        "foreign_train": 6, "foreign_validation": 3, "foreign_test": 3,
+    }  # fmt: skip
+    assert data.split.train == without.split.train
+    checksums = run_identity(recipe, data.split, base, 1)["split"]
+    assert checksums.keys() == data.split.parts().keys()
+    assert checksums["train"] == run_identity(v1, without.split, base, 1)["split"]["train"]
+    both_manifests.with_name("preprocessing.json").write_text('{"foreign": {"sha256": "0"}}')
+    assert "foreign.jsonl is not the file" in read_data(both_manifests, recipe).lines[0]
+
+
+def test_a_recipe_that_asks_for_learners_names_the_manifest_that_is_missing(both_manifests):
+    both_manifests.with_name("foreign.jsonl").unlink()
+    assert read_data(both_manifests, RECIPES["v1"]).split.foreign_test == []
+    recipe = dataclasses.replace(RECIPES["v1"], learner_train=3)
+    with pytest.raises(
+        DataError, match=r"foreign\.jsonl is missing, .* Run script 1 with --foreign"
+    ):
+        read_data(both_manifests, recipe)
+
+
+def test_other_learners_make_another_experiment(both_manifests, tiny_base, tmp_path):
+    base = base_identity(str(tiny_base))
+    recipe = dataclasses.replace(RECIPES["v1"], learner_validation=3)
+    before = run_identity(recipe, read_data(both_manifests, recipe).split, base, 1)
+    (tmp_path / "run.json").write_text(json.dumps(before))
+    foreign = both_manifests.with_name("foreign.jsonl")
+    rows = foreign.read_text(encoding="utf-8").splitlines()
+    foreign.write_text("\n".join(rows[:-3]), encoding="utf-8")
+    now = run_identity(recipe, read_data(both_manifests, recipe).split, base, 1)
+    with pytest.raises(DataError, match="holds another experiment: split foreign_"):
+        claim(tmp_path, "run.json", now, "--checkpoints")
+
+
+def test_the_record_has_the_checksum_of_the_learners_manifest_where_it_was_used(
+    identity, split, finished_run, tmp_path
+):
+    this = experiment(tmp_path / "model", tmp_path / "ck", identity)
+    record = experiment_record(this, Data(split, "0" * 64, []), finished_run, {})
+    assert "foreign_manifest_sha256" not in record
+    learners = dataclasses.replace(split, foreign_train=split.test[:1])
+    record = experiment_record(this, Data(learners, "0" * 64, [], "1" * 64), finished_run, {})
+    assert record["foreign_manifest_sha256"] == "1" * 64
+    assert record["clips"]["foreign_train"]["n_clips"] == 1
 
 
 @pytest.fixture

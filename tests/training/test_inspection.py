@@ -51,6 +51,28 @@ def test_the_record_has_the_usable_clips_the_split_with_sounds_and_the_facts(
         assert line in printed
 
 
+def test_learners_are_checked_join_the_training_clips_and_lie_in_files_of_their_own(
+    tiny_base, split, expanded, utterances, tmp_path, capsys
+):
+    both = dataclasses.replace(
+        split,
+        train=split.train[:4],
+        foreign_train=[dataclasses.replace(split.train[0], id="far"), *utterances[4:6]],
+        foreign_validation=utterances[6:7],
+        foreign_test=[dataclasses.replace(utterances[7], text=utterances[1].text)],
+    )
+    found = inspect(tiny_base, both, expanded, tmp_path)
+    assert [clip.id for clip in found.train] == [f"clip_{n:02}" for n in range(1, 6)]
+    assert found.split_files.keys() == {f"{name}.jsonl" for name in both.parts()}
+    assert len(found.split_files) == 6
+    assert found.split_files["foreign_test.jsonl"][0].audio_sha256
+    assert found.facts["left_out_of_training"] == {"audio missing": 2}
+    assert found.facts["overlap"]["train/foreign_test"]["sentence"] == 1
+    assert found.facts["outside_vocabulary"]["foreign_test"]["n_labels"] == 1
+    printed = capsys.readouterr().out
+    assert "audio missing: train 1, foreign_train 1 (left out of training)" in printed
+
+
 def test_what_the_base_model_was_trained_on_is_kept_beside_the_split(
     tiny_base, split, expanded, tmp_path, monkeypatch
 ):

@@ -19,6 +19,7 @@ from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.metrics import Hypothesis
 from korean_asr.model_folder import (
     base_of,
+    default_foreign_manifest,
     default_manifest,
     model_folder,
     owner,
@@ -34,16 +35,14 @@ SAMPLE_SEED = 42
 OPTIONS_OF_A_MODEL = ("manifest", "with_base", "allow_overlap", "precision")
 
 
-def evaluation_options(
-    description: str, manifest: Path | None, manifest_help: str
-) -> argparse.ArgumentParser:
+def evaluation_options(description: str, manifest_help: str) -> argparse.ArgumentParser:
     """Make a parser of the options that both scripts have."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
 
     add = parser.add_argument
     models = {"type": given_name, "action": "append", "default": []}
     add("--model", **models, help="model folder or hub name; may be repeated")
-    add("--manifest", type=given_path, action=GivenOnce, default=manifest, help=manifest_help)
+    add("--manifest", type=given_path, action=GivenOnce, help=manifest_help)
     add(
         "--output",
         type=given_path,
@@ -116,9 +115,13 @@ class Plan:
     allow_overlap: bool = False
 
 
-def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
+def evaluation_plan(
+    arguments: argparse.Namespace, corpus: str, foreign: Path | None = None
+) -> Plan:
     """Read the manifest, by default the test split of the first model that has one.
 
+    foreign: the manifest of learners' clips, of which the default is the learners' test split, or
+        else this manifest.
     Raises OSError now, before the long work, if the results folder cannot be written, and DataError
     if another run is writing this corpus's files there.
     """
@@ -127,7 +130,9 @@ def evaluation_plan(arguments: argparse.Namespace, corpus: str) -> Plan:
     models = list(arguments.model)
     if arguments.with_base:
         models.append(base_of(models[0]))
-    manifest = arguments.manifest or default_manifest(models)
+    manifest = arguments.manifest or (
+        default_foreign_manifest(models, foreign) if foreign else default_manifest(models)
+    )
     results = arguments.output or results_folder(models)
     if is_first():
         lock(results, corpus)

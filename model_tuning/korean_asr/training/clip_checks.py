@@ -14,6 +14,7 @@ from tqdm import tqdm
 from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, n_frames, read_samples
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.manifest import DURATION_TOLERANCE_S, Utterance, duration_bin
+from korean_asr.training.splits import TRAINING_NAMES
 
 # wav2vec2 cannot mask 10 frames of a clip that has fewer, and stops the run.
 MIN_TRAINING_S = 0.25
@@ -135,10 +136,10 @@ class InputChecks:
     @property
     def left_out(self) -> dict[str, int]:
         """Count the clips that training leaves out, each by its first reason."""
-        first: dict[int, str] = {}
+        first: dict[tuple[str, int], str] = {}
         for finding in self.findings:
-            if finding.split == "train" and KINDS[finding.kind].left_out:
-                first.setdefault(finding.index, finding.kind)
+            if finding.split in TRAINING_NAMES and KINDS[finding.kind].left_out:
+                first.setdefault((finding.split, finding.index), finding.kind)
         return dict(Counter(first.values()))
 
 
@@ -179,21 +180,26 @@ def checked_inputs(
     )
 
 
-def usable_training_clips(train: list[Utterance], checks: InputChecks) -> list[Utterance]:
-    """Return the clips to train on; raises SharedError if there are none.
+def usable_training_clips(
+    parts: dict[str, list[Utterance]], checks: InputChecks
+) -> list[Utterance]:
+    """Return the clips to train on, natives' first; raises SharedError if there are none.
 
+    parts: the clips of each split.
     If the manifest's duration is wrong, the clip gets the measured one, because batches are planned
     by duration and the longest is tried on the GPU.
     """
-    findings = [finding for finding in checks.findings if finding.split == "train"]
-    bad = {finding.index for finding in findings if KINDS[finding.kind].left_out}
-    measured = {
-        finding.index: finding.duration for finding in findings if finding.kind == DURATION_DIFFERS
-    }
+    bad, measured = set(), {}
+    for finding in checks.findings:
+        if KINDS[finding.kind].left_out:
+            bad.add((finding.split, finding.index))
+        if finding.kind == DURATION_DIFFERS:
+            measured[finding.split, finding.index] = finding.duration
     kept = [
-        replace(clip, duration=measured.get(index, clip.duration))
-        for index, clip in enumerate(train)
-        if index not in bad
+        replace(clip, duration=measured.get((name, index), clip.duration))
+        for name in TRAINING_NAMES
+        for index, clip in enumerate(parts.get(name, ()))
+        if (name, index) not in bad
     ]
     if kept:
         return kept
@@ -355,7 +361,7 @@ def _printed_kind(kind: str, findings: list[Finding], limit: int | None) -> list
     counts = Counter(finding.split for finding in findings)
     where = ", ".join(f"{split} {n:,}" for split, n in counts.items())
     kept = "left out of training" if KINDS[kind].left_out else "kept"
-    if counts.keys() - {"train"} and KINDS[kind].left_out:
+    if counts.keys() - {*TRAINING_NAMES} and KINDS[kind].left_out:
         kept += ", kept in validation and test"
     lines = [f"  {kind}: {where} ({kept})"]
     for finding in findings[:limit]:

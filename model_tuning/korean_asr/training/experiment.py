@@ -20,36 +20,64 @@ from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
 from korean_asr.model_folder import WEIGHT_FILES
+from korean_asr.recipe import VALUES
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
     numbered_checkpoints,
     remove_leftovers,
 )
+from korean_asr.training.learners import wants_learners, with_learners
 from korean_asr.training.model_card import draw_training_curve, model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
 
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
 RUN_FILE = "run.json"  # in the checkpoints folder: the experiment that they belong to
+DEFAULT_VALUES = as_read({key: value.default for key, value in VALUES.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """The split of a manifest, with the manifest's checksum and the lines to print."""
+    """The split of a manifest, with the manifest's checksum and the lines to print.
+
+    foreign_manifest_sha256: of foreign.jsonl; None unless the recipe asks for learners' clips.
+    """
 
     split: Split
     manifest_sha256: str
     lines: list[str]
+    foreign_manifest_sha256: str | None = None
 
 
 def read_data(manifest: Path, recipe) -> Data:
-    """Read a manifest and split it by a recipe.Recipe. Raises DataError as splits does."""
-    split = split_utterances(read_manifest(manifest), recipe)
-    sha256 = file_checksum(manifest)
-    changed = [] if _is_as_described(manifest, sha256) else [CHANGED.format(manifest=manifest)]
-    return Data(split, sha256, [*changed, printed_split(split)])
+    """Read a manifest and split it by a recipe.Recipe, with foreign.jsonl beside it if asked for.
 
+    Raises DataError as splits and learners do, and where foreign.jsonl is missing.
+    """
+    split = split_utterances(read_manifest(manifest), recipe)
+    sha256, foreign_sha256 = file_checksum(manifest), None
+    described = [(manifest, sha256)]
+    if wants_learners(recipe):
+        foreign = manifest.with_name("foreign.jsonl")
+        if not foreign.is_file():
+            raise DataError(NO_LEARNERS.format(manifest=foreign))
+        split = with_learners(split, read_manifest(foreign), recipe)
+        foreign_sha256 = file_checksum(foreign)
+        described.append((foreign, foreign_sha256))
+    changed = [
+        CHANGED.format(manifest=file)
+        for file, checksum in described
+        if not _is_as_described(file, checksum)
+    ]
+    return Data(split, sha256, [*changed, printed_split(split)], foreign_sha256)
+
+
+NO_LEARNERS = (
+    "{manifest} is missing, and --learner-validation and --learner-train draw learners' clips from "
+    "it. Run script 1 with --foreign DIR, or pass 0 for both. "
+    "· 1번 스크립트를 --foreign과 함께 실행하세요."
+)
 
 CHANGED = (
     "{manifest} is not the file that script 1 described in preprocessing.json: it was edited, or "
@@ -215,6 +243,8 @@ def claim(
     try:
         record = read_json(folder / file_name)
         earlier = {key: json_value(record, key, type(identity[key])) for key in identity}
+        # A value that the record lacks did not exist then: its default is what was done.
+        earlier["recipe"] = DEFAULT_VALUES | earlier["recipe"]
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
@@ -296,6 +326,7 @@ def experiment_record(
         name: {"n_clips": len(part), "hours": round(sum(u.duration for u in part) / 3600, 4)}
         for name, part in data.split.parts().items()
     }
+    foreign = data.foreign_manifest_sha256
     return {
         **experiment.identity,
         **facts,
@@ -303,6 +334,7 @@ def experiment_record(
         **experiment.base_source,
         "command": shlex.join([SCRIPT, *public_command(command.words)]),
         "manifest_sha256": data.manifest_sha256,
+        **({"foreign_manifest_sha256": foreign} if foreign else {}),
         "rule": RULE,
         "clips": sizes,
         "notes": list(data.split.notes),

@@ -47,13 +47,13 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
         for name, part in split.parts().items()
     }
     print("\n".join(printed_outside_of_parts(outside)))
-    found = clip_checks.checked_inputs(split.parts(), recipe.max_duration_s, writable)
+    found = clip_checks.checked_inputs(split.checked(), recipe.max_duration_s, writable)
     print("\n".join(clip_checks.printed_checks(found, limit=None if command.check else 3)))
     parts = split.with_sounds(found.sounds).parts()
     overlap = overlaps(parts)
     print(printed_overlap(overlap))
     earlier = trained_on(command.base_model) or []
-    for line in printed_earlier(command.base_model, earlier, parts["test"]):
+    for line in printed_earlier(command.base_model, earlier, parts):
         print(line)
     print(_checked_disk(experiment, recogniser, recipe.checkpoints_kept))
     step_0 = _checked_head(command.base_model, recipe.head, split, recogniser, added)
@@ -70,7 +70,13 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
     }
     # Convert to plain JSON types: the facts are pickled for the other processes.
     facts = as_read(facts)
-    return Inspection(clip_checks.usable_training_clips(parts["train"], found), files, facts)
+    return Inspection(clip_checks.usable_training_clips(parts, found), files, facts)
+
+
+def printed_tokens(recogniser, added: list[str], head: str) -> str:
+    """Return a line about the new tokens and the size of the head. head: the recipe's."""
+    n_rows = recogniser.model.config.vocab_size
+    return f"tokens added: {' '.join(added) or 'none'}; the head has {n_rows:,} rows ({head})"
 
 
 def _checked_disk(experiment, recogniser, n_kept: int) -> str:

@@ -7,7 +7,7 @@ checkpoints in place, so one that was cut off looks complete.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +56,13 @@ MAX_SKIPPED_IN_A_ROW = 20
 
 
 def prepared_job(
-    recogniser, clips: list[Any], validation: list[Any], recipe, plan, precision: str
+    recogniser,
+    clips: list[Any],
+    validation: list[Any],
+    recipe,
+    plan,
+    precision: str,
+    learner_validation: Sequence[Any] = (),
 ) -> Job:
     """Put the model on this process's device, in training mode; returns the batches.Job."""
     model = recogniser.model.to(device_here()).train()
@@ -68,7 +74,8 @@ def prepared_job(
     if recipe.gradient_checkpointing:
         # The reentrant kind hooks each parameter twice, which DistributedDataParallel refuses.
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    return Job(recogniser, clips, validation, recipe, plan, precision)
+    learners = list(learner_validation)
+    return Job(recogniser, clips, validation, recipe, plan, precision, learners)
 
 
 def new_optimizer(model: Wav2Vec2ForCTC, rate: float, weight_decay: float) -> torch.optim.AdamW:

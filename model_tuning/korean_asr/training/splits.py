@@ -2,13 +2,19 @@
 
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from korean_asr.errors import DataError
 from korean_asr.manifest import Utterance, sentence_key
 from korean_asr.messages import table
 
 SPLIT_NAMES = ("train", "validation", "test")
+# The splits of learners' clips, where the recipe asks for them (learners.py).
+FOREIGN_NAMES = ("foreign_train", "foreign_validation", "foreign_test")
+# 14 hours at 5 s a clip, read in minutes.
+MAX_CHECKED_FOREIGN_TEST = 10_000
+# The splits whose clips are trained on.
+TRAINING_NAMES = ("train", "foreign_train")
 # With fewer clips, 8:1:1 would leave validation or test empty.
 MIN_CLIPS = 10
 SENTENCE_INSTEAD = "Pass --group-by sentence. · 화자 대신 문장을 기준으로 나누세요."
@@ -25,24 +31,49 @@ class Split:
     validation: list[Utterance]
     test: list[Utterance]
     notes: tuple[str, ...]
+    foreign_train: list[Utterance] = field(default_factory=list)
+    foreign_validation: list[Utterance] = field(default_factory=list)
+    foreign_test: list[Utterance] = field(default_factory=list)
 
     def parts(self) -> dict[str, list[Utterance]]:
-        """Map the name of each split to its clips."""
-        return {name: getattr(self, name) for name in SPLIT_NAMES}
+        """Map the name of each split to its clips; learners' splits only where they hold clips."""
+        natives = {name: getattr(self, name) for name in SPLIT_NAMES}
+        learners = {name: getattr(self, name) for name in FOREIGN_NAMES}
+        return natives | {name: part for name, part in learners.items() if part}
+
+    @property
+    def training_texts(self) -> list[str]:
+        """The labels to train on, natives' first."""
+        return [clip.text for name in TRAINING_NAMES for clip in getattr(self, name)]
+
+    def checked(self) -> dict[str, list[Utterance]]:
+        """Map the name of each split to the clips that are checked before training.
+
+        All are, but of a large foreign_test every checked_step()-th: it may hold thousands of
+        hours, of which script 4 scores 3,000 clips.
+        """
+        parts = self.parts()
+        return {name: part[:: self.checked_step(name)] for name, part in parts.items()}
+
+    def checked_step(self, name: str) -> int:
+        """Of how many clips of a split one is checked before training; nearly always 1."""
+        if name != "foreign_test":
+            return 1
+        return max(1, -(-len(self.foreign_test) // MAX_CHECKED_FOREIGN_TEST))
 
     def with_sounds(self, sounds: dict[str, list[str | None]]) -> "Split":
         """Return the same clips with their audio_sha256.
 
         By it scripts 3 and 4 recognise a copy of a training clip, even if that clip's own audio
         is no longer on disk.
+        sounds: those of the clips in checked().
         """
-        parts = {
-            name: [
+        parts = {name: list(part) for name, part in self.parts().items()}
+        for name, checked in self.checked().items():
+            parts[name][:: self.checked_step(name)] = [
                 replace(clip, audio_sha256=sound)
-                for clip, sound in zip(part, sounds[name], strict=True)
+                for clip, sound in zip(checked, sounds[name], strict=True)
             ]
-            for name, part in self.parts().items()
-        }
         return replace(self, **parts)
 
 
@@ -56,8 +87,7 @@ def split_utterances(utterances: list[Utterance], recipe) -> Split:
         reasons = notes if len(pool) < len(utterances) else []
         problem = f"{len(pool)} clips are too few to split 8:1:1: at least {MIN_CLIPS} are needed."
         raise DataError(" ".join([problem, *reasons]))
-    # Sort first: the order of a folder listing differs between machines.
-    shuffled = sorted(pool, key=lambda clip: (clip.id, clip.audio_filepath, clip.cut[0]))
+    shuffled = in_order(pool)
     rng = random.Random(recipe.seed)
     rng.shuffle(shuffled)
     selected = shuffled[: recipe.clips_before_split]
@@ -71,6 +101,11 @@ def split_utterances(utterances: list[Utterance], recipe) -> Split:
     caps = recipe.split_caps or (None, None, None)
     capped = (part[:cap] for part, cap in zip(parts, caps, strict=True))
     return Split(*capped, tuple(notes))
+
+
+def in_order(clips: list[Utterance]) -> list[Utterance]:
+    """Sort clips before a draw: the order of a folder listing differs between machines."""
+    return sorted(clips, key=lambda clip: (clip.id, clip.audio_filepath, clip.cut[0]))
 
 
 def training_pool(utterances: list[Utterance]) -> tuple[list[Utterance], list[str]]:
