@@ -237,6 +237,10 @@ RANDOM = {
     "layerdrop": 0.5,
     "mask_time_prob": 0.2,
     "hidden_dropout": 0.2,
+    "speeds": (0.9, 1.0, 1.1),
+    "gains": (-6.0, 6.0),
+    "mask_feature_prob": 0.2,
+    "head_learning_rate": 5e-3,
 }
 
 
@@ -609,6 +613,29 @@ def test_the_learning_rate_is_that_of_transformers(tiny_base):
         )
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("n_done", [0, 1])
+def test_the_heads_learning_rate_follows_the_others_also_after_a_stop(
+    tiny_base, utterances, tmp_path, monkeypatch, n_done
+):
+    values = {"batch_per_gpu": 4, "warmup_steps": 1, "head_learning_rate": 1e-2}
+    checkpoint = None
+    if n_done:
+        run(tiny_base, utterances, tmp_path, **values)
+        checkpoint = tmp_path / "checkpoint-1"
+    seen, step = [], torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self: (seen.append([group["lr"] for group in self.param_groups]), step(self))[1],
+    )
+    _, result = run(tiny_base, utterances, tmp_path, checkpoint, **values)
+    # Three updates, of which the first warms up.
+    rates = [0, 1e-3, 5e-4]
+    assert seen == [pytest.approx([rate, rate, 10 * rate, 10 * rate]) for rate in rates[n_done:]]
+    logged = [row["learning_rate"] for row in result.progress.log if "loss" in row]
+    assert logged == pytest.approx(rates)
 
 
 def test_biases_and_normalisations_do_not_decay_and_the_frozen_encoder_is_not_optimised(tiny_base):

@@ -84,9 +84,10 @@ def with_gains(waveform: np.ndarray, start_db: float, end_db: float) -> np.ndarr
     waveform: (n_samples,) float32. Beyond full scale, -1 to 1, it saturates as a recorder does. The
     feature extractor divides a clip by its deviation, so one gain throughout would change nothing.
     """
-    start, end = 10 ** (start_db / 20), 10 ** (end_db / 20)
-    gains = np.geomspace(start, end, len(waveform), dtype=np.float32)
-    return np.clip(waveform * gains, -1.0, 1.0)
+    # In float32: exp is several times as fast as 10 to a power in float64.
+    nepers = np.log(10) / 20
+    line = np.linspace(start_db * nepers, end_db * nepers, len(waveform), dtype=np.float32)
+    return np.clip(waveform * np.exp(line), -1.0, 1.0)
 
 
 def masked_features(clip: Utterance, recipe: Any, epoch: int, config: Any) -> np.ndarray | None:
