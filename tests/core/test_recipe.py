@@ -42,6 +42,7 @@ TABLE = {
     "group_by": ("none", "sentence"),
     "max_duration_s": (20, 20),
     "weight_decay": (0, 0),
+    "report_to": ("none", "none"),
 }
 
 

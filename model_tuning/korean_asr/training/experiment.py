@@ -20,14 +20,16 @@ from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
 from korean_asr.metrics import RULE
 from korean_asr.model_folder import WEIGHT_FILES
+from korean_asr.recipe import VALUES
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
     last_complete_checkpoint,
     numbered_checkpoints,
     remove_leftovers,
 )
-from korean_asr.training.model_card import draw_training_curve, model_card
+from korean_asr.training.model_card import model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
+from korean_asr.training.watching import CURVE_FILE, LOG_FILE, draw_training_curve
 
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
@@ -72,10 +74,12 @@ def run_identity(
 ) -> dict[str, Any]:
     """All that two runs must have in common for one to continue from the other's checkpoints.
 
-    recipe: a recipe.Recipe; base_model: name and sha256.
+    recipe: a recipe.Recipe; base_model: name and sha256. What is reported is no part of it.
     """
+    values = asdict(recipe)
+    del values["report_to"]
     return {
-        "recipe": as_read(asdict(recipe)),
+        "recipe": as_read(values),
         "split": {name: content_checksum(part) for name, part in split.parts().items()},
         "base_model": base_model,
         "n_processes": n_processes,
@@ -145,10 +149,6 @@ class Experiment:
         """Size in bytes of the checkpoints that a resumed run replaces; a fresh one keeps them."""
         return 0 if self.command.fresh else bytes_on_disk(self.checkpoints)
 
-    def keep_log(self, rows: list[dict[str, Any]]) -> None:
-        """Write training_log.jsonl."""
-        write_json_lines(self.output / "training_log.jsonl", rows)
-
     def opened(self, split_files: dict[str, list[Utterance]]) -> Path | None:
         """Claim both folders, write the split into both, and find the last complete checkpoint.
 
@@ -201,6 +201,9 @@ def _refuse_unusable_folders(output: Path, checkpoints: Path) -> None:
         )
 
 
+_DEFAULTS = as_read({name: value.default for name, value in VALUES.items() if name != "report_to"})
+
+
 def claim(
     folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False
 ) -> bool:
@@ -215,6 +218,8 @@ def claim(
         record = read_json(folder / file_name)
         earlier = {key: json_value(record, key, type(identity[key])) for key in identity}
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
+        # A run of an earlier version lacks the newer values, and did what their defaults do.
+        earlier["recipe"] = {**_DEFAULTS, **earlier["recipe"]}
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
@@ -322,8 +327,8 @@ def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any])
     """
     record, log = experiment_record(experiment, data, run, facts), run.progress.log
     output = experiment.output
-    experiment.keep_log(log)
-    draw_training_curve(log, output / "training_curve.png")
+    write_json_lines(output / LOG_FILE, log)
+    draw_training_curve(log, output / CURVE_FILE, [run.final_update])
     with whole_file(output / "README.md") as file:
         file.write(model_card(record))
     write_json(output / EXPERIMENT_FILE, record)
