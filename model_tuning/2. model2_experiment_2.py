@@ -55,8 +55,7 @@ def main() -> None:
 
     # 4. Training, from the last complete checkpoint if there is one.
     checkpoint = from_first(this.opened(found.split_files) if is_first() else None)
-    watch = watching.Watch(this.output, recipe)
-    run = loop.train(job, this.checkpoints, watch, checkpoint)
+    run = loop.train(job, this.checkpoints, watching.Watch(this.output, recipe), checkpoint)
 
     # 5. The model folder: seven files that transformers loads, and the record of how it was made.
     if is_first():

@@ -85,6 +85,13 @@ class Decoded:
         return max(0.0, 1 - self.audio_seconds / self.padded_seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _DecodedClip:
+    hypothesis: Hypothesis
+    seconds: float
+    loss: float | None
+
+
 def decoded(
     recogniser,
     utterances: Sequence[AudioClip],
@@ -96,9 +103,8 @@ def decoded(
 ) -> Decoded:
     """Decode every clip exactly once; the hypotheses are in the order of the clips.
 
-    progress: title of the progress bar; None for no bar.
+    progress: title of the progress bar; None for no bar. with_losses: the utterances are Labelled.
     max_batch_seconds: limit of a batch, padding included; None for the device's MAX_BATCH_SECONDS.
-    with_losses: also compute the loss of each clip; utterances then have a text.
     Raises UsageError for a precision that the device lacks.
     """
     started, model = time.monotonic(), recogniser.model.to(device_here())
@@ -110,35 +116,31 @@ def decoded(
         max_batch_clips = 1
     max_seconds = max_batch_seconds or MAX_BATCH_SECONDS[model.device.type]
     passes = Passes(fast_network(model), precision, max_seconds, max_batch_clips)
-    texts, labels = recogniser.token_texts(), [None] * len(utterances)
-    if with_losses:
-        labels = recogniser.labels([utterance.text for utterance in utterances])
+    texts = recogniser.token_texts()
+    labels = recogniser.labels([clip.text for clip in utterances]) if with_losses else None
 
-    def decoded_batch(indices: list[int]) -> list[tuple[Clip, Hypothesis, float | None]]:
-        files = [(utterances[index], labels[index]) for index in indices]
+    def decoded_batch(indices: list[int]) -> list[_DecodedClip]:
+        files = [(utterances[index], labels and labels[index]) for index in indices]
         return _decoded_files(files, recogniser, passes, texts)
 
     durations = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(durations, max_seconds, max_batch_clips)
-    hypotheses: list[Hypothesis | None] = [None] * len(utterances)
-    clip_seconds = [0.0] * len(utterances)
-    losses: list[float | None] = [None] * len(utterances)
+    clips: dict[int, _DecodedClip] = {}
     with ProgressLine(progress, len(utterances)) as bar:
         results = _by_threads(decoded_batch, plan, model.device)
         for indices, result in zip(plan, results, strict=True):
-            for index, (clip, hypothesis, loss) in zip(indices, result, strict=True):
-                hypotheses[index], losses[index] = hypothesis, loss
-                clip_seconds[index] = clip.seconds
+            clips |= zip(indices, result, strict=True)
             bar.update(len(indices))
     model.train(was_training)
+    in_order = [clips[index] for index in range(len(utterances))]
     return Decoded(
-        hypotheses,
-        clip_seconds,
+        [clip.hypothesis for clip in in_order],
+        [clip.seconds for clip in in_order],
         n_batches=len(passes.batch_seconds),
         padded_seconds=math.fsum(passes.batch_seconds),
         seconds=time.monotonic() - started,
         precision=precision,
-        losses=losses,
+        losses=[clip.loss for clip in in_order],
     )
 
 
@@ -243,7 +245,7 @@ def _decoded_files(
     recogniser,
     passes: Passes,
     texts: dict[int, str],
-) -> list[tuple[Clip, Hypothesis, float | None]]:
+) -> list[_DecodedClip]:
     """Read and decode some clips together. files: clips with the labels that a loss needs."""
     clips = [read_clip(clip, recogniser.feature_extractor, labels) for clip, labels in files]
     # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
@@ -253,7 +255,8 @@ def _decoded_files(
     for clip in clips:
         windows = [next(frames) for _ in clip.pieces]
         loss = windows[0].loss if len(windows) == 1 and windows[0] else None
-        made.append((clip, _hypothesis(clip, windows, blank_id, texts), loss))
+        hypothesis = _hypothesis(clip, windows, blank_id, texts)
+        made.append(_DecodedClip(hypothesis, clip.seconds, loss))
     return made
 
 

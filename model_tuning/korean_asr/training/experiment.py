@@ -29,7 +29,7 @@ from korean_asr.training.checkpoints import (
 )
 from korean_asr.training.model_card import model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
-from korean_asr.training.watching import CURVE_FILE, LOG_FILE, draw_training_curve
+from korean_asr.training.watching import CURVE_FILE, LOG_FILE, try_to_draw
 
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
@@ -328,7 +328,7 @@ def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any])
     record, log = experiment_record(experiment, data, run, facts), run.progress.log
     output = experiment.output
     write_json_lines(output / LOG_FILE, log)
-    draw_training_curve(log, output / CURVE_FILE, [run.final_update])
+    try_to_draw(log, output / CURVE_FILE, [run.final_update])
     with whole_file(output / "README.md") as file:
         file.write(model_card(record))
     write_json(output / EXPERIMENT_FILE, record)

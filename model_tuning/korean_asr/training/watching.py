@@ -25,8 +25,7 @@ SCALARS = {
 class Watch:
     """Keeps log, curve and TensorBoard in the model folder up to date; it is a progress.KeepLog.
 
-    Only the first process calls it. A curve or a point that cannot be written never stops training:
-    the first failure is printed.
+    Only the first process calls it. A curve or a point that cannot be written never stops training.
     """
 
     def __init__(self, output: Path, recipe) -> None:
@@ -34,7 +33,6 @@ class Watch:
         self.output, self.recipe = output, recipe
         self.n_written: int | None = None
         self.board: Any = None  # a torch.utils.tensorboard.SummaryWriter
-        self.has_failed = False
 
     def __call__(self, progress: Progress) -> None:
         """Write the rows of the log that are new; the first call starts all files.
@@ -52,20 +50,12 @@ class Watch:
             with (self.output / LOG_FILE).open("a", encoding="utf-8") as file:
                 file.writelines(json_line(row) + "\n" for row in new)
         self.n_written = len(log)
-        try:
-            if self.board:
-                self._report(new)
-            if any("eval_cer" in row for row in new):
-                self._draw(progress)
-        # Of whatever kind: a font, a folder, a full disk, a package of another version.
-        except Exception as error:
-            if not self.has_failed:
-                print(
-                    f"{CURVE_FILE} or {RUNS_FOLDER}/ cannot be written ({one_line(error)}); "
-                    "training goes on. · 학습 곡선을 기록할 수 없지만 학습은 계속합니다.",
-                    flush=True,
-                )
-            self.has_failed = True
+        self._report(new)
+        if any("eval_cer" in row for row in new):
+            # The last update is chosen when it is reached.
+            is_chosen = progress.best_update is not None and self.recipe.final_model != "last"
+            chosen = [progress.best_update] if is_chosen else []
+            try_to_draw(log, self.output / CURVE_FILE, chosen)
 
     def _begun(self, log: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Open TensorBoard's folder; returns the rows of the log that it does not hold yet."""
@@ -81,18 +71,36 @@ class Watch:
         return [] if is_held else list(log)
 
     def _report(self, rows: list[dict[str, Any]]) -> None:
-        for row in rows:
-            for key, name in SCALARS.items():
-                # A norm that is NaN or infinite is null in the log.
-                if row.get(key) is not None:
-                    self.board.add_scalar(name, row[key], row["step"])
-        self.board.flush()
+        if self.board is None:
+            return
+        try:
+            for row in rows:
+                for key, name in SCALARS.items():
+                    # A norm that is NaN or infinite is null in the log.
+                    if row.get(key) is not None:
+                        self.board.add_scalar(name, row[key], row["step"])
+            self.board.flush()
+        # The writer has a thread of its own, and hands on what that met.
+        except Exception as error:
+            self.board = None
+            _say_not_written(self.output / RUNS_FOLDER, error)
 
-    def _draw(self, progress: Progress) -> None:
-        best = progress.best_update
-        # The last update is chosen when it is reached.
-        is_chosen = best is not None and self.recipe.final_model != "last"
-        draw_training_curve(progress.log, self.output / CURVE_FILE, [best] if is_chosen else [])
+
+def try_to_draw(log: list[dict[str, Any]], path: Path, chosen: Sequence[int]) -> None:
+    """Draw the curve as draw_training_curve does, or print why that failed."""
+    try:
+        draw_training_curve(log, path, chosen)
+    # A font, a folder, another version: whatever it is, the model matters more than its picture.
+    except Exception as error:
+        _say_not_written(path, error)
+
+
+def _say_not_written(path: Path, error: Exception) -> None:
+    print(
+        f"{path} cannot be written ({one_line(error)}); training goes on without it. "
+        "· 기록할 수 없지만 학습은 계속합니다.",
+        flush=True,
+    )
 
 
 def draw_training_curve(log: list[dict[str, Any]], path: Path, chosen: Sequence[int] = ()) -> None:
