@@ -89,6 +89,21 @@ def test_a_folder_of_another_experiment_is_refused_by_what_differs(
     assert claim(tmp_path, "run.json", identity, "--checkpoints", fresh=True)
 
 
+def test_a_run_of_a_version_without_a_value_had_its_default(identity, tmp_path):
+    earlier = json.loads(json.dumps(identity))
+    del earlier["recipe"]["gradient_checkpointing"]
+    (tmp_path / "run.json").write_text(json.dumps(earlier))
+    assert claim(tmp_path, "run.json", identity, "--checkpoints")
+    identity["recipe"]["gradient_checkpointing"] = True
+    with pytest.raises(DataError, match="gradient_checkpointing was False, is True"):
+        claim(tmp_path, "run.json", identity, "--checkpoints")
+
+
+def test_what_is_reported_makes_no_other_experiment(tiny_base, split, identity):
+    recipe = dataclasses.replace(V3, report_to="tensorboard")
+    assert run_identity(recipe, split, base_identity(str(tiny_base)), 1) == identity
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_checkpoints_of_another_recipe_are_refused_by_name(identity, tmp_path, fresh):
     (tmp_path / "run.json").write_text(json.dumps(identity))
