@@ -20,7 +20,7 @@ def main() -> None:
     from korean_asr import hardware
     from korean_asr.hardware import from_first, is_first
     from korean_asr.model import SEVEN_FILES, base_identity, expanded_base_model, versions
-    from korean_asr.training import experiment, inspection, loop, trial
+    from korean_asr.training import experiment, inspection, loop, trial, watching
 
     source, say = command.base_model, print if is_first() else lambda *_: None
     plan = batch_plan(recipe, hardware.n_processes())
@@ -55,7 +55,7 @@ def main() -> None:
 
     # 4. Training, from the last complete checkpoint if there is one.
     checkpoint = from_first(this.opened(found.split_files) if is_first() else None)
-    run = loop.train(job, this.checkpoints, this.keep_log, checkpoint)
+    run = loop.train(job, this.checkpoints, watching.Watch(this.output, recipe), checkpoint)
 
     # 5. The model folder: seven files that transformers loads, and the record of how it was made.
     if is_first():

@@ -5,12 +5,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from korean_asr.hardware import (
     device_here,
@@ -33,6 +32,7 @@ from korean_asr.inference import (
     read_clip,
 )
 from korean_asr.metrics import Hypothesis, corpus_counts, normalised, scored_text, utterance_counts
+from korean_asr.progress_line import ProgressLine
 
 # Seconds of padded audio. CPU: measured with a model of 94 M parameters on clips of 1 to 12 s, one
 # core decodes 5.3, 4.9 and 4.6 s of audio per second in batches of 8, 16 and 32 s (bf16: 9.1, 8.9,
@@ -64,6 +64,8 @@ class Decoded:
     padded_seconds: float  # of audio that the model computed, padding included
     seconds: float  # wall clock of the slowest process
     precision: str
+    # Of each clip, where they are asked for; None for one that is unreadable or cut into windows.
+    losses: list[float | None] = field(default_factory=list)
 
     @property
     def audio_seconds(self) -> float:
@@ -83,6 +85,13 @@ class Decoded:
         return max(0.0, 1 - self.audio_seconds / self.padded_seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _DecodedClip:
+    hypothesis: Hypothesis
+    seconds: float
+    loss: float | None
+
+
 def decoded(
     recogniser,
     utterances: Sequence[AudioClip],
@@ -90,10 +99,11 @@ def decoded(
     precision: str = "float32",
     max_batch_seconds: float | None = None,
     max_batch_clips: int = MAX_BATCH_CLIPS,
+    with_losses: bool = False,
 ) -> Decoded:
     """Decode every clip exactly once; the hypotheses are in the order of the clips.
 
-    progress: title of the progress bar; None for no bar.
+    progress: title of the progress bar; None for no bar. with_losses: the utterances are Labelled.
     max_batch_seconds: limit of a batch, padding included; None for the device's MAX_BATCH_SECONDS.
     Raises UsageError for a precision that the device lacks.
     """
@@ -107,34 +117,31 @@ def decoded(
     max_seconds = max_batch_seconds or MAX_BATCH_SECONDS[model.device.type]
     passes = Passes(fast_network(model), precision, max_seconds, max_batch_clips)
     texts = recogniser.token_texts()
+    labels = recogniser.labels([clip.text for clip in utterances]) if with_losses else None
 
-    def decoded_batch(indices: list[int]) -> list[tuple[Clip, Hypothesis]]:
-        return _decoded_files([utterances[index] for index in indices], recogniser, passes, texts)
+    def decoded_batch(indices: list[int]) -> list[_DecodedClip]:
+        files = [(utterances[index], labels and labels[index]) for index in indices]
+        return _decoded_files(files, recogniser, passes, texts)
 
     durations = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(durations, max_seconds, max_batch_clips)
-    hypotheses: list[Hypothesis | None] = [None] * len(utterances)
-    clip_seconds = [0.0] * len(utterances)
-    with _progress_bar(progress, len(utterances)) as bar:
+    clips: dict[int, _DecodedClip] = {}
+    with ProgressLine(progress, len(utterances)) as bar:
         results = _by_threads(decoded_batch, plan, model.device)
         for indices, result in zip(plan, results, strict=True):
-            for index, (clip, hypothesis) in zip(indices, result, strict=True):
-                hypotheses[index] = hypothesis
-                clip_seconds[index] = clip.seconds
+            clips |= zip(indices, result, strict=True)
             bar.update(len(indices))
     model.train(was_training)
+    in_order = [clips[index] for index in range(len(utterances))]
     return Decoded(
-        hypotheses,
-        clip_seconds,
+        [clip.hypothesis for clip in in_order],
+        [clip.seconds for clip in in_order],
         n_batches=len(passes.batch_seconds),
         padded_seconds=math.fsum(passes.batch_seconds),
         seconds=time.monotonic() - started,
         precision=precision,
+        losses=[clip.loss for clip in in_order],
     )
-
-
-def _progress_bar(title: str | None, n_clips: int) -> tqdm:
-    return tqdm(total=n_clips, desc=title, unit=" clips", delay=2, disable=title is None)
 
 
 def decoded_by_all(
@@ -155,10 +162,12 @@ def decoded_by_all(
     shares = from_all(decoded(recogniser, own, progress if rank() == 0 else None, **settings))
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     clip_seconds = [0.0] * len(utterances)
+    losses: list[float | None] = [None] * len(utterances)
     for first, share in enumerate(shares):
         for position, index in enumerate(order[first :: n_processes()]):
             hypotheses[index] = share.hypotheses[position]
             clip_seconds[index] = share.clip_seconds[position]
+            losses[index] = share.losses[position]
     return Decoded(
         hypotheses,
         clip_seconds,
@@ -166,6 +175,7 @@ def decoded_by_all(
         padded_seconds=sum(share.padded_seconds for share in shares),
         seconds=max(share.seconds for share in shares),
         precision=shares[0].precision,
+        losses=losses,
     )
 
 
@@ -173,7 +183,24 @@ def error_rates(
     recogniser, utterances: Sequence[Labelled], progress: str | None = None
 ) -> dict[str, float]:
     """Decode every clip once, by all processes, and score the texts: `cer`, `wer` and so on."""
-    hypotheses = decoded_by_all(recogniser, utterances, progress).hypotheses
+    return _rates(utterances, decoded_by_all(recogniser, utterances, progress).hypotheses)
+
+
+def rates_and_loss(
+    recogniser, utterances: Sequence[Labelled], progress: str | None = None
+) -> dict[str, float]:
+    """What error_rates returns, and `loss`, from the same pass through the model.
+
+    The loss is the mean of inference.ctc_losses over the clips, without those that cannot be read
+    or are cut into windows; where no finite one is left, there is no `loss`.
+    """
+    result = decoded_by_all(recogniser, utterances, progress, with_losses=True)
+    losses = [loss for loss in result.losses if loss is not None and math.isfinite(loss)]
+    mean = {"loss": round(math.fsum(losses) / len(losses), 6)} if losses else {}
+    return {**_rates(utterances, result.hypotheses), **mean}
+
+
+def _rates(utterances: Sequence[Labelled], hypotheses: list[Hypothesis]) -> dict[str, float]:
     pairs = zip(utterances, hypotheses, strict=True)
     texts = [(clip.text, scored_text(clip.text, made.text)) for clip, made in pairs]
     counts = corpus_counts([utterance_counts(*pair) for pair in texts])
@@ -214,17 +241,23 @@ def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | 
 
 
 def _decoded_files(
-    files: list[AudioClip], recogniser, passes: Passes, texts: dict[int, str]
-) -> list[tuple[Clip, Hypothesis]]:
-    """Read and decode some clips together."""
-    clips = [read_clip(file, recogniser.feature_extractor) for file in files]
+    files: list[tuple[AudioClip, list[int] | None]],
+    recogniser,
+    passes: Passes,
+    texts: dict[int, str],
+) -> list[_DecodedClip]:
+    """Read and decode some clips together. files: clips with the labels that a loss needs."""
+    clips = [read_clip(clip, recogniser.feature_extractor, labels) for clip, labels in files]
     # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
     frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
     blank_id = recogniser.model.config.pad_token_id
-    return [
-        (clip, _hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts))
-        for clip in clips
-    ]
+    made = []
+    for clip in clips:
+        windows = [next(frames) for _ in clip.pieces]
+        loss = windows[0].loss if len(windows) == 1 and windows[0] else None
+        hypothesis = _hypothesis(clip, windows, blank_id, texts)
+        made.append(_DecodedClip(hypothesis, clip.seconds, loss))
+    return made
 
 
 def _hypothesis(

@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -40,10 +40,12 @@ class Piece:
     """A clip, or a window of a long one, as the model reads it.
 
     waveform: (n_samples,) float32, normalised. kept: its frames without those of the context.
+    labels: ids of the text of a whole clip, where its loss is wanted.
     """
 
     waveform: np.ndarray
     kept: slice
+    labels: list[int] | None = None
 
     @property
     def seconds(self) -> float:
@@ -76,21 +78,33 @@ class Clip:
 class Frames:
     """The most likely token id of each frame, (n_frames,) int64, and its posterior, float32.
 
-    A posterior is NaN where a logit of the frame is NaN or infinite.
+    A posterior is NaN where a logit of the frame is NaN or infinite. loss: of ctc_losses, where the
+    piece has labels.
     """
 
     labels: torch.Tensor
     posteriors: torch.Tensor
+    loss: float | None = None
 
 
-def read_clip(clip: AudioClip, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
-    """Read a clip, normalise it and cut it where it is long. Never raises UnreadableAudio."""
+def read_clip(
+    clip: AudioClip,
+    feature_extractor: Wav2Vec2FeatureExtractor,
+    labels: list[int] | None = None,
+) -> Clip:
+    """Read a clip, normalise it and cut it where it is long. Never raises UnreadableAudio.
+
+    labels: of its text, where its loss is wanted. A clip that is cut gets none.
+    """
     try:
         waveform = read_waveform(clip.audio, *clip.cut)
     except UnreadableAudio as problem:
         return Clip([], problem=str(problem))
+    made = pieces(normalised_waveform(waveform, feature_extractor))
+    if labels is not None and len(made) == 1:
+        made = [replace(made[0], labels=labels)]
     return Clip(
-        pieces(normalised_waveform(waveform, feature_extractor)),
+        made,
         seconds=len(waveform) / SAMPLE_RATE,
         is_silent=bool((waveform == waveform[0]).all()),
     )
@@ -175,13 +189,63 @@ class Passes:
         waveforms = padded([piece.waveform for piece in batch])
         logits = logits_of(self.model, waveforms, self.precision)
         best, labels = logits.max(-1)  # (B, n_frames) each
-        posteriors = (best - logits.logsumexp(-1)).exp()
+        sums = logits.logsumexp(-1)
+        posteriors = (best - sums).exp()
         posteriors[~logits.isfinite().all(-1)] = torch.nan
+        losses = self._losses(batch, logits, sums)
         labels, posteriors = labels.cpu(), posteriors.cpu()
         return [
-            Frames(labels[i, piece.kept], posteriors[i, piece.kept])
+            Frames(labels[i, piece.kept], posteriors[i, piece.kept], losses[i])
             for i, piece in enumerate(batch)
         ]
+
+    def _losses(
+        self, batch: list[Piece], logits: torch.Tensor, sums: torch.Tensor
+    ) -> list[float | None]:
+        """The loss of each piece; None for one without labels. sums: (B, n_frames) logsumexp."""
+        losses: list[float | None] = [None] * len(batch)
+        # A piece with labels is a whole clip, so that `kept` holds all its frames.
+        wanted = [i for i, piece in enumerate(batch) if piece.labels is not None]
+        if not wanted:
+            return losses
+        labels = [torch.tensor(batch[i].labels, dtype=torch.long) for i in wanted]
+        made = ctc_losses(
+            logits[wanted] - sums[wanted][..., None],
+            torch.tensor([batch[i].kept.stop for i in wanted]),
+            torch.nn.utils.rnn.pad_sequence(labels, batch_first=True).to(logits.device),
+            torch.tensor([len(ids) for ids in labels]),
+            self.model.config.pad_token_id,
+        )
+        for i, loss in zip(wanted, made.tolist(), strict=True):
+            losses[i] = loss
+        return losses
+
+
+def ctc_losses(
+    log_probabilities: torch.Tensor,
+    n_frames: torch.Tensor,
+    labels: torch.Tensor,
+    n_labels: torch.Tensor,
+    blank_id: int,
+) -> torch.Tensor:
+    """Compute the CTC loss of each clip, divided by its number of labels: (B,) float32.
+
+    log_probabilities: (B, n_frames, n_tokens) float32. labels: (B, L), on the same device, with any
+    token behind the last one. n_frames, n_labels: (B,) int64, on the host, where torch's CTC wants
+    them. The division is that of CTC's reduction "mean" before it averages. A loss that is
+    infinite, since the labels are longer than the frames allow, counts as 0.
+    """
+    losses = torch.nn.functional.ctc_loss(
+        log_probabilities.transpose(0, 1),
+        # torch takes cuDNN's CTC for int32 alone. It is another one, without zero_infinity.
+        labels.long(),
+        n_frames,
+        n_labels,
+        blank_id,
+        "none",
+        zero_infinity=True,
+    )
+    return losses / n_labels.clamp(min=1).to(losses.device, non_blocking=True)
 
 
 @torch.inference_mode()

@@ -6,12 +6,11 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
-from tqdm import tqdm
-
 from korean_asr.audio import sound_checksum
 from korean_asr.manifest import Utterance, read_manifest, sentence_key
 from korean_asr.messages import OVERLAP_KINDS, english, table
 from korean_asr.model_folder import split_folder
+from korean_asr.progress_line import counted
 
 # The values by which two clips are compared; None never matches.
 KINDS = {
@@ -154,9 +153,7 @@ def _sounds(utterances: list[Utterance]) -> list[str | None]:
 
     with ThreadPoolExecutor(8) as pool:
         found = pool.map(sound, utterances)
-        return list(
-            tqdm(found, "comparing audio with training", len(utterances), unit=" clips", delay=2)
-        )
+        return list(counted(found, "comparing audio with training", len(utterances)))
 
 
 def found_in(known: list[Utterance], clips: list[Utterance]) -> dict[str, list[int] | None]:

@@ -164,6 +164,11 @@ class Recipe:
         "best: the checkpoint of the lowest validation CER; last: that of the last update",
         choices=("best", "last"),
     )
+    report_to: str = _value(
+        "none",
+        "tensorboard also writes <output>/runs/, for the optional package of that name",
+        choices=("none", "tensorboard"),
+    )
 
     @property
     def global_batch(self) -> int:

@@ -5,6 +5,7 @@ import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import Field, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -127,8 +128,9 @@ def training_command(
 def chosen_recipe(recipes: dict[str, Recipe], name: str, values: dict[str, str]) -> Recipe:
     """A recipe by its name, with values given as text: {"learning_rate": "2e-4"}.
 
-    Raises UsageError for an unknown recipe, with the nearest name, and for a value of the wrong
-    type or out of bounds, be it given as text or edited in recipes.py.
+    Raises UsageError for an unknown recipe, with the nearest name, for a value of the wrong type or
+    out of bounds, be it given as text or edited in recipes.py, and for a value that needs a package
+    which is not installed.
     """
     if name not in recipes:
         near = _nearest(name, recipes)
@@ -142,6 +144,12 @@ def chosen_recipe(recipes: dict[str, Recipe], name: str, values: dict[str, str])
             f"--save-steps {recipe.save_steps} is no multiple of --eval-steps {recipe.eval_steps}: "
             "every checkpoint must be scored, so that the best one is known. Change one of them, "
             "or pass --final-model last."
+        )
+    if recipe.report_to == "tensorboard" and find_spec("tensorboard") is None:
+        raise UsageError(
+            "--report-to tensorboard: the package tensorboard is not installed. Run "
+            "pip install -r requirements-optional.txt, or pass --report-to none. "
+            "· tensorboard가 설치되어 있지 않습니다."
         )
     return recipe
 

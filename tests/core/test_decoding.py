@@ -8,7 +8,15 @@ import soundfile
 import torch
 
 from korean_asr.audio import n_frames, read_waveform
-from korean_asr.decoding import Hypothesis, collapse_ctc, confidence, decoded
+from korean_asr.decoding import (
+    Hypothesis,
+    collapse_ctc,
+    confidence,
+    decoded,
+    error_rates,
+    frame_logits,
+    rates_and_loss,
+)
 from korean_asr.errors import UsageError
 from korean_asr.hardware import has_bf16
 from korean_asr.inference import (
@@ -261,6 +269,50 @@ def test_a_smaller_budget_that_another_thread_found_is_kept(noise, recogniser):
     clip = Piece(noise(16_000, 0), slice(0, 49))
     assert passes.frames([clip] * 8) == [None] * 8
     assert passes.max_seconds == 1.0
+
+
+@pytest.mark.parametrize("max_batch_seconds", [0.1, 8.0])
+def test_a_loss_is_that_of_the_clip_alone_and_disturbs_no_text(
+    recogniser, utterances, max_batch_seconds
+):
+    settings = {"max_batch_seconds": max_batch_seconds}
+    result = decoded(recogniser, utterances, with_losses=True, **settings)
+    plain = decoded(recogniser, utterances, **settings)
+    assert (result.hypotheses, plain.losses) == (plain.hypotheses, [None] * len(utterances))
+    blank_id = recogniser.model.config.pad_token_id
+    for clip, loss in zip(utterances, result.losses, strict=True):
+        (labels,) = recogniser.labels([clip.text])
+        logits = frame_logits(recogniser, read_waveform(clip.audio))
+        alone = torch.nn.functional.ctc_loss(
+            logits.log_softmax(-1)[:, None],
+            torch.tensor([labels]),
+            [len(logits)],
+            [len(labels)],
+            blank_id,
+            zero_infinity=True,
+        )
+        assert loss == pytest.approx(alone.item(), rel=1e-4)
+
+
+def test_the_mean_loss_leaves_out_clips_without_one(noise, recogniser, utterances, tmp_path):
+    gone = Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")
+    long = written(tmp_path, "long", noise(61 * 16_000, 1))
+    spoiled = written(tmp_path, "spoiled", noise(20_000, 1))
+
+    def spoil(model, arguments, inputs, output):
+        output.logits[inputs["attention_mask"].sum(-1) == 20_000, 5, 3] = torch.nan
+
+    clips = [gone, utterances[0], long, spoiled, utterances[1]]
+    with recogniser.model.register_forward_hook(spoil, with_kwargs=True):
+        scores = rates_and_loss(recogniser, clips)
+        losses = decoded(recogniser, clips, with_losses=True).losses
+        assert "loss" not in rates_and_loss(recogniser, [gone, spoiled])
+    assert (losses[0], losses[2]) == (None, None) and np.isnan(losses[3])
+    assert scores["loss"] == pytest.approx((losses[1] + losses[4]) / 2, abs=1e-6)
+    assert {**error_rates(recogniser, utterances), "loss": 1} == {
+        **rates_and_loss(recogniser, utterances),
+        "loss": 1,
+    }
 
 
 def test_a_clip_that_does_not_fit_alone_says_so_and_stays_in_the_list(noise, recogniser, tmp_path):

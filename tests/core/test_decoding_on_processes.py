@@ -33,7 +33,9 @@ def main():
     read, read_waveform = [], inference.read_waveform
     inference.read_waveform = lambda path, *cut: read.append(str(path)) or read_waveform(path, *cut)
     join_processes()
-    result = decoding.decoded_by_all(load_recogniser("data/demo/base_model"), clips)
+    result = decoding.decoded_by_all(
+        load_recogniser("data/demo/base_model"), clips, with_losses=True
+    )
     output = Path(sys.argv[2]) / f"{rank()}.json"
     facts = {"audio_seconds": result.audio_seconds, "read": read}
     written = json.dumps(asdict(result) | facts, ensure_ascii=False)
@@ -61,7 +63,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def by_one(clips):
-    return decoded(load_recogniser(str(DEMO / "base_model")), clips)
+    return decoded(load_recogniser(str(DEMO / "base_model")), clips, with_losses=True)
 
 
 @pytest.mark.parametrize("n_processes", [1, 2, 4])

@@ -26,6 +26,7 @@ LIGHT = {
     "alignment",
     "recipe",
     "recipe_options",
+    "progress_line",
     "overlap",
     "messages",
     "arguments",

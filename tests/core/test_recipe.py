@@ -48,6 +48,7 @@ TABLE = {
     "learner_validation": (0, 0),
     "learner_train": (0, 0),
     "weight_decay": (0, 0),
+    "report_to": ("none", "none"),
 }
 
 

@@ -102,6 +102,11 @@ def test_a_run_of_before_a_value_existed_is_the_same_experiment_where_the_value_
         claim(tmp_path, "run.json", identity, "--checkpoints")
 
 
+def test_what_is_reported_makes_no_other_experiment(tiny_base, split, identity):
+    recipe = dataclasses.replace(V3, report_to="tensorboard")
+    assert run_identity(recipe, split, base_identity(str(tiny_base)), 1) == identity
+
+
 @pytest.mark.parametrize("fresh", [False, True])
 def test_the_checkpoints_of_another_recipe_are_refused_by_name(identity, tmp_path, fresh):
     (tmp_path / "run.json").write_text(json.dumps(identity))

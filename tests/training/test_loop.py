@@ -310,12 +310,48 @@ def test_old_checkpoints_go_but_the_last_ones_and_the_best_stay(tiny_base, utter
     assert all((path / COMPLETE_FILE).is_file() for path in tmp_path.glob("checkpoint-*"))
 
 
-def test_the_log_is_kept_after_each_evaluation(tiny_base, utterances, tmp_path):
+def test_the_log_is_kept_at_each_row(tiny_base, utterances, tmp_path):
     kept = []
     wanted = job(tiny_base, utterances, batch_per_gpu=4)
-    result = train(wanted, tmp_path, lambda log: kept.append([row["step"] for row in log]))
-    assert kept == [[1, 1], [1, 1, 2, 2], [1, 1, 2, 2, 3, 3]]
-    assert [row["step"] for row in result.progress.log] == kept[-1]
+
+    def keep(progress):
+        best = progress.best_update
+        kept.append(([row["step"] for row in progress.log], best is not None))
+
+    train(wanted, tmp_path, keep)
+    # The checkpoint of an evaluation is noted before the curve is drawn.
+    steps = [1, 1, 2, 2, 3, 3]
+    assert kept == [(steps[:n], n > 1) for n in range(7)]
+
+
+def test_the_loss_of_validation_is_that_of_training_without_dropout(
+    tiny_base, utterances, tmp_path
+):
+    values = {"batch_per_gpu": 4, "final_model": "last"}
+    recogniser, result = run(tiny_base, utterances, tmp_path, **values)
+    clips = TrainingClips(utterances[:2], recogniser)
+    batch = Collator(recogniser.feature_extractor)([clips[0], clips[1]])
+    model = recogniser.model.eval()
+    with torch.inference_mode():
+        losses = clip_losses(model, batch, model.config.pad_token_id, "float32")
+    row = result.progress.log[-1]
+    assert row["eval_loss"] == pytest.approx(losses.mean().item(), rel=1e-4)
+    assert "loss" not in result.validation
+
+
+def test_a_run_of_an_earlier_version_without_validation_loss_goes_on(
+    tiny_base, utterances, tmp_path
+):
+    values = {"batch_per_gpu": 4, "checkpoints_kept": 3}
+    run(tiny_base, utterances, tmp_path, **values)
+    checkpoint = tmp_path / "checkpoint-2"
+    progress = json.loads((checkpoint / "progress.json").read_text())
+    for row in progress["log"]:
+        row.pop("eval_loss", None)
+    (checkpoint / "progress.json").write_text(json.dumps(progress))
+    _, result = run(tiny_base, utterances, tmp_path, checkpoint, **values)
+    rows = [row for row in result.progress.log if "eval_cer" in row]
+    assert ["eval_loss" in row for row in rows] == [False, False, True]
 
 
 def test_evaluation_in_training_gives_the_rates_of_decoding(tiny_base, utterances, tmp_path):

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from korean_asr.evaluation.confusions import confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
@@ -36,6 +35,7 @@ from korean_asr.metrics import (
     too_long,
     utterance_counts,
 )
+from korean_asr.progress_line import counted
 from korean_asr.transcripts import without_tags
 
 # The rate of a slice of fewer clips says little, so the report marks it.
@@ -101,8 +101,8 @@ class Evaluation:
     @cached_property
     def per_utterance(self) -> list[dict[str, Counts]]:
         """Counts of each clip: cer and wer on the texts as they are, the others on fair_pairs."""
-        progress = tqdm(self.fair_pairs, "scoring", unit=" clips", delay=2)
-        counts = [panel_counts(*pair) for pair in progress]
+        pairs = counted(self.fair_pairs, "scoring", len(self.fair_pairs))
+        counts = [panel_counts(*pair) for pair in pairs]
         for row, texts, pair in zip(counts, self.pairs, self.fair_pairs, strict=True):
             if texts != pair:
                 raw = utterance_counts(*texts)

@@ -18,8 +18,6 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from korean_asr.archive_file import Place, is_address
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.audio_container import with_remedy
@@ -38,6 +36,7 @@ from korean_asr.preprocessing.counts import (
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.listing import Listing, listed_corpus, unpack_hint
 from korean_asr.preprocessing.second_labels import notes_about_second_labels, second_label
+from korean_asr.progress_line import ProgressLine
 from korean_asr.transcripts import (
     MIXED_TURNS,
     ORDERS,
@@ -137,7 +136,7 @@ def _read_last_corpus(
     corpus = group.corpora[-1]
     listing = listed()
     clips = _with_new_ids(raw_utterances(listing), corpus.name, earlier)
-    progress = tqdm(desc=corpus.name, total=len(listing.audio) or None, unit=" clips", delay=2)
+    progress = ProgressLine(corpus.name, len(listing.audio) or None)
     for tally in _in_order(check, _chunks(clips), n_jobs):
         progress.update(tally.n_clips + tally.n_rejected)
         group.take(tally)

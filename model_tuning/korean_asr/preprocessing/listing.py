@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archive_scan import Scanned
 from korean_asr.preprocessing.archives import (
@@ -43,6 +41,7 @@ from korean_asr.preprocessing.tables import (
     table_rows,
     tables_of_split,
 )
+from korean_asr.progress_line import counted
 
 LEFT_OUT = "was left out: it holds neither labels nor audio."
 # Kinds of unknown labels that are counted, and those that are shown.
@@ -219,7 +218,7 @@ def _read_archives(
                 "archives. Rename the folder or the file. · 경로에서 '::'를 빼세요."
             )
     scans = scanned(found, kind_of, output.resolve() / "archives", n_jobs)
-    for scans_of_one in tqdm(scans, "reading archives", len(found), unit=" archives", delay=2):
+    for scans_of_one in counted(scans, "reading archives", len(found), "archives"):
         _file_archives(scans_of_one, listing)
 
 
@@ -347,8 +346,8 @@ def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
     visited = {os.path.realpath(output)}
     unreadable: list[OSError] = []
     walk = os.walk(listing.root, followlinks=True, onerror=unreadable.append)
-    progress = tqdm(walk, f"listing {listing.root.name}", unit=" folders", delay=2)
-    for folder, subfolders, names in progress:
+    walked = counted(walk, f"listing {listing.root.name}", unit="folders")
+    for folder, subfolders, names in walked:
         real = os.path.realpath(folder)
         # A link that leads back, or the folder that is written into.
         if real in visited:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from korean_asr.audio import SAMPLE_RATE, UnreadableAudio, n_frames, read_samples
 from korean_asr.errors import DataError, SharedError, printable
 from korean_asr.manifest import DURATION_TOLERANCE_S, Utterance, duration_bin
+from korean_asr.progress_line import counted
 from korean_asr.training.splits import TRAINING_NAMES
 
 # wav2vec2 cannot mask 10 frames of a clip that has fewer, and stops the run.
@@ -158,9 +158,7 @@ def checked_inputs(
     check = partial(_checked_clip, max_duration_s=max_duration_s, writable=writable)
     with ThreadPoolExecutor(READERS) as pool:
         coming = pool.map(check, (clip for *_, clip in clips))
-        checked = list(
-            tqdm(coming, "checking audio and labels", len(clips), unit=" clips", delay=2)
-        )
+        checked = list(counted(coming, "checking audio and labels", len(clips)))
     findings: list[Finding] = []
     sounds: dict[str, list[str | None]] = {split: [] for split in parts}
     for (split, index, clip), found in zip(clips, checked, strict=True):

@@ -28,13 +28,13 @@ from korean_asr.training.checkpoints import (
     remove_leftovers,
 )
 from korean_asr.training.learners import wants_learners, with_learners
-from korean_asr.training.model_card import draw_training_curve, model_card
+from korean_asr.training.model_card import model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
+from korean_asr.training.watching import CURVE_FILE, LOG_FILE, try_to_draw
 
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
 RUN_FILE = "run.json"  # in the checkpoints folder: the experiment that they belong to
-DEFAULT_VALUES = as_read({key: value.default for key, value in VALUES.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,12 @@ def run_identity(
 ) -> dict[str, Any]:
     """All that two runs must have in common for one to continue from the other's checkpoints.
 
-    recipe: a recipe.Recipe; base_model: name and sha256.
+    recipe: a recipe.Recipe; base_model: name and sha256. What is reported is no part of it.
     """
+    values = asdict(recipe)
+    del values["report_to"]
     return {
-        "recipe": as_read(asdict(recipe)),
+        "recipe": as_read(values),
         "split": {name: content_checksum(part) for name, part in split.parts().items()},
         "base_model": base_model,
         "n_processes": n_processes,
@@ -174,10 +176,6 @@ class Experiment:
         """Size in bytes of the checkpoints that a resumed run replaces; a fresh one keeps them."""
         return 0 if self.command.fresh else bytes_on_disk(self.checkpoints)
 
-    def keep_log(self, rows: list[dict[str, Any]]) -> None:
-        """Write training_log.jsonl."""
-        write_json_lines(self.output / "training_log.jsonl", rows)
-
     def opened(self, split_files: dict[str, list[Utterance]]) -> Path | None:
         """Claim both folders, write the split into both, and find the last complete checkpoint.
 
@@ -230,6 +228,9 @@ def _refuse_unusable_folders(output: Path, checkpoints: Path) -> None:
         )
 
 
+_DEFAULTS = as_read({name: value.default for name, value in VALUES.items() if name != "report_to"})
+
+
 def claim(
     folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False
 ) -> bool:
@@ -243,9 +244,9 @@ def claim(
     try:
         record = read_json(folder / file_name)
         earlier = {key: json_value(record, key, type(identity[key])) for key in identity}
-        # A value that the record lacks did not exist then: its default is what was done.
-        earlier["recipe"] = DEFAULT_VALUES | earlier["recipe"]
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
+        # A run of an earlier version lacks the newer values, and did what their defaults do.
+        earlier["recipe"] = {**_DEFAULTS, **earlier["recipe"]}
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
@@ -355,8 +356,8 @@ def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any])
     """
     record, log = experiment_record(experiment, data, run, facts), run.progress.log
     output = experiment.output
-    experiment.keep_log(log)
-    draw_training_curve(log, output / "training_curve.png")
+    write_json_lines(output / LOG_FILE, log)
+    try_to_draw(log, output / CURVE_FILE, [run.final_update])
     with whole_file(output / "README.md") as file:
         file.write(model_card(record))
     write_json(output / EXPERIMENT_FILE, record)

@@ -7,7 +7,7 @@ checkpoints in place, so one that was cut off looks complete.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import transformers
 from torch.nn.parallel import DistributedDataParallel
 from transformers import Wav2Vec2ForCTC
 
-from korean_asr.decoding import error_rates
+from korean_asr.decoding import rates_and_loss
 from korean_asr.errors import SharedError
 from korean_asr.hardware import (
     Sent,
@@ -33,6 +33,7 @@ from korean_asr.hardware import (
     sent_to_host,
     summed_over_processes,
 )
+from korean_asr.inference import ctc_losses
 from korean_asr.training.augmentation import features_masked
 from korean_asr.training.batches import (
     IGNORED_LABEL,
@@ -47,9 +48,8 @@ from korean_asr.training.checkpoints import (
     remove_old_checkpoints,
     write_checkpoint,
 )
-from korean_asr.training.progress import Progress, TrainingBar
+from korean_asr.training.progress import KeepLog, Progress, TrainingBar
 
-KeepLog = Callable[[list[dict[str, Any]]], None]
 MAX_GRADIENT_NORM = 1.0
 # fp16 halves its loss scale of 65,536 at each overflow: sixteen in a row bring it to 1. More
 # overflows than that are not the scale settling.
@@ -110,11 +110,10 @@ def _by_decay(parameters: list[torch.nn.Parameter], weight_decay: float) -> list
 def clip_losses(
     model: torch.nn.Module, batch: dict[str, torch.Tensor], blank_id: int, precision: str
 ) -> torch.Tensor:
-    """Compute the CTC loss of each clip, divided by its number of labels: (B,) float32.
+    """Compute the loss of each clip as inference.ctc_losses does: (B,) float32.
 
-    batch: of the Collator, on the host. The division is that of CTC's reduction "mean" before it
-    averages. The network runs in the precision, softmax and loss in float32. A loss that is
-    infinite, since the labels are longer than the frames allow, counts as 0.
+    batch: of the Collator, on the host. The network runs in the precision, softmax and loss in
+    float32.
     """
     network = getattr(model, "module", model)
     device = network.device
@@ -122,23 +121,13 @@ def clip_losses(
     with in_precision(device, precision), features_masked(network, masks):
         # (B, n_frames, n_labels)
         logits = model(**inputs_on(device, batch)).logits
-    # Lengths stay on the host, where torch's CTC wants them.
-    n_labels = (batch["labels"] != IGNORED_LABEL).sum(-1)
-    n_frames = network._get_feat_extract_output_lengths(batch["n_samples"])
-    labels = batch["labels"].clamp(min=0)
-    log_probabilities = logits.float().log_softmax(-1).transpose(0, 1)  # (n_frames, B, n_labels)
-    # cuDNN's CTC is another algorithm, which does not know zero_infinity.
-    with torch.backends.cudnn.flags(enabled=False):
-        losses = torch.nn.functional.ctc_loss(
-            log_probabilities,
-            labels.to(device, non_blocking=True),
-            n_frames,
-            n_labels,
-            blank_id,
-            "none",
-            zero_infinity=True,
-        )
-    return losses / n_labels.clamp(min=1).to(device, non_blocking=True)
+    return ctc_losses(
+        logits.float().log_softmax(-1),
+        network._get_feat_extract_output_lengths(batch["n_samples"]),
+        batch["labels"].clamp(min=0).to(device, non_blocking=True),
+        (batch["labels"] != IGNORED_LABEL).sum(-1),
+        blank_id,
+    )
 
 
 def seed_update(seed: int, update: int) -> None:
@@ -164,7 +153,8 @@ class Run:
 def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | None = None) -> Run:
     """Train to the end, from a checkpoint if one is given, and write checkpoints.
 
-    keep_log: called with the log so far after each evaluation, on the first process.
+    keep_log: called with the progress at the start and at each new row of its log, on the first
+        process.
     Raises SharedError if the checkpoint was made with other clips, and if losses or gradients stay
     NaN or infinite.
     """
@@ -177,7 +167,7 @@ def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | Non
     progress = _progress(job, optimizer, scaler, checkpoint)
     resumed_from = progress.update
     bar = TrainingBar(
-        progress, job.n_updates, job.n_updates_an_epoch, recipe.eval_steps, is_first()
+        progress, job.n_updates, job.n_updates_an_epoch, recipe.eval_steps, is_first(), keep_log
     )
     updater = Updater(job, network_of(model), optimizer, scaler, progress, bar)
     for update in updates_with_clips(job, rank(), progress.update):
@@ -189,12 +179,10 @@ def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | Non
         if saves or evaluates:
             updater.count()
         if evaluates:
-            rates = error_rates(job.recogniser, job.validation, "validation")
-            bar.evaluated(rates)
+            scores = rates_and_loss(job.recogniser, job.validation, "validation")
             if saves:
-                progress.note_checkpoint(rates["cer"])
-            if is_first():
-                keep_log(progress.log)
+                progress.note_checkpoint(scores["cer"])
+            bar.evaluated(scores)
         if saves and is_first():
             write_checkpoint(checkpoints, job.recogniser, optimizer, scaler, progress)
             remove_old_checkpoints(checkpoints, recipe.checkpoints_kept, progress.best_update)

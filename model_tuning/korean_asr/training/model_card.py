@@ -1,53 +1,8 @@
-"""The picture of a training run and the model card."""
+"""The model card."""
 
-from pathlib import Path
 from typing import Any
 
 import jinja2
-
-
-def draw_training_curve(log: list[dict[str, Any]], path: Path) -> None:
-    """Draw loss and learning rate over updates, and validation CER and WER below, as a PNG."""
-    # It takes a second to import, and only the end of script 2 needs it.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    above, below = figure.subplots(2, 1, sharex=True)
-    _draw_loss(above, [row for row in log if "loss" in row])
-    _draw_rates(below, [row for row in log if "eval_cer" in row])
-    below.set_xlabel("updates")
-    for axes in (above, below):
-        axes.grid(alpha=0.3)
-    part = path.with_name(f".{path.name}.part")
-    figure.savefig(part, dpi=110, format="png")
-    part.replace(path)
-
-
-def _draw_loss(axes, rows: list[dict[str, Any]]) -> None:
-    if not rows:
-        return
-    steps = [row["step"] for row in rows]
-    axes.plot(steps, [row["loss"] for row in rows], label="training loss")
-    axes.set_ylabel("CTC loss per label")
-    axes.set_ylim(bottom=0)
-    right = axes.twinx()
-    rates = [row["learning_rate"] for row in rows]
-    right.plot(steps, rates, color="0.6", linestyle="--", label="learning rate")
-    right.set_ylabel("learning rate")
-    right.set_ylim(bottom=0)
-    axes.legend(handles=[*axes.lines, *right.lines], loc="upper right")
-
-
-def _draw_rates(axes, rows: list[dict[str, Any]]) -> None:
-    axes.set_ylabel("error rate")
-    if not rows:
-        return
-    steps = [row["step"] for row in rows]
-    for name in ("wer", "cer"):
-        rates = [row[f"eval_{name}"] for row in rows]
-        axes.plot(steps, rates, marker="o", label=f"validation {name.upper()}")
-    axes.set_ylim(bottom=0)
-    axes.legend()
 
 
 def model_card(experiment: dict[str, Any]) -> str:

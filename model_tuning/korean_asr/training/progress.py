@@ -1,15 +1,14 @@
 """How far a run has come: the record that a checkpoint keeps, the progress line and the log."""
 
 import math
-import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from korean_asr.files import json_value, read_json
+from korean_asr.progress_line import ProgressLine
 
 
 @dataclass(slots=True)
@@ -37,9 +36,10 @@ class Progress:
             self.best_update, self.best_cer = self.update, cer
 
     def rates_of(self, update: int) -> dict[str, float]:
-        """The validation rates of an evaluated update, from the log."""
+        """The validation rates of an evaluated update, from the log, without the loss."""
         row = next(row for row in self.log if row["step"] == update and "eval_cer" in row)
-        return {name.removeprefix("eval_"): row[name] for name in row if name.startswith("eval_")}
+        names = [name for name in row if name.startswith("eval_") and name != "eval_loss"]
+        return {name.removeprefix("eval_"): row[name] for name in names}
 
     def speed(self) -> dict[str, float]:
         """Seconds of training, seconds of audio a second, and the share of padding."""
@@ -88,6 +88,9 @@ def _is_evaluation(row: Any) -> bool:
     return is_evaluation
 
 
+KeepLog = Callable[[Progress], None]
+
+
 class TrainingBar:
     """The progress line, which the first process prints, and the rows of training_log.jsonl."""
 
@@ -98,46 +101,48 @@ class TrainingBar:
         n_updates_an_epoch: int,
         eval_steps: int,
         is_first: bool,
+        keep_log: KeepLog | None = None,
     ) -> None:
+        """keep_log: called with the progress now and at each row, on the first process."""
         self.progress = progress
         self.n_updates, self.n_updates_an_epoch = n_updates, n_updates_an_epoch
         self.is_first = is_first
+        self.keep_log = keep_log if is_first else None
         self.every = max(1, eval_steps // 10)
         self.window: list[dict[str, float]] = []
-        self.before = asdict(progress)
+        self.has_row, self.before = False, self._sums()
         self.started, self.first_update = time.monotonic(), progress.update
-        self.bar = tqdm(
-            total=n_updates,
-            initial=progress.update,
-            desc="training",
-            unit=" updates",
-            disable=not is_first,
-            # A log file wants few lines.
-            mininterval=0.5 if sys.stderr.isatty() else 10,
-        )
+        title = "training" if is_first else None
+        self.bar = ProgressLine(title, n_updates, "updates", progress.update, delay_s=0)
+        self._keep()
 
     def advance(self, facts: dict[str, float]) -> None:
         """Count an update. facts: its loss, grad_norm and learning_rate."""
         self.window.append(facts)
-        self.bar.update()
         update = self.progress.update
-        if update % self.every and update != self.n_updates:
-            return
-        row = self._row(facts)
-        self._log(row)
-        self.bar.set_postfix_str(
-            f"loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, "
-            f"{row['audio_seconds_per_second']:.0f} s of audio/s, "
-            f"padding {row['padding_waste']:.0%}",
-            refresh=False,
-        )
-        self.window, self.before = [], asdict(self.progress)
+        is_row = update % self.every == 0 or update == self.n_updates
+        # The line shows the last row; before the first, the updates so far.
+        if is_row or not self.has_row:
+            row = self._row(facts)
+            self.bar.show(
+                f"loss {row['loss']:.3f}, lr {row['learning_rate']:.1e}, "
+                f"{row['audio_seconds_per_second']:.0f} s of audio/s, "
+                f"padding {row['padding_waste']:.0%}"
+            )
+        self.bar.update()
+        if is_row:
+            self._log(row)
+            self.has_row, self.window, self.before = True, [], self._sums()
+
+    def _sums(self) -> tuple[float, float, float]:
+        """Seconds of training, of audio and of padded audio."""
+        progress = self.progress
+        return progress.training_seconds, progress.audio_seconds, progress.padded_seconds
 
     def _row(self, facts: dict[str, float]) -> dict[str, Any]:
         """The log row of the updates since the last row."""
-        now, before = asdict(self.progress), self.before
-        keys = ("training_seconds", "audio_seconds", "padded_seconds")
-        seconds, audio, padded = (now[key] - before[key] for key in keys)
+        pairs = zip(self._sums(), self.before, strict=True)
+        seconds, audio, padded = (now - before for now, before in pairs)
         norm = facts["grad_norm"]
         n_done = self.progress.update - self.first_update
         n_left = self.n_updates - self.progress.update
@@ -151,23 +156,32 @@ class TrainingBar:
             "nonfinite_updates": self.progress.n_nonfinite,
         }
 
-    def evaluated(self, rates: dict[str, float]) -> None:
-        """Log and print the validation rates of the present update."""
-        self._log({f"eval_{name}": rate for name, rate in rates.items()})
+    def evaluated(self, scores: dict[str, float]) -> None:
+        """Log and print the validation rates of the present update, and the loss if there is one.
+
+        scores: of decoding.rates_and_loss.
+        """
+        self._log({f"eval_{name}": score for name, score in scores.items()})
         epoch = self.progress.log[-1]["epoch"]
+        loss = f"  loss {scores['loss']:.3f}" if "loss" in scores else ""
         self.say(
             f"update {self.progress.update:>6,}  epoch {epoch:.2f}  "
-            f"validation CER {rates['cer']:.4f}  WER {rates['wer']:.4f}"
+            f"validation CER {scores['cer']:.4f}  WER {scores['wer']:.4f}{loss}"
         )
 
     def say(self, line: str) -> None:
         """Print a line above the progress line, on the first process."""
         if self.is_first:
-            tqdm.write(line, file=sys.stdout)
+            self.bar.say(line)
 
     def _log(self, row: dict[str, Any]) -> None:
         epoch = round(self.progress.update / self.n_updates_an_epoch, 4)
         self.progress.log.append({"step": self.progress.update, "epoch": epoch, **row})
+        self._keep()
+
+    def _keep(self) -> None:
+        if self.keep_log:
+            self.keep_log(self.progress)
 
     def close(self, line: str) -> None:
         """End the progress line, and print another below it."""
