@@ -103,7 +103,7 @@ class Samples:
         _refuse_short(len(self.values), self.sample_rate)
         waveform = mono(self.values)
         if self.sample_rate != SAMPLE_RATE:
-            waveform = _resampled(waveform, self.sample_rate)
+            waveform = resampled(waveform, self.sample_rate)
         return np.ascontiguousarray(waveform, dtype=np.float32)
 
     def checksum(self) -> str | None:
@@ -119,7 +119,7 @@ class Samples:
         return digest.hexdigest()
 
 
-def _resampled(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+def resampled(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """(n_samples,) at 16 kHz from a waveform at another rate."""
     # Imported here: it takes two seconds, and few corpora need it.
     import librosa

@@ -219,6 +219,9 @@ def _settings(recipe, tokenizer: Wav2Vec2CTCTokenizer) -> dict[str, Any]:
         "feat_proj_dropout": recipe.feat_proj_dropout,
         "layerdrop": recipe.layerdrop,
         "mask_time_prob": recipe.mask_time_prob,
+        # transformers would draw these masks for a batch. training/augmentation.py draws them for a
+        # clip, so that they do not depend on the number of processes.
+        "mask_feature_prob": 0.0,
         "ctc_loss_reduction": "mean",
         "ctc_zero_infinity": True,
         "pad_token_id": tokenizer.pad_token_id,

@@ -25,6 +25,14 @@ SEED = Bound(lambda value: value < 2**32, "it must be below 2**32")
 TEN_CLIPS = Bound(
     lambda value: value >= 10, "at least 10 are wanted, so that 8:1:1 leaves no split empty"
 )
+SPEEDS = Bound(
+    lambda value: value and all(0.5 <= speed <= 2 for speed in value),
+    "at least one is wanted, each from 0.5 to 2",
+)
+GAINS_DB = Bound(
+    lambda value: -40 <= value[0] <= value[1] <= 40,
+    "the lowest and the highest are wanted, from -40 to 40",
+)
 A_CLIP_EACH = Bound(lambda value: min(value) >= 1, "at least 1 clip is wanted in each split")
 SEEN_ONCE = Bound(lambda value: value >= 1, "how often a character is seen must be at least 1")
 # A lone surrogate is what Python makes of a byte that is not UTF-8.
@@ -100,6 +108,11 @@ class Recipe:
         at_most(10_000),
     )
     learning_rate: float = _value(1e-4, "the highest, at the end of the warm-up", ABOVE_0)
+    head_learning_rate: float | None = _value(
+        None,
+        "that of the head, old and new rows, which rises and falls alike; none: learning_rate",
+        ABOVE_0,
+    )
     warmup_steps: int = _value(0, "updates of linear warm-up", NOT_NEGATIVE)
     warmup_ratio: float = _value(
         0.0, "warm-up as a share of all updates, where warmup_steps is 0", BELOW_1
@@ -123,6 +136,18 @@ class Recipe:
     feat_proj_dropout: float = _value(0.0, "dropout behind the convolutional encoder", BELOW_1)
     layerdrop: float = _value(0.1, "share of layers that an update skips", BELOW_1)
     mask_time_prob: float = _value(0.05, "share of frames where a mask starts", BELOW_1)
+    mask_feature_prob: float = _value(
+        0.0, "share of the network's features, at most, that masks take from a clip", BELOW_1
+    )
+    speeds: tuple[float, ...] = _value(
+        (1.0,), "one is drawn for a clip in each epoch: 0.9 makes it longer and lower", SPEEDS
+    )
+    gains: tuple[float, float] | None = _value(
+        None,
+        "lowest and highest in dB: two are drawn, and loudness moves from one to the other, since "
+        "a gain that stays the same is lost where the model normalises clips; none: no gain",
+        GAINS_DB,
+    )
 
     # Evaluation and checkpoints.
     eval_steps: int = _value(100, "updates between two evaluations", ABOVE_0)

@@ -22,8 +22,8 @@ class Kind:
     shown: str
 
 
-def _three_numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
+def _numbers(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    return lambda text: tuple(kind(part) for part in text.split(","))
 
 
 TRUTH = {"true": True, "false": False}
@@ -32,7 +32,9 @@ KINDS = {
     int: Kind(int, "a whole number", "N"),
     float: Kind(float, "a number", "X"),
     str: Kind(str, "text", "TEXT"),
-    tuple: Kind(_three_numbers, "three numbers: 80,10,10", "N,N,N"),
+    tuple[int, int, int]: Kind(_numbers(int), "three numbers: 80,10,10", "N,N,N"),
+    tuple[float, float]: Kind(_numbers(float), "two numbers: -6,6", "X,X"),
+    tuple[float, ...]: Kind(_numbers(float), "a list of numbers: 0.9,1,1.1", "X,X,…"),
 }
 
 
@@ -178,21 +180,28 @@ def _is_of_kind(value: Any, field: Field) -> bool:
     kind = _kind(field)
     if value is None:
         return _may_be_none(field)
-    if kind is tuple:
-        return type(value) is tuple and [type(part) for part in value] == [int] * 3
+    if get_origin(kind) is tuple:
+        return type(value) is tuple and _are_of_kinds(value, get_args(kind))
     if kind is float and type(value) in (int, float):
         return math.isfinite(value) or (value == math.inf and field.metadata["unlimited"])
     return type(value) is kind
+
+
+def _are_of_kinds(parts: tuple[Any, ...], kinds: tuple[Any, ...]) -> bool:
+    """Whether the parts of a tuple are numbers as (int, int, int) or (float, ...) says."""
+    if kinds[-1] is not ... and len(parts) != len(kinds):
+        return False
+    allowed = (int,) if kinds[0] is int else (int, float)
+    return all(type(part) in allowed and math.isfinite(part) for part in parts)
 
 
 def _may_be_none(field: Field) -> bool:
     return type(None) in get_args(field.type)
 
 
-def _kind(field: Field) -> type:
-    """bool, int, float, str or tuple: the type of a value that is not None."""
-    kind = get_args(field.type)[0] if _may_be_none(field) else field.type
-    return get_origin(kind) or kind
+def _kind(field: Field) -> Any:
+    """A key of KINDS: the type of a value that is not None."""
+    return get_args(field.type)[0] if _may_be_none(field) else field.type
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,8 @@ def test_script_2_killed_at_any_moment_ends_in_the_weights_of_an_uninterrupted_r
     run, options_in, rows_of, on, killed_when, one_thread, tmp_path, n_processes
 ):
     values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "2"]
-    values += ["--save-steps", "2", "--layerdrop", "0.2"]
+    values += ["--save-steps", "2", "--layerdrop", "0.2", "--head-learning-rate", "1e-3"]
+    values += ["--speeds", "0.9,1,1.1", "--gains", "-6,6", "--mask-feature-prob", "0.1"]
     whole = options_in(tmp_path / "whole")
     run(on(n_processes, 2, *whole, *values), env=one_thread)
 

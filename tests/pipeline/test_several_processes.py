@@ -14,9 +14,12 @@ from korean_asr.manifest import REPOSITORY, read_manifest
 pytestmark = pytest.mark.pipeline
 
 BASE = REPOSITORY / "data" / "demo" / "base_model"
-# Nothing is drawn at random, so that every number of processes computes the same gradients.
+# Nothing is drawn for a process, so that every number of them computes the same gradients.
 STILL = ["--attention-dropout", "0", "--hidden-dropout", "0"]
 STILL += ["--layerdrop", "0", "--mask-time-prob", "0"]
+# These are drawn for a clip.
+AUGMENTED = ["--speeds", "0.9,1,1.1", "--gains", "-6,6", "--mask-feature-prob", "0.1"]
+AUGMENTED += ["--head-learning-rate", "1e-3"]
 
 
 def test_one_two_and_four_processes_train_the_same_model(
@@ -37,7 +40,8 @@ def test_one_two_and_four_processes_train_the_same_model(
         model, checkpoints = tmp_path / f"model_{n_processes}", tmp_path / f"c_{n_processes}"
         options = ["--data", tmp_path / "data", "--base-model", BASE, "--output", model]
         options += ["--checkpoints", checkpoints, "--recipe", "demo", "--epochs", "1"]
-        options += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last", *STILL]
+        options += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last"]
+        options += [*STILL, *AUGMENTED]
         # Micro-batches by seconds instead of clips must still give the same model.
         if n_processes == 4:
             options += ["--max-batch-seconds", "8"]

@@ -45,8 +45,8 @@ def test_waveforms_are_normalised_each_on_its_own_and_padded_with_zeros(noise, r
 
 
 def test_labels_are_padded_with_minus_100_and_never_hold_it_inside(recogniser, utterances):
-    clips = TrainingClips(utterances[:3], recogniser)
-    batch = Collator(recogniser.feature_extractor)([clips[i] for i in range(3)])
+    clips = TrainingClips(utterances[:3], recogniser, V3)
+    batch = Collator(recogniser.feature_extractor)([clips[0, i] for i in range(3)])
     assert batch["labels"].shape == (
         3,
         len("가나 다라.") if len("가나 다라.") > len("밥 국, 물?") else len("밥 국, 물?"),
@@ -57,8 +57,8 @@ def test_labels_are_padded_with_minus_100_and_never_hold_it_inside(recogniser, u
 
 
 def test_a_worker_sends_samples_lengths_and_labels_alone_in_four_bytes_each(recogniser, utterances):
-    clips = TrainingClips(utterances[:4], recogniser)
-    batch = Collator(recogniser.feature_extractor)([clips[i] for i in range(4)])
+    clips = TrainingClips(utterances[:4], recogniser, V3)
+    batch = Collator(recogniser.feature_extractor)([clips[0, i] for i in range(4)])
     assert {name: values.dtype for name, values in batch.items()} == {
         "input_values": torch.float32,
         "n_samples": torch.int64,
@@ -69,42 +69,44 @@ def test_a_worker_sends_samples_lengths_and_labels_alone_in_four_bytes_each(reco
 
 
 def test_every_mark_has_a_label_of_its_own_after_the_expansion(recogniser, utterances):
-    clips = TrainingClips(utterances, recogniser)
-    labels = {label for i in range(len(clips)) for label in clips[i]["labels"]}
+    clips = TrainingClips(utterances, recogniser, V3)
+    labels = {label for i in range(len(clips)) for label in clips[0, i]["labels"]}
     assert set(recogniser.tokenizer.convert_tokens_to_ids(list(".,?!"))) <= labels
     assert recogniser.tokenizer.unk_token_id not in labels
 
 
 def test_without_added_tokens_a_mark_is_unknown_as_in_the_original_code(tiny_base, utterances):
     recogniser, _ = expanded_base_model(str(tiny_base), RECIPES["v1"])
-    clip = TrainingClips(utterances, recogniser)[0]
+    clip = TrainingClips(utterances, recogniser, RECIPES["v1"])[0, 0]
     assert clip["labels"][-1] == recogniser.tokenizer.unk_token_id
 
 
 def test_a_clip_is_cut_out_of_its_file_at_its_offset(recogniser, utterances):
     clip = utterances[5]
     cut = dataclasses.replace(clip, offset=0.5, duration=0.25)
-    whole, part = (item["waveform"] for item in TrainingClips([clip, cut], recogniser))
+    clips = TrainingClips([clip, cut], recogniser, V3)
+    whole, part = (clips[0, i]["waveform"] for i in range(2))
     assert part.tolist() == whole[8_000:12_000].tolist()
 
 
 def test_a_clip_that_vanished_during_the_run_is_named(recogniser, tmp_path):
-    clips = TrainingClips([Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")], recogniser)
+    clip = Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가")
+    clips = TrainingClips([clip], recogniser, V3)
     with pytest.raises(DataError, match=r"gone\.wav"):
-        clips[0]
+        clips[0, 0]
 
 
 def test_a_moved_archive_is_one_line_also_from_a_worker_of_the_loader(recogniser, tmp_path, capsys):
     clip = Utterance("gone", f"tar://a.wav::{tmp_path}/x.tar", 1.0, "가", audio_offset=512)
-    clips = TrainingClips([dataclasses.replace(clip, audio_bytes=44)], recogniser)
-    loader = torch.utils.data.DataLoader(clips, num_workers=1)
+    clips = TrainingClips([dataclasses.replace(clip, audio_bytes=44)], recogniser, V3)
+    loader = torch.utils.data.DataLoader(clips, sampler=[(0, 0)], num_workers=1)
     assert exit_status(lambda: next(iter(loader))) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"ERROR · 오류: {tmp_path}/x.tar is missing")
 
 
 def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterances):
-    clips = TrainingClips(utterances, recogniser)
+    clips = TrainingClips(utterances, recogniser, V3)
     collator = Collator(recogniser.feature_extractor)
     model = recogniser.model.eval()
 
@@ -113,9 +115,9 @@ def test_padding_changes_neither_loss_nor_logits_of_a_clip(recogniser, utterance
         return {**inputs_on(model.device, batch), "labels": batch["labels"].long()}
 
     with torch.inference_mode():
-        together = model(**collate([clips[0], clips[9]]))
-        alone = model(**collate([clips[0]]))
-        losses = [model(**collate([clips[i]])).loss for i in (0, 9)]
+        together = model(**collate([clips[0, 0], clips[0, 9]]))
+        alone = model(**collate([clips[0, 0]]))
+        losses = [model(**collate([clips[0, i]])).loss for i in (0, 9)]
     n_frames = alone.logits.shape[1]
     assert torch.allclose(together.logits[0, :n_frames], alone.logits[0], atol=1e-4)
     assert together.loss.item() == pytest.approx(
@@ -248,9 +250,14 @@ def test_clips_are_dealt_like_cards_and_cut_by_seconds():
 
 def test_a_run_is_its_epochs_one_after_the_other_and_stops_in_their_midst():
     durations = seconds(100)  # two updates an epoch
+    clips = [Utterance(str(i), f"{i}.wav", durations[i], "가") for i in range(100)]
     recipe = dataclasses.replace(V3, epochs=2.5)
-    whole = [update for epoch in range(3) for update in epoch_updates(durations, recipe, epoch)]
-    assert list(run_updates(durations, recipe)) == whole[:5]
+    whole = [
+        (epoch, update) for epoch in range(3) for update in epoch_updates(durations, recipe, epoch)
+    ]
+    planned = list(run_updates(clips, recipe))
+    assert [(update.epoch, update.clips) for update in planned] == whole[:5]
+    assert all(update.durations == durations for update in planned)
     assert n_updates(100, recipe) == 5
     assert n_updates(3, dataclasses.replace(V3, epochs=0.01)) == 1
 

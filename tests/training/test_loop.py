@@ -67,7 +67,7 @@ def run(tiny_base, clips, folder, checkpoint=None, **values):
 
 def collated(recogniser, clips, indices):
     """The batch of these clips as transformers' own model takes it, labels included."""
-    batch = Collator(recogniser.feature_extractor)([clips[index] for index in indices])
+    batch = Collator(recogniser.feature_extractor)([clips[0, index] for index in indices])
     return {**inputs_on(recogniser.model.device, batch), "labels": batch["labels"].long()}
 
 
@@ -107,9 +107,9 @@ def test_the_last_update_of_an_epoch_divides_by_the_clips_that_it_has(
     alone = job(tiny_base, [utterances[index] for index in last])
     model, clips = (
         alone.recogniser.model.train(),
-        TrainingClips(alone.clips, alone.recogniser),
+        TrainingClips(alone.clips, alone.recogniser, STILL),
     )
-    batch = Collator(alone.recogniser.feature_extractor)([clips[i] for i in range(3)])
+    batch = Collator(alone.recogniser.feature_extractor)([clips[0, i] for i in range(3)])
     clip_losses(model, batch, model.config.pad_token_id, "float32").mean().backward()
     norms = [values.grad.norm() for values in model.parameters() if values.grad is not None]
     row = next(row for row in result.progress.log if row["step"] == 2)
@@ -122,8 +122,8 @@ def test_the_last_update_of_an_epoch_divides_by_the_clips_that_it_has(
 def test_the_losses_are_those_of_the_model_itself(tiny_base, utterances):
     model = job(tiny_base, utterances).recogniser.model.eval()
     recogniser, _ = expanded_base_model(str(tiny_base), STILL)
-    clips = TrainingClips(utterances, recogniser)
-    batch = Collator(recogniser.feature_extractor)([clips[i] for i in range(8)])
+    clips = TrainingClips(utterances, recogniser, STILL)
+    batch = Collator(recogniser.feature_extractor)([clips[0, i] for i in range(8)])
     with torch.inference_mode():
         losses = clip_losses(model, batch, model.config.pad_token_id, "float32")
         assert losses.shape == (8,)
@@ -135,8 +135,8 @@ def test_the_losses_are_those_of_the_model_itself(tiny_base, utterances):
 
 def test_a_label_longer_than_the_frames_costs_nothing_and_breaks_nothing(tiny_base, utterances):
     wanted = job(tiny_base, [dataclasses.replace(utterances[0], text="가" * 60), utterances[1]])
-    clips = TrainingClips(wanted.clips, wanted.recogniser)
-    batch = Collator(wanted.recogniser.feature_extractor)([clips[0], clips[1]])
+    clips = TrainingClips(wanted.clips, wanted.recogniser, STILL)
+    batch = Collator(wanted.recogniser.feature_extractor)([clips[0, 0], clips[0, 1]])
     losses = clip_losses(
         wanted.recogniser.model, batch, wanted.recogniser.model.config.pad_token_id, "float32"
     )
@@ -153,8 +153,8 @@ def test_bf16_runs_the_network_in_bf16_and_the_loss_in_float32(tiny_base, uttera
     model = wanted.recogniser.model.eval()
     seen = []
     model.lm_head.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
-    clips = TrainingClips(utterances[:4], wanted.recogniser)
-    batch = Collator(wanted.recogniser.feature_extractor)([clips[i] for i in range(4)])
+    clips = TrainingClips(utterances[:4], wanted.recogniser, STILL)
+    batch = Collator(wanted.recogniser.feature_extractor)([clips[0, i] for i in range(4)])
     with torch.inference_mode():
         exact, half = (
             clip_losses(model, batch, model.config.pad_token_id, p) for p in ("float32", "bf16")
@@ -191,15 +191,15 @@ def test_a_run_ends_in_the_model_of_a_plain_loop(tiny_base, utterances, tmp_path
     model, recipe, clips = (
         plain.recogniser.model.train(),
         plain.recipe,
-        TrainingClips(utterances, ours),
+        TrainingClips(utterances, ours, plain.recipe),
     )
     optimizer = torch.optim.AdamW(
         new_optimizer(model, recipe.learning_rate, recipe.weight_decay).param_groups,
         foreach=False,
         fused=False,
     )
-    losses = []
-    for number, indices in enumerate(epoch_updates(plain.durations, recipe, 0)):
+    losses, durations = [], [clip.duration for clip in utterances]
+    for number, indices in enumerate(epoch_updates(durations, recipe, 0)):
         each = [model(**collated(ours, clips, [index])).loss for index in indices]
         (sum(each) / len(each)).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -237,6 +237,10 @@ RANDOM = {
     "layerdrop": 0.5,
     "mask_time_prob": 0.2,
     "hidden_dropout": 0.2,
+    "speeds": (0.9, 1.0, 1.1),
+    "gains": (-6.0, 6.0),
+    "mask_feature_prob": 0.2,
+    "head_learning_rate": 5e-3,
 }
 
 
@@ -336,9 +340,9 @@ def spoil(monkeypatch, ids):
     """Make the waveforms of the clips with these ids NaN, as a fault behind the checks would."""
     original = TrainingClips.__getitem__
 
-    def spoiled(self, index):
-        clip = original(self, index)
-        if self.clips[index].id in ids:
+    def spoiled(self, drawn):
+        clip = original(self, drawn)
+        if self.clips[drawn[1]].id in ids:
             clip["waveform"] = np.full_like(clip["waveform"], np.nan)
         return clip
 
@@ -531,7 +535,7 @@ def test_the_time_of_the_run_is_that_of_its_padded_audio_at_the_speed_of_the_tri
     tiny_base, utterances, monkeypatch
 ):
     wanted = job(tiny_base, utterances, batch_per_gpu=4, accumulation=1, gpus=1, epochs=3.0)
-    longest, padded = wanted.durations[-1] * 4, 0.0
+    longest, padded = utterances[-1].duration * 4, 0.0
     for update in updates_with_clips(wanted, 0, 0):
         padded += update.padded_seconds
     for seconds, said in ((0.5, "seconds"), (60, "minutes"), (2_000, "hours"), (40_000, "days")):
@@ -559,8 +563,8 @@ def test_batches_that_do_not_fit_into_shared_memory_stop_the_run_before_it_start
     wanted = job(tiny_base, utterances, batch_per_gpu=2, accumulation=1, gpus=1, workers=workers)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", str(n_local))
     sizes = [
-        2 * max(wanted.durations[index] for index in update) * 16_000 * 4
-        for update in run_updates(wanted.durations, wanted.recipe)
+        2 * max(utterances[index].duration for index in update.clips) * 16_000 * 4
+        for update in run_updates(utterances, wanted.recipe)
     ]
     held = 2 * workers + 2
     needed = n_local * max(sum(sizes[i : i + held]) for i in range(len(sizes)))
@@ -609,6 +613,29 @@ def test_the_learning_rate_is_that_of_transformers(tiny_base):
         )
         optimizer.step()
         schedule.step()
+
+
+@pytest.mark.parametrize("n_done", [0, 1])
+def test_the_heads_learning_rate_follows_the_others_also_after_a_stop(
+    tiny_base, utterances, tmp_path, monkeypatch, n_done
+):
+    values = {"batch_per_gpu": 4, "warmup_steps": 1, "head_learning_rate": 1e-2}
+    checkpoint = None
+    if n_done:
+        run(tiny_base, utterances, tmp_path, **values)
+        checkpoint = tmp_path / "checkpoint-1"
+    seen, step = [], torch.optim.AdamW.step
+    monkeypatch.setattr(
+        torch.optim.AdamW,
+        "step",
+        lambda self: (seen.append([group["lr"] for group in self.param_groups]), step(self))[1],
+    )
+    _, result = run(tiny_base, utterances, tmp_path, checkpoint, **values)
+    # Three updates, of which the first warms up.
+    rates = [0, 1e-3, 5e-4]
+    assert seen == [pytest.approx([rate, rate, 10 * rate, 10 * rate]) for rate in rates[n_done:]]
+    logged = [row["learning_rate"] for row in result.progress.log if "loss" in row]
+    assert logged == pytest.approx(rates)
 
 
 def test_biases_and_normalisations_do_not_decay_and_the_frozen_encoder_is_not_optimised(tiny_base):

@@ -12,6 +12,12 @@ from korean_asr.audio import UnreadableAudio, read_waveform
 from korean_asr.errors import DataError
 from korean_asr.inference import normalised_batch
 from korean_asr.manifest import Utterance, content_checksum
+from korean_asr.training.augmentation import (
+    augmented,
+    drawn_durations,
+    longest_duration,
+    masked_features,
+)
 
 IGNORED_LABEL = -100  # what the CTC loss of transformers masks out of padded labels
 # Clips are sorted by duration in groups of so many updates, and an epoch has at least so many
@@ -22,17 +28,27 @@ WORKER_TIMEOUT_S = 1_800  # for a batch of a worker: far longer than any disk ta
 
 
 class TrainingClips(torch.utils.data.Dataset):
-    """Waveform and label ids of each clip. Audio is read when it is asked for, and not cached."""
+    """Waveform and label ids of each clip, and the features that are masked, by epoch and index.
 
-    def __init__(self, clips: list[Utterance], recogniser) -> None:
-        """recogniser: the model.Recogniser whose tokenizer makes the labels."""
-        self.clips = clips
+    Audio is read when it is asked for, and not cached.
+    """
+
+    def __init__(self, clips: list[Utterance], recogniser, recipe) -> None:
+        """recogniser: the model.Recogniser whose tokenizer makes the labels.
+
+        recipe: the recipe.Recipe by which clips are augmented.
+        """
+        self.clips, self.recipe = clips, recipe
         self.labels = recogniser.labels([clip.text for clip in clips])
+        # The configuration alone: workers need no model.
+        self.config = recogniser.model.config
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, drawn: tuple[int, int]) -> dict[str, Any]:
+        """The clip of (epoch, index), as that epoch hears it."""
+        epoch, index = drawn
         clip = self.clips[index]
         try:
             waveform = read_waveform(clip.audio, *clip.cut)
@@ -41,7 +57,11 @@ class TrainingClips(torch.utils.data.Dataset):
             raise DataError(
                 f"{clip.audio_filepath}: {error}. Restore it, or run script 1 again."
             ) from None
-        return {"waveform": waveform, "labels": self.labels[index]}
+        return {
+            "waveform": augmented(waveform, clip, self.recipe, epoch),
+            "labels": self.labels[index],
+            "masked_features": masked_features(clip, self.recipe, epoch, self.config),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +69,8 @@ class Collator:
     """Make one batch of clips.
 
     input_values (B, T) float32, n_samples (B,) int64, labels (B, L) int32 padded with
-    IGNORED_LABEL. Nothing else goes through the shared memory of the loader's workers.
+    IGNORED_LABEL, and masked_features (B, hidden_size) bool where the recipe masks any. Nothing
+    else goes through the shared memory of the loader's workers.
     """
 
     feature_extractor: Wav2Vec2FeatureExtractor
@@ -60,6 +81,9 @@ class Collator:
         batch["labels"] = torch.nn.utils.rnn.pad_sequence(
             labels, batch_first=True, padding_value=IGNORED_LABEL
         )
+        masks = [clip["masked_features"] for clip in clips]
+        if masks[0] is not None:
+            batch["masked_features"] = torch.from_numpy(np.stack(masks))
         return batch
 
 
@@ -77,11 +101,6 @@ class Job:
     recipe: Any
     plan: Any
     precision: str
-
-    @property
-    def durations(self) -> list[float]:
-        """Seconds of each clip, as the manifest has them, so that no audio is read to plan."""
-        return [clip.duration for clip in self.clips]
 
     @property
     def clips_sha256(self) -> str:
@@ -111,7 +130,7 @@ class Job:
         last = f", the last of {n_last} clips" if n_last else ""
         per_epoch = f"{self.n_updates_an_epoch:,} updates{last}"
         lines.append(f"epoch: every clip once, {per_epoch}; {self.n_updates:,} updates in all")
-        longest = max(self.durations)
+        longest = longest_duration(self.clips, recipe)
         if most_seconds and longest > most_seconds:
             lines.append(
                 f"  clips over {most_seconds:g} s stand alone: the longest has {longest:.1f} s"
@@ -155,12 +174,25 @@ def epoch_updates(durations: list[float], recipe: Any, epoch: int) -> list[list[
     return [updates[i] for i in (first, *rest)]
 
 
-def run_updates(durations: list[float], recipe: Any) -> Iterator[list[int]]:
-    """The updates of the whole run, epoch after epoch, as epoch_updates draws them."""
-    left, epoch = n_updates(len(durations), recipe), 0
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An update of a run: its clips, longest first, and how long all clips are in its epoch."""
+
+    epoch: int
+    clips: list[int]  # indices
+    durations: list[float]  # seconds of every clip, at the speed that the epoch draws
+
+
+def run_updates(clips: list[Utterance], recipe: Any) -> Iterator[Planned]:
+    """The updates of the whole run, epoch after epoch, as epoch_updates draws them.
+
+    Durations are the manifest's, at the drawn speeds, so that no audio is read to plan.
+    """
+    left, epoch = n_updates(len(clips), recipe), 0
     while left:
+        durations = drawn_durations(clips, recipe, epoch)
         for update in epoch_updates(durations, recipe, epoch)[:left]:
-            yield update
+            yield Planned(epoch, update, durations)
             left -= 1
         epoch += 1
 
@@ -201,6 +233,12 @@ def _cut_by_seconds(
     return batches
 
 
+def dealt_to_all(update: Planned, recipe: Any, plan: Any) -> list[list[list[int]]]:
+    """The micro-batches of each process, by rank; see dealt."""
+    ranks = range(plan.n_processes)
+    return [dealt(update.clips, rank, update.durations, recipe, plan) for rank in ranks]
+
+
 def padded_seconds(batches: list[list[int]], durations: list[float]) -> float:
     """Seconds of audio with padding: each clip is as long as the first of its batch."""
     return sum(len(batch) * durations[batch[0]] for batch in batches)
@@ -231,15 +269,21 @@ def updates_with_clips(job: Job, rank: int, n_done: int) -> Iterator[UpdateClips
 
     The recipe's workers read the audio ahead.
     """
-    durations, recipe, plan = job.durations, job.recipe, job.plan
-    updates = list(run_updates(durations, recipe))[n_done:]
-    shares = [dealt(update, rank, durations, recipe, plan) for update in updates]
+    recipe, plan = job.recipe, job.plan
+    updates = list(run_updates(job.clips, recipe))[n_done:]
     # The last update of an epoch may have fewer clips than there are processes. An idle process
     # runs the shortest clip with weight 0, so that DistributedDataParallel stays in step.
-    indices = [share or [update[-1:]] for share, update in zip(shares, updates, strict=True)]
+    indices = [
+        dealt(update.clips, rank, update.durations, recipe, plan) or [update.clips[-1:]]
+        for update in updates
+    ]
     loader = torch.utils.data.DataLoader(
-        TrainingClips(job.clips, job.recogniser),
-        batch_sampler=[batch for update in indices for batch in update],
+        TrainingClips(job.clips, job.recogniser, recipe),
+        batch_sampler=[
+            [(update.epoch, index) for index in batch]
+            for update, mine in zip(updates, indices, strict=True)
+            for batch in mine
+        ],
         collate_fn=Collator(job.recogniser.feature_extractor),
         num_workers=recipe.workers,
         # A worker that finds no room in /dev/shm sends nothing, and would be waited for for ever.
@@ -250,7 +294,7 @@ def updates_with_clips(job: Job, rank: int, n_done: int) -> Iterator[UpdateClips
     )
     batches = iter(loader)
     for number, (update, mine) in enumerate(zip(updates, indices, strict=True), n_done):
-        shares = [dealt(update, n, durations, recipe, plan) for n in range(plan.n_processes)]
+        shares = dealt_to_all(update, recipe, plan)
         everyone = [batch for share in shares for batch in share]
         yield UpdateClips(
             number,
@@ -259,6 +303,6 @@ def updates_with_clips(job: Job, rank: int, n_done: int) -> Iterator[UpdateClips
             batches=batches,
             n_batches=len(mine),
             is_idle=not shares[rank],
-            audio_seconds=sum(durations[index] for index in update),
-            padded_seconds=padded_seconds(everyone, durations),
+            audio_seconds=sum(update.durations[index] for index in update.clips),
+            padded_seconds=padded_seconds(everyone, update.durations),
         )

@@ -33,6 +33,7 @@ from korean_asr.hardware import (
     sent_to_host,
     summed_over_processes,
 )
+from korean_asr.training.augmentation import features_masked
 from korean_asr.training.batches import (
     IGNORED_LABEL,
     Job,
@@ -71,16 +72,32 @@ def prepared_job(
     return Job(recogniser, clips, validation, recipe, plan, precision)
 
 
-def new_optimizer(model: Wav2Vec2ForCTC, rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW over the trainable parameters. One-dimensional ones (biases, norms) do not decay."""
+def new_optimizer(
+    model: Wav2Vec2ForCTC, rate: float, weight_decay: float, head_rate: float | None = None
+) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters. One-dimensional ones (biases, norms) do not decay.
+
+    head_rate: learning rate of the head, whose groups have it as a multiple of the others' under
+        `rate_factor`; None: the head is in the groups of all.
+    """
+    of_head = set(model.lm_head.parameters()) if head_rate else set()
     trained = [values for values in model.parameters() if values.requires_grad]
-    weights = [values for values in trained if values.dim() > 1]
-    others = [values for values in trained if values.dim() < 2]
-    groups = [
+    body = [values for values in trained if values not in of_head]
+    groups = _by_decay(body, weight_decay)
+    if head_rate:
+        head = [values for values in trained if values in of_head]
+        of_rate = {"lr": head_rate, "rate_factor": head_rate / rate}
+        groups += [{**group, **of_rate} for group in _by_decay(head, weight_decay)]
+    return torch.optim.AdamW(groups, lr=rate, fused=True)
+
+
+def _by_decay(parameters: list[torch.nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    weights = [values for values in parameters if values.dim() > 1]
+    others = [values for values in parameters if values.dim() < 2]
+    return [
         {"params": weights, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
 
 
 def clip_losses(
@@ -94,7 +111,8 @@ def clip_losses(
     """
     network = getattr(model, "module", model)
     device = network.device
-    with in_precision(device, precision):
+    masks = batch.get("masked_features")
+    with in_precision(device, precision), features_masked(network, masks):
         # (B, n_frames, n_labels)
         logits = model(**inputs_on(device, batch)).logits
     # Lengths stay on the host, where torch's CTC wants them.
@@ -145,7 +163,9 @@ def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | Non
     """
     recipe, model = job.recipe, job.recogniser.model
     started = time.monotonic()
-    optimizer = new_optimizer(model, recipe.learning_rate, recipe.weight_decay)
+    optimizer = new_optimizer(
+        model, recipe.learning_rate, recipe.weight_decay, recipe.head_learning_rate
+    )
     scaler = torch.amp.GradScaler(model.device.type, enabled=job.precision == "fp16")
     progress = _progress(job, optimizer, scaler, checkpoint)
     resumed_from = progress.update
@@ -242,7 +262,7 @@ class Updater:
         seed_update(recipe.seed, update.number)
         rate = recipe.learning_rate_at(update.number, self.job.n_updates)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_factor", 1.0)
         losses = summed_over_processes(self._gradients(update))
         self.scaler.unscale_(optimizer)
         parameters = self.job.recogniser.model.parameters()

@@ -16,7 +16,7 @@ from korean_asr.training.batches import (
     Collator,
     Job,
     TrainingClips,
-    dealt,
+    dealt_to_all,
     named,
     padded_seconds,
     run_updates,
@@ -38,7 +38,7 @@ def try_longest_batch(job: Job) -> str:
     run will take. Weights stay as they are. Raises SharedError if a loss is NaN or infinite or the
     run would exceed the free memory, also that of /dev/shm, and torch's OutOfMemoryError.
     """
-    model, durations = job.recogniser.model, job.durations
+    model = job.recogniser.model
     work = _planned_work(job)
     refuse_small_shared_memory(job, work.held_seconds)
     loop.seed_update(job.recipe.seed, 0)
@@ -57,9 +57,9 @@ def try_longest_batch(job: Job) -> str:
         model.zero_grad(set_to_none=not torch.distributed.is_initialized())
         seconds = max(from_all(_tried(job, longest)))
     model.zero_grad(set_to_none=True)
-    of_run = seconds / padded_seconds([longest], durations) * work.padded_seconds
+    of_run = seconds / longest.padded_seconds * work.padded_seconds
     return (
-        f"longest batch: {len(longest)} clips of up to {durations[longest[0]]:.1f} s, "
+        f"longest batch: {len(longest.clips)} clips of up to {longest.seconds:.1f} s, "
         f"forward and backward {seconds:.1f} s{memory}\n{printed_time(job, of_run)}"
     )
 
@@ -118,11 +118,26 @@ def refuse_small_shared_memory(job: Job, held_seconds: float) -> None:
         )
 
 
-def _tried(job: Job, indices: list[int]) -> float:
+@dataclass(frozen=True, slots=True)
+class MicroBatch:
+    """The clips of a micro-batch by their indices, as an epoch draws them."""
+
+    epoch: int
+    clips: list[int]
+    seconds: float  # of the longest clip
+
+    @property
+    def padded_seconds(self) -> float:
+        return len(self.clips) * self.seconds
+
+
+def _tried(job: Job, drawn: MicroBatch) -> float:
     """Seconds of a micro-batch, forward and backward; its gradients are added to those there."""
     model = job.recogniser.model
-    clips = TrainingClips([job.clips[index] for index in indices], job.recogniser)
-    batch = Collator(job.recogniser.feature_extractor)([clips[i] for i in range(len(clips))])
+    of_batch = [job.clips[index] for index in drawn.clips]
+    clips = TrainingClips(of_batch, job.recogniser, job.recipe)
+    collated = Collator(job.recogniser.feature_extractor)
+    batch = collated([clips[drawn.epoch, i] for i in range(len(clips))])
     started = time.monotonic()
     losses = loop.clip_losses(model, batch, model.config.pad_token_id, job.precision)
     # The scale of fp16 in the first update, which divides the sum by all of its clips.
@@ -133,7 +148,7 @@ def _tried(job: Job, indices: list[int]) -> float:
     if not all(from_all(finite)):
         raise SharedError(
             f"the loss of the longest batch is NaN or infinite in {job.precision}: "
-            f"{named(job.clips, indices)}. Listen to these clips, or pass --precision float32. "
+            f"{named(job.clips, drawn.clips)}. Listen to these clips, or pass --precision float32. "
             "· 손실이 NaN 또는 무한대입니다."
         )
     return seconds
@@ -143,36 +158,37 @@ def _tried(job: Job, indices: list[int]) -> float:
 class PlannedWork:
     """The micro-batches of a run, on all its processes.
 
-    longest: indices of the clips in the micro-batch with the most padded audio: of those that begin
-        an update, and of those that follow, if any do.
+    longest: the micro-batch with the most padded audio: of those that begin an update, and of those
+        that follow, if any do.
     padded_seconds: of the whole run, for the process that has most in each update.
     held_seconds: padded audio that the workers of one process hold at a time, at most.
     """
 
-    longest: list[list[int]]
+    longest: list[MicroBatch]
     padded_seconds: float
     held_seconds: float
 
 
 def _planned_work(job: Job) -> PlannedWork:
-    durations, n_processes = job.durations, job.plan.n_processes
-    longest, seconds, held_seconds = {}, 0.0, 0.0
+    longest: dict[bool, MicroBatch] = {}
+    seconds, held_seconds = 0.0, 0.0
     # Two batches for each worker, the one in use, and the one that is copied to pinned memory.
-    held = [deque(maxlen=2 * job.recipe.workers + 2) for _ in range(n_processes)]
-    for update in run_updates(durations, job.recipe):
-        most = 0.0
-        for process in range(n_processes):
-            batches = dealt(update, process, durations, job.recipe, job.plan)
-            for number, batch in enumerate(batches):
-                follows = number > 0
-                size = padded_seconds([batch], durations), durations[batch[0]]
-                if size > longest.get(follows, ((0.0, 0.0), []))[0]:
-                    longest[follows] = size, batch
-                held[process].append(size[0])
+    held = [deque(maxlen=2 * job.recipe.workers + 2) for _ in range(job.plan.n_processes)]
+    for update in run_updates(job.clips, job.recipe):
+        shares = dealt_to_all(update, job.recipe, job.plan)
+        for process, batches in enumerate(shares):
+            for number, clips in enumerate(batches):
+                batch = MicroBatch(update.epoch, clips, update.durations[clips[0]])
+                known = longest.setdefault(number > 0, batch)
+                longest[number > 0] = max(known, batch, key=_size)
+                held[process].append(batch.padded_seconds)
                 held_seconds = max(held_seconds, sum(held[process]))
-            most = max(most, padded_seconds(batches, durations))
-        seconds += most
-    return PlannedWork([longest[follows][1] for follows in sorted(longest)], seconds, held_seconds)
+        seconds += max(padded_seconds(batches, update.durations) for batches in shares)
+    return PlannedWork([longest[follows] for follows in sorted(longest)], seconds, held_seconds)
+
+
+def _size(batch: MicroBatch) -> tuple[float, float]:
+    return batch.padded_seconds, batch.seconds
 
 
 def peak_memory(model: torch.nn.Module) -> int:
