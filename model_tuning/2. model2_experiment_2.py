@@ -48,7 +48,8 @@ def main() -> None:
     found = from_first(is_first() and inspection.inspected(this, recipe, split, recogniser, added))
     job = loop.prepared_job(recogniser, found.train, split.validation, recipe, plan, precision)
     say("\n".join([f"precision: {precision_note}", *job.printed()]))
-    say(trial.try_longest_batch(job))
+    if not from_first(is_first() and this.is_trained(job.n_updates)):
+        say(trial.try_longest_batch(job))
     if command.check:
         say("all inputs are usable; nothing was written (--check). · 점검을 마쳤습니다.")
         return

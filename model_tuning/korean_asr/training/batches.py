@@ -1,7 +1,7 @@
 """The clips of each update: their order, the share of each process, their padded tensors."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,7 @@ class Job:
     recipe: Any
     plan: Any
     precision: str
+    learner_validation: list[Utterance] = field(default_factory=list)  # none unless asked for
 
     @property
     def durations(self) -> list[float]:
