@@ -20,7 +20,7 @@ def main() -> None:
     from korean_asr import hardware
     from korean_asr.hardware import from_first, is_first
     from korean_asr.model import SEVEN_FILES, base_identity, expanded_base_model, versions
-    from korean_asr.training import experiment, inspection, loop, trial, watching
+    from korean_asr.training import experiment, inspection, loop, record, trial, watching
 
     source, say = command.base_model, print if is_first() else lambda *_: None
     plan = batch_plan(recipe, hardware.n_processes())
@@ -48,7 +48,8 @@ def main() -> None:
     validation, learners = split.validation, split.foreign_validation
     job = loop.prepared_job(recogniser, found.train, validation, recipe, plan, precision, learners)
     say("\n".join([f"precision: {precision_note}", *job.printed()]))
-    say(trial.try_longest_batch(job))
+    if not from_first(is_first() and this.is_trained(job.n_updates)):
+        say(trial.try_longest_batch(job))
     if command.check:
         say("all inputs are usable; nothing was written (--check). · 점검을 마쳤습니다.")
         return
@@ -62,7 +63,7 @@ def main() -> None:
         recogniser.save(this.output)
         n_same = inspection.same_text_after_reload(recogniser, this.output, split.validation)
         facts = {"precision": precision_note, "same_text_after_reload": n_same}
-        experiment.write_record(this, data, run, {**found.facts, **facts, "versions": versions()})
+        record.write_record(this, data, run, {**found.facts, **facts, "versions": versions()})
         say(f"saved to {this.output}; loaded again, it gives the same text for all {n_same} clips")
 
 

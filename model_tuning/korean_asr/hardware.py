@@ -204,6 +204,13 @@ def from_first(value: Any) -> Any:
     return values[0]
 
 
+def weights_from_first(model: torch.nn.Module) -> None:
+    """Copy the first process's weights and buffers into the model of every other process."""
+    if torch.distributed.is_initialized():
+        for values in model.state_dict().values():
+            torch.distributed.broadcast(values, src=0)
+
+
 def summed_over_processes(values: torch.Tensor) -> torch.Tensor:
     """Add the other processes' values to these, in place; on a GPU without waiting for them."""
     if torch.distributed.is_initialized():

@@ -111,6 +111,7 @@ class Recogniser:
     tokenizer: Wav2Vec2CTCTokenizer
     feature_extractor: Wav2Vec2FeatureExtractor
     weights_sha256: str  # of the file that the weights were loaded from
+    source: str = ""  # the folder or hub name that was loaded
 
     def n_parameters(self) -> tuple[int, int]:
         """Return the number of parameters, and how many of them are trained."""
@@ -168,7 +169,8 @@ def load_recogniser(source: str) -> Recogniser:
     folder = model_folder(source)
     tokenizer, extractor = _processors(folder)
     model = _checked_load(folder, tokenizer).eval()
-    return Recogniser(public_name(source), model, tokenizer, extractor, weights_checksum(folder))
+    checksum = weights_checksum(folder)
+    return Recogniser(public_name(source), model, tokenizer, extractor, checksum, source)
 
 
 def base_identity(source: str) -> dict[str, str]:
@@ -198,7 +200,7 @@ def expanded_base_model(
     if recipe.freeze_feature_encoder:
         model.freeze_feature_encoder()
     name, checksum = public_name(source), weights_checksum(folder)
-    return Recogniser(name, model, tokenizer, extractor, checksum), added
+    return Recogniser(name, model, tokenizer, extractor, checksum, source), added
 
 
 def _frequent_characters(

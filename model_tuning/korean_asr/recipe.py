@@ -8,6 +8,12 @@ from typing import Any
 from korean_asr.errors import UsageError
 
 PRECISIONS = ("float32", "fp16", "bf16")
+CHOOSE = "choose"  # the value of base_share that leaves the share to the scores on validation
+WITHOUT_LEARNERS = (
+    "--base-share choose weighs natives against learners, and this run has no learners' clips for "
+    "it. Pass --learner-validation with a number of clips, or a number as --base-share. "
+    "· --learner-validation으로 학습자 검증 발화 수를 지정하세요."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +27,7 @@ class Bound:
 ABOVE_0 = Bound(lambda value: value > 0, "it must be above 0")
 NOT_NEGATIVE = Bound(lambda value: value >= 0, "it must not be negative")
 BELOW_1 = Bound(lambda value: 0 <= value < 1, "it must be from 0 to below 1")
+A_SHARE = Bound(lambda value: 0 <= value <= 1, "it must be from 0 to 1")
 SEED = Bound(lambda value: value < 2**32, "it must be below 2**32")
 TEN_CLIPS = Bound(
     lambda value: value >= 10, "at least 10 are wanted, so that 8:1:1 leaves no split empty"
@@ -52,11 +59,19 @@ def at_most(most: int) -> Bound:
 
 
 def _value(
-    default: Any, meaning: str, *bounds: Bound, choices: Sequence[str] = (), unlimited: bool = False
+    default: Any,
+    meaning: str,
+    *bounds: Bound,
+    choices: Sequence[str] = (),
+    unlimited: bool = False,
+    word: str | None = None,
 ) -> Any:
-    """A field of the Recipe. unlimited: whether infinity is a value of it."""
+    """A field of the Recipe.
+
+    unlimited: whether infinity is a value of it; word: a text that stands in for a number.
+    """
     metadata = {"help": meaning, "bounds": bounds, "choices": choices, "unlimited": unlimited}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={**metadata, "word": word})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +173,21 @@ class Recipe:
     # Evaluation and checkpoints.
     eval_steps: int = _value(100, "updates between two evaluations", ABOVE_0)
     save_steps: int = _value(100, "updates between two checkpoints", ABOVE_0)
-    checkpoints_kept: int = _value(2, "the last so many; the best is kept too", TWO_CHECKPOINTS)
+    checkpoints_kept: int = _value(
+        2, "the last so many; the best is kept too, for average so many", TWO_CHECKPOINTS
+    )
     final_model: str = _value(
         "best",
-        "best: the checkpoint of the lowest validation CER; last: that of the last update",
-        choices=("best", "last"),
+        "best: the checkpoint of the lowest validation CER; last: that of the last update; "
+        "average: the mean of the checkpoints_kept best, where its CER is lower than the best's",
+        choices=("best", "last", "average"),
+    )
+    base_share: float | str = _value(
+        0.0,
+        "the share of the base model's weights in the final model, 0 to 1; choose: the one of 0 to "
+        "0.5 that serves natives and learners best on validation",
+        A_SHARE,
+        word=CHOOSE,
     )
     report_to: str = _value(
         "none",

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin
 
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.errors import UsageError
-from korean_asr.recipe import IN_UTF_8, VALUES, Recipe
+from korean_asr.recipe import CHOOSE, IN_UTF_8, VALUES, WITHOUT_LEARNERS, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,12 @@ def add_recipe_options(parser: argparse.ArgumentParser, recipe: Recipe) -> None:
     for key, value in VALUES.items():
         choices = "|".join(value.metadata["choices"])
         shown = _shown(getattr(recipe, key))
+        kind = KINDS[_kind(value)].shown
+        word = value.metadata["word"]
         group.add_argument(
             _option(key),
             default=argparse.SUPPRESS,
-            metavar=choices or KINDS[_kind(value)].shown,
+            metavar=choices or (f"{kind}|{word}" if word else kind),
             help=f"{value.metadata['help']} (default {shown})".replace("%", "%%"),
         )
 
@@ -139,7 +141,7 @@ def chosen_recipe(recipes: dict[str, Recipe], name: str, values: dict[str, str])
     recipe = replace(recipes[name], **given)
     for key in VALUES:
         _refuse_bad_value(recipe, key)
-    if recipe.final_model == "best" and recipe.save_steps % recipe.eval_steps:
+    if recipe.final_model != "last" and recipe.save_steps % recipe.eval_steps:
         raise UsageError(
             f"--save-steps {recipe.save_steps} is no multiple of --eval-steps {recipe.eval_steps}: "
             "every checkpoint must be scored, so that the best one is known. Change one of them, "
@@ -151,6 +153,8 @@ def chosen_recipe(recipes: dict[str, Recipe], name: str, values: dict[str, str])
             "pip install -r requirements-optional.txt, or pass --report-to none. "
             "· tensorboard가 설치되어 있지 않습니다."
         )
+    if recipe.base_share == CHOOSE and not recipe.learner_validation:
+        raise UsageError(WITHOUT_LEARNERS)
     return recipe
 
 
@@ -158,13 +162,16 @@ def _parsed(key: str, text: str) -> Any:
     value = VALUES[key]
     if text.lower() == "none" and _may_be_none(value):
         return None
-    kind = KINDS[_kind(value)]
+    kind, word = KINDS[_kind(value)], value.metadata["word"]
+    if word and text.lower() == word:
+        return word
     try:
         parsed = kind.parse(text)
     except (ValueError, KeyError):
         parsed = None
     if parsed is None or not _is_of_kind(parsed, value):
-        raise UsageError(f"{_option(key)} {text}: {kind.wanted} is wanted.")
+        wanted = f"{kind.wanted} or {word}" if word else kind.wanted
+        raise UsageError(f"{_option(key)} {text}: {wanted} is wanted.")
     return parsed
 
 
@@ -173,7 +180,7 @@ def _refuse_bad_value(recipe: Recipe, key: str) -> None:
     if not _is_of_kind(value, field):
         kind = getattr(field.type, "__name__", str(field.type))
         raise UsageError(f"{_option(key)} {value!r} of recipe {recipe.name}: {kind} is wanted.")
-    if value is None:
+    if value is None or value == field.metadata["word"]:
         return
     for bound in field.metadata["bounds"]:
         if not bound.holds(value):
@@ -188,6 +195,8 @@ def _is_of_kind(value: Any, field: Field) -> bool:
     kind = _kind(field)
     if value is None:
         return _may_be_none(field)
+    if value == field.metadata["word"]:
+        return True
     if get_origin(kind) is tuple:
         return type(value) is tuple and _are_of_kinds(value, get_args(kind))
     if kind is float and type(value) in (int, float):
@@ -208,8 +217,9 @@ def _may_be_none(field: Field) -> bool:
 
 
 def _kind(field: Field) -> Any:
-    """A key of KINDS: the type of a value that is not None."""
-    return get_args(field.type)[0] if _may_be_none(field) else field.type
+    """A key of KINDS: the type of a value that is neither None nor its word."""
+    stands_in = _may_be_none(field) or field.metadata["word"]
+    return get_args(field.type)[0] if stands_in else field.type
 
 
 def _shown(value: Any) -> str:

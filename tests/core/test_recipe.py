@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from korean_asr.errors import UsageError
-from korean_asr.recipe import VALUES, BatchPlan, batch_plan
+from korean_asr.recipe import VALUES, WITHOUT_LEARNERS, BatchPlan, batch_plan
 from korean_asr.recipe_options import chosen_recipe, training_command
 from recipes import KRESNIK, RECIPES, V1, V2, V3, V3_AS_RUN
 
@@ -31,6 +31,7 @@ TABLE = {
     "max_batch_seconds": (None, None),
     "gradient_checkpointing": (False, False),
     "final_model": ("last", "best"),
+    "base_share": (0, 0),
     "attention_dropout": (0.1, 0.05),
     "hidden_dropout": (0.1, 0.05),
     "feat_proj_dropout": (0.0, 0.0),
@@ -244,6 +245,9 @@ def test_an_unknown_recipe_names_those_there_are():
         ("gradient_checkpointing", "True", True),
         ("precision", "bf16", "bf16"),
         ("final_model", "last", "last"),
+        ("final_model", "average", "average"),
+        ("base_share", "0.35", 0.35),
+        ("base_share", "1", 1.0),
         ("max_batch_seconds", "40", 40.0),
         ("max_batch_seconds", "none", None),
         ("added_tokens", "", ""),
@@ -327,6 +331,13 @@ def test_a_value_given_as_text_replaces_that_of_the_recipe_alone(key, text, valu
          "--split-caps 80,10,-1: at least 1 clip is wanted in each split."),
         ("added_tokens", ".\udcb9", "--added-tokens .\udcb9: it must be text in UTF-8."),
         ("added_tokens", "\ud800", "--added-tokens \ud800: it must be text in UTF-8."),
+        ("final_model", "mean", "--final-model mean: one of best, last, average is wanted."),
+        ("base_share", "half", "--base-share half: a number or choose is wanted."),
+        ("base_share", "nan", "--base-share nan: a number or choose is wanted."),
+        ("base_share", "1.5", "--base-share 1.5: it must be from 0 to 1."),
+        ("base_share", "-0.1", "--base-share -0.1: it must be from 0 to 1."),
+        ("base_share", "choose", WITHOUT_LEARNERS),
+        ("base_share", "CHOOSE", WITHOUT_LEARNERS),
         ("checkpoints_kept", "1",
          "--checkpoints-kept 1: at least 2 are wanted, so that one is whole while the next is "
          "written."),
@@ -392,6 +403,22 @@ def test_v7_is_another_projects_best_with_the_head_of_v3():
     )}) == V3  # fmt: skip
 
 
+def test_an_average_needs_every_checkpoint_scored_as_the_best_does():
+    with pytest.raises(UsageError, match="every checkpoint must be scored"):
+        chosen_recipe(RECIPES, "v3", {"save_steps": "300", "final_model": "average"})
+
+
+def test_a_share_to_choose_wants_learners_and_names_the_option():
+    with pytest.raises(UsageError, match="Pass --learner-validation with a number of clips"):
+        command("--base-share", "choose")
+
+
+def test_help_shows_that_a_share_is_a_number_or_a_word(capsys):
+    with pytest.raises(SystemExit):
+        command("--help")
+    assert "--base-share X|choose" in capsys.readouterr().out
+
+
 def test_checkpoints_need_no_score_where_the_last_is_the_final_model():
     assert (
         chosen_recipe(RECIPES, "v3", {"save_steps": "300", "final_model": "last"}).save_steps == 300
@@ -413,6 +440,8 @@ def test_checkpoints_need_no_score_where_the_last_is_the_final_model():
         ("speeds", 0.9, "tuple"),
         ("speeds", ("0.9",), "tuple"),
         ("gains", (0, 3, 6), "tuple"),
+        ("base_share", "half", r"float \| str"),
+        ("base_share", None, r"float \| str"),
     ],
 )
 def test_a_value_of_another_type_in_an_edited_recipe_is_wrong_usage(

@@ -9,7 +9,9 @@ from korean_asr.model import SEVEN_FILES, expanded_base_model, load_recogniser
 from korean_asr.training.checkpoints import (
     COMPLETE_FILE,
     bytes_on_disk,
+    complete_checkpoints,
     last_complete_checkpoint,
+    numbered_checkpoints,
     read_checkpoint,
     remove_leftovers,
     remove_old_checkpoints,
@@ -141,9 +143,31 @@ def test_the_last_ones_and_the_best_are_kept_and_their_bytes_are_counted(tmp_pat
     for update in (1, 2, 3, 4):
         (tmp_path / f"checkpoint-{update}").mkdir()
         (tmp_path / f"checkpoint-{update}" / COMPLETE_FILE).write_text("{}")
-    remove_old_checkpoints(tmp_path, 2, best_update=1)
+    remove_old_checkpoints(tmp_path, 2, best={1})
     assert {path.name[-1] for path in tmp_path.iterdir()} == {"1", "3", "4"}
     assert bytes_on_disk(tmp_path) == 3 * len("{}")
+
+
+@pytest.mark.parametrize(
+    ("best", "kept"),
+    [
+        ((), {5, 6}),
+        ({2}, {2, 5, 6}),
+        # For an average: some of the best may be among the last.
+        ({2, 1}, {1, 2, 5, 6}),
+        ({3, 5}, {3, 5, 6}),
+        # One that is gone already, and one that is half written: 4.
+        ({9, 4}, {4, 5, 6}),
+    ],
+)
+def test_so_many_best_ones_are_kept_as_are_needed(tmp_path, best, kept):
+    for update in range(1, 7):
+        (tmp_path / f"checkpoint-{update}").mkdir()
+        if update != 4:
+            (tmp_path / f"checkpoint-{update}" / COMPLETE_FILE).write_text("{}")
+    remove_old_checkpoints(tmp_path, 2, best)
+    assert numbered_checkpoints(tmp_path).keys() == kept
+    assert complete_checkpoints(tmp_path).keys() == kept - {4}
 
 
 @pytest.mark.parametrize("left", [".complete.part", "model.safetensors", ".config.json.part"])
@@ -161,7 +185,7 @@ def test_a_checkpoint_that_was_killed_while_it_was_written_is_whole_when_it_is_w
 def test_where_no_checkpoint_is_complete_none_is_removed(tmp_path):
     for update in (2, 4):
         (tmp_path / f"checkpoint-{update}").mkdir()
-    remove_old_checkpoints(tmp_path, 2, best_update=None)
+    remove_old_checkpoints(tmp_path, 2, best=())
     remove_leftovers(tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -177,7 +201,7 @@ def test_what_a_killed_run_left_is_removed_at_the_next_start(tmp_path, monkeypat
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("shutil.rmtree", killed)
-        remove_old_checkpoints(tmp_path, 2, best_update=None)
+        remove_old_checkpoints(tmp_path, 2, best=())
     # Half removed by an earlier version: it had lost its marker, and kept its name.
     (tmp_path / "checkpoint-4" / COMPLETE_FILE).unlink()
     names = {path.name for path in tmp_path.iterdir()}

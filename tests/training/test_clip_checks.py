@@ -364,6 +364,11 @@ def test_v3_needs_the_disk_of_five_checkpoints_and_the_model():
         disk_needed(317_000_000, 313_000_000, 3)
         == 5 * (4 * 317 + 8 * 313) * 10**6 + 4 * 317 * 10**6
     )
+    # For an average the three best are kept too.
+    assert (
+        disk_needed(317_000_000, 313_000_000, 3, 3)
+        == 7 * (4 * 317 + 8 * 313) * 10**6 + 4 * 317 * 10**6
+    )
 
 
 def test_too_full_a_disk_is_told_before_training(tmp_path):

@@ -14,15 +14,14 @@ from korean_asr.training.experiment import (
     Data,
     Experiment,
     claim,
-    experiment_record,
     public_command,
     read_data,
     run_identity,
     set_aside,
-    write_record,
 )
 from korean_asr.training.loop import Run
 from korean_asr.training.progress import Progress
+from korean_asr.training.record import experiment_record, write_record
 from korean_asr.training.splits import Split
 from recipes import RECIPES
 
@@ -67,8 +66,10 @@ def test_a_folder_of_the_same_experiment_may_be_used_again(identity, tmp_path):
     ("change", "named"),
     [
         (
-            lambda identity: identity["recipe"].update(learning_rate=7.0),
-            "recipe learning_rate was 0.0001, is 7.0",
+            lambda identity: identity["recipe"].update(
+                learning_rate=7.0, final_model="last", base_share=0.5
+            ),
+            "another experiment: recipe learning_rate was 0.0001, is 7.0\\. Pass",
         ),
         (
             lambda identity: identity["recipe"].update(new_value=1),
@@ -105,6 +106,16 @@ def test_a_run_of_before_a_value_existed_is_the_same_experiment_where_the_value_
 def test_what_is_reported_makes_no_other_experiment(tiny_base, split, identity):
     recipe = dataclasses.replace(V3, report_to="tensorboard")
     assert run_identity(recipe, split, base_identity(str(tiny_base)), 1) == identity
+
+
+def test_another_final_model_is_the_same_experiment_also_of_an_earlier_version(identity, tmp_path):
+    record = json.loads(json.dumps(identity))
+    # It did not exist, so 0 is what was done.
+    del record["recipe"]["base_share"]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    for values in ({}, {"final_model": "average"}, {"final_model": "last", "base_share": 0.3}):
+        identity["recipe"].update(values)
+        assert claim(tmp_path, "run.json", identity, "--checkpoints")
 
 
 @pytest.mark.parametrize("fresh", [False, True])
@@ -229,6 +240,74 @@ def test_an_experiment_is_finished_when_its_record_and_its_files_are_there(
     assert not experiment(model, checkpoints, identity, fresh=True).is_finished(FILES)
     (model / FILES[0]).unlink()
     assert not this.is_finished(FILES)
+
+
+@pytest.fixture
+def finished(identity, split_files, tmp_path):
+    """A finished experiment of 12 updates, as files, with results of script 3."""
+    this = experiment(tmp_path / "model", tmp_path / "ck", identity)
+    this.opened(split_files)
+    for name in FILES:
+        (this.output / name).touch()
+    (this.output / "experiment.json").write_text(json.dumps({**identity, "updates": 12}))
+    (this.output / "results").mkdir()
+    (this.output / "results" / "korean.json").write_text("{}")
+    for update in (4, 12):
+        checkpoint = this.checkpoints / f"checkpoint-{update}"
+        checkpoint.mkdir()
+        log = [{"step": 4, "epoch": 0.2, "eval_cer": 0.5, "eval_wer": 0.7}]
+        progress = dataclasses.asdict(Progress(log=log, best_update=4, best_cer=0.5))
+        (checkpoint / "progress.json").write_text(json.dumps(progress))
+        (checkpoint / "complete").write_text("{}")
+    return this
+
+
+def test_another_final_model_of_a_finished_experiment_is_made_from_its_checkpoints(
+    finished, split_files, capsys
+):
+    assert finished.is_finished(FILES) and finished.is_trained(12)
+    assert not finished.is_trained(24)
+    assert not experiment(finished.output, finished.checkpoints, {}, fresh=True).is_trained(12)
+    identity = json.loads(json.dumps(finished.identity))
+    identity["recipe"].update(final_model="average", base_share=0.3)
+    other = experiment(finished.output, finished.checkpoints, identity)
+    capsys.readouterr()
+    assert not other.is_finished(FILES)
+    assert "another final model is made from" in capsys.readouterr().out
+    # Whoever scores before it is made must still find the old model's.
+    assert (finished.output / "results" / "korean.json").is_file()
+    assert other.opened(split_files) == finished.checkpoints / "checkpoint-12"
+    aside = finished.output / "results.old"
+    assert f"results, of the final model before, was renamed to {aside}" in capsys.readouterr().out
+    assert [path.name for path in aside.iterdir()] == ["korean.json"]
+    # Killed before the new weights are all written, neither is finished.
+    record = json.loads((finished.output / "experiment.json").read_text())
+    assert record == other.identity
+    assert not other.is_finished(FILES) and not finished.is_finished(FILES)
+    # The run of before goes on too, and renames nothing again.
+    finished.opened(split_files)
+    assert not (finished.output / "results.old2").exists()
+
+
+@pytest.mark.parametrize(
+    ("final_model", "update"), [("last", 12), ("average", 12), ("average", 4), ("last", None)]
+)
+def test_a_final_model_whose_checkpoints_are_gone_is_refused_in_one_line_and_nothing_changes(
+    finished, final_model, update
+):
+    identity = json.loads(json.dumps(finished.identity))
+    identity["recipe"].update(final_model=final_model)
+    other = experiment(finished.output, finished.checkpoints, identity)
+    if update is None:
+        (finished.checkpoints / "checkpoint-4" / "complete").unlink()
+        assert not other.is_finished(FILES)
+    else:
+        (finished.checkpoints / f"checkpoint-{update}" / "complete").unlink()
+        with pytest.raises(DataError, match=f"checkpoint-{update} is not there") as failure:
+            other.is_finished(FILES)
+        assert "\n" not in str(failure.value)
+    assert finished.is_finished(FILES)
+    assert (finished.output / "results" / "korean.json").is_file()
 
 
 def test_a_finished_experiment_of_other_values_is_refused_before_anything_is_loaded(
@@ -442,6 +521,70 @@ def test_the_record_is_written_last_and_tells_speed_rates_and_data(
     assert (tmp_path / "model" / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     rows = (tmp_path / "model" / "training_log.jsonl").read_text().splitlines()
     assert [json.loads(row) for row in rows] == finished_run.progress.log
+
+
+SCORED = [
+    {"share": 0.0, "cer": 0.1, "learner_cer_no_punctuation": 0.3},
+    {"share": 0.1, "cer": 0.125, "learner_cer_no_punctuation": 0.25},
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "final_update", "final", "told", "untold"),
+    [
+        (
+            {"final_model": "average"},
+            None,
+            {"best": 0.138, "average": 0.129, "averaged": [2, 4, 6]},
+            "The mean of 3 checkpoints, updates 2, 4, 6 of 2, has a validation CER of 0.1290, the "
+            "best of them alone 0.1380. The weights are that mean.",
+            "blended",
+        ),
+        (
+            {"final_model": "average"},
+            2,
+            {"best": 0.125, "average": 0.5, "averaged": [2, 4]},
+            "The weights are those of update 2 of 2, the checkpoint of the lowest validation CER.",
+            "that mean",
+        ),
+        (
+            {"final_model": "last", "base_share": 0.1},
+            2,
+            {"last": 0.1, "base_share": 0.1, "shares": [
+                SCORED[0], {**SCORED[1], "learner_cer_no_punctuation": None},
+            ]},
+            "of update 2 of 2, the last. They are blended with the base's (weight interpolation, "
+            "Wortsman et al. 2022): 0.1 × base + 0.9 × fine-tuned. The rows of new tokens are not "
+            "blended. | base's share | natives' CER | learners' CER without punctuation | "
+            "|---|---|---| | 0.0 | 0.1000 | 0.3000 | | 0.1 | 0.1250 | – |",
+            "mean of",
+        ),
+        (
+            {"base_share": "choose", "head": "reinitialise"},
+            2,
+            {"best": 0.1, "base_share": 0.1, "shares": SCORED},
+            "The rows of new tokens, here the whole head, are not blended.",
+            "mean of",
+        ),
+    ],
+)  # fmt: skip
+def test_the_model_card_tells_what_was_averaged_and_blended(
+    identity, split, finished_run, tmp_path, values, final_update, final, told, untold
+):
+    identity["recipe"].update(values)
+    run = dataclasses.replace(finished_run, final_update=final_update, final=final)
+    this = experiment(tmp_path / "model", tmp_path / "ck", identity)
+    facts = {"tokens_added": ["."], "precision": "float32 on the CPU", "left_out_of_training": {}}
+    picture = tmp_path / "model" / "base_shares.png"
+    picture.parent.mkdir()
+    picture.write_text("of the final model before")
+    write_record(this, Data(split, "0" * 64, []), run, facts)
+    card = " ".join((tmp_path / "model" / "README.md").read_text(encoding="utf-8").split())
+    assert told in card and untold not in card
+    record = json.loads((tmp_path / "model" / "experiment.json").read_text(encoding="utf-8"))
+    assert (record["final"], record["final_update"]) == (final, final_update)
+    assert picture.exists() == (values.get("base_share") == "choose")
+    assert not picture.exists() or picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_command_keeps_no_folder_of_this_machine():

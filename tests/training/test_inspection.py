@@ -24,10 +24,13 @@ def split(utterances):
     return Split([gone, *utterances[1:8]], utterances[8:10], utterances[10:], ())
 
 
-def inspect(base, split, expanded, tmp_path, recipe=V3):
+def inspect(base, split, expanded, tmp_path, recipe=V3, n_trained=()):
     command = SimpleNamespace(base_model=str(base), check=False)
     experiment = SimpleNamespace(
-        command=command, checkpoints=tmp_path / "ck", replaceable_bytes=lambda: 0
+        command=command,
+        checkpoints=tmp_path / "ck",
+        replaceable_bytes=lambda: 0,
+        is_trained=lambda n_updates: n_updates in n_trained,
     )
     return inspected(experiment, recipe, split, *expanded)
 
@@ -86,6 +89,17 @@ def test_a_disk_that_is_too_small_stops_the_run(tiny_base, split, expanded, tmp_
     monkeypatch.setattr("shutil.disk_usage", lambda folder: usage)
     with pytest.raises(DataError, match="the checkpoints need"):
         inspect(tiny_base, split, expanded, tmp_path)
+
+
+def test_once_all_updates_are_made_the_disk_needs_room_for_the_model_alone(
+    tiny_base, split, expanded, tmp_path, monkeypatch
+):
+    room = 4 * expanded[0].n_parameters()[0]
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=room))
+    # 7 clips in 10 epochs of one update.
+    inspect(tiny_base, split, expanded, tmp_path, n_trained={10})
+    with pytest.raises(DataError, match="the checkpoints need"):
+        inspect(tiny_base, split, expanded, tmp_path, n_trained={9})
 
 
 def test_a_head_that_starts_anew_keeps_its_biases(tiny_base, split, tmp_path):

@@ -248,11 +248,14 @@ def weights(recogniser):
     return {name: value.clone() for name, value in recogniser.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("final_model", ["best", "last"])
+@pytest.mark.parametrize(
+    ("final_model", "base_share"), [("best", 0.0), ("last", 0.0), ("average", 0.3)]
+)
 def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(
-    tiny_base, utterances, tmp_path, final_model
+    tiny_base, utterances, tmp_path, final_model, base_share
 ):
-    values = {**RANDOM, "final_model": final_model, "checkpoints_kept": 6}  # 12 clips: 6 updates
+    values = {**RANDOM, "final_model": final_model, "base_share": base_share}
+    values["checkpoints_kept"] = 6  # 12 clips: 6 updates
     whole, uninterrupted = run(tiny_base, utterances, tmp_path / "whole", **values)
     for number in (1, 4, 6):
         checkpoint = tmp_path / "whole" / f"checkpoint-{number}"
@@ -261,6 +264,7 @@ def test_a_resumed_run_ends_in_the_weights_of_an_uninterrupted_one(
         )
         assert (result.resumed_from, result.progress.update) == (number, 6)
         assert result.final_update == uninterrupted.final_update
+        assert result.final == uninterrupted.final
         for name, value in whole.model.state_dict().items():
             assert torch.equal(value, resumed.model.state_dict()[name]), name
 

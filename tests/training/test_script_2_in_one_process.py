@@ -51,6 +51,38 @@ def test_a_finished_experiment_is_told_before_the_model_is_loaded_or_a_clip_is_r
     assert status == 1 and "recipe learning_rate was 0.0002, is 1e-05" in printed
 
 
+def test_another_final_model_of_a_finished_run_is_made_without_training(
+    script_2, monkeypatch, tmp_path
+):
+    run = ["--epochs", "4", "--checkpoints-kept", "2"]
+    model, checkpoints = tmp_path / "wav2vec2_korean_demo", tmp_path / "wav2vec2_finetune_ko_demo"
+    status, printed = script_2(*run, "--final-model", "average", "--base-share", "0.3")
+    assert status == 0, printed
+    weights = (model / "model.safetensors").read_bytes()
+    (model / "results").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("korean_asr.training.loop.Updater.make", refused)
+        patch.setattr("korean_asr.training.trial.try_longest_batch", refused)
+        status, printed = script_2(*run, "--final-model", "last")
+        assert status == 0, printed
+        assert "another final model is made from wav2vec2_finetune_ko_demo" in printed
+        assert "results, of the final model before, was renamed to" in printed
+        last = max(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+        assert (model / "model.safetensors").read_bytes() == (
+            last / "model.safetensors"
+        ).read_bytes()
+        assert (model / "results.old").is_dir() and not (model / "results").exists()
+        assert script_2(*run, "--final-model", "last")[1].count("finished") == 1
+        # And back: the same bytes as when it was trained.
+        status, printed = script_2(*run, "--final-model", "average", "--base-share", "0.3")
+        assert status == 0 and (model / "model.safetensors").read_bytes() == weights
+    (last / "complete").unlink()
+    status, printed = script_2(*run)
+    assert status == 1 and f"{last.name} is not there, or not whole" in printed
+    assert "Traceback" not in printed and "loading" not in printed
+    assert (model / "model.safetensors").read_bytes() == weights
+
+
 def test_check_looks_at_everything_and_writes_nothing(script_2, tmp_path):
     status, printed = script_2("--check")
     assert status == 0 and "nothing was written (--check)" in printed

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -24,6 +25,32 @@ def numbered_checkpoints(folder: Path) -> dict[int, Path]:
     paths = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
     numbers = {path: path.name.removeprefix("checkpoint-") for path in paths}
     return {int(number): path for path, number in numbers.items() if number.isdecimal()}
+
+
+def checkpoint_in(folder: Path, update: int) -> Path:
+    """The folder of the checkpoint after this update."""
+    return folder / f"checkpoint-{update}"
+
+
+def complete_checkpoints(folder: Path) -> dict[int, Path]:
+    """The checkpoints that are whole, by update."""
+    return {
+        update: path for update, path in numbered_checkpoints(folder).items() if _is_complete(path)
+    }
+
+
+def best_update_of(checkpoint: Path) -> int | None:
+    """The update that was the best when this checkpoint was written.
+
+    Raises DataError if its progress cannot be read.
+    """
+    try:
+        return read_progress(checkpoint / PROGRESS_FILE).best_update
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{checkpoint} cannot be read ({one_line(error)}). Copy it again, or pass --fresh, "
+            "which trains again. · 체크포인트를 읽을 수 없습니다."
+        ) from None
 
 
 def last_complete_checkpoint(folder: Path) -> tuple[Path | None, list[Path]]:
@@ -58,7 +85,7 @@ def write_checkpoint(
     The marker is written when all other files are on the disk, so a checkpoint without it is half
     written.
     """
-    checkpoint = folder / f"checkpoint-{progress.update}"
+    checkpoint = checkpoint_in(folder, progress.update)
     # A run that was killed here left files, which the marker would list and nobody would complete.
     if checkpoint.exists():
         _remove(checkpoint)
@@ -105,15 +132,14 @@ def load_weights(checkpoint: Path, model: Wav2Vec2ForCTC) -> None:
     model.load_state_dict(load_recogniser(str(checkpoint)).model.state_dict())
 
 
-def remove_old_checkpoints(folder: Path, n_kept: int, best_update: int | None) -> None:
+def remove_old_checkpoints(folder: Path, n_kept: int, best: Collection[int]) -> None:
     """Keep the last n_kept complete checkpoints and the best; remove all other, older ones.
 
-    A half written one that is newer than every complete one stays.
+    best: updates. A half written checkpoint that is newer than every complete one stays.
     """
-    numbered = numbered_checkpoints(folder)
-    complete = sorted(update for update, path in numbered.items() if _is_complete(path))
-    kept = {*complete[-n_kept:], best_update}
-    for update, path in numbered.items():
+    complete = sorted(complete_checkpoints(folder))
+    kept = {*complete[-n_kept:], *best}
+    for update, path in numbered_checkpoints(folder).items():
         if update not in kept and update < max(complete, default=0):
             _remove(path)
 
@@ -122,9 +148,8 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a killed run left: checkpoints half removed, or half written and outdated."""
     for path in folder.glob(f"checkpoint-*{REMOVED_SUFFIX}"):
         shutil.rmtree(path)
-    numbered = numbered_checkpoints(folder)
-    complete = {update for update, path in numbered.items() if _is_complete(path)}
-    for update, path in numbered.items():
+    complete = complete_checkpoints(folder)
+    for update, path in numbered_checkpoints(folder).items():
         if update not in complete and update < max(complete, default=0):
             _remove(path)
 

@@ -385,13 +385,14 @@ def checks_record(checks: InputChecks) -> dict[str, Any]:
     }
 
 
-def disk_needed(n_parameters: int, n_trained: int, checkpoints_kept: int) -> int:
+def disk_needed(n_parameters: int, n_trained: int, checkpoints_kept: int, n_best: int = 1) -> int:
     """Return the bytes that the checkpoints and the final model take at most.
 
-    These are the last `checkpoints_kept`, the best, and the one being written. Each has four bytes
-    for a parameter, and eight more for a trained one: AdamW's two moments.
+    These are the last `checkpoints_kept`, the n_best, and the one being written. Each has four
+    bytes for a parameter, and eight more for a trained one: AdamW's two moments.
     """
-    return (checkpoints_kept + 2) * (4 * n_parameters + 8 * n_trained) + 4 * n_parameters
+    n_checkpoints = checkpoints_kept + n_best + 1
+    return n_checkpoints * (4 * n_parameters + 8 * n_trained) + 4 * n_parameters
 
 
 def refuse_full_disk(folder: Path, needed: int, already_there: int) -> str:

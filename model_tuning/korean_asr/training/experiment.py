@@ -1,6 +1,5 @@
-"""An experiment on disk: its data, its identity, its two folders, and its record."""
+"""An experiment on disk: its data, its identity and its two folders."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,29 +11,28 @@ from korean_asr.files import (
     file_checksum,
     json_value,
     read_json,
-    whole_file,
     write_json,
-    write_json_lines,
 )
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
-from korean_asr.metrics import RULE
 from korean_asr.model_folder import WEIGHT_FILES
 from korean_asr.recipe import VALUES
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
+    complete_checkpoints,
     last_complete_checkpoint,
     numbered_checkpoints,
     remove_leftovers,
 )
+from korean_asr.training.final_model import FINAL_VALUES, refuse_missing_checkpoints
 from korean_asr.training.learners import wants_learners, with_learners
-from korean_asr.training.model_card import model_card
 from korean_asr.training.splits import Split, printed_split, split_utterances
-from korean_asr.training.watching import CURVE_FILE, LOG_FILE, try_to_draw
 
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
 RUN_FILE = "run.json"  # in the checkpoints folder: the experiment that they belong to
+# Without report_to, which is no part of an experiment's identity.
+DEFAULT_VALUES = as_read({key: one.default for key, one in VALUES.items() if key != "report_to"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +156,10 @@ class Experiment:
     def is_finished(self, files: Sequence[str]) -> bool:
         """Whether the model folder has the record of the finished run, and all of these files.
 
-        Never with --fresh or --check. But for --check, which writes nothing, both folders are
-        locked first, until the process ends. Raises as held_folders and lock.lock do.
+        Never with --fresh or --check, nor where another final model is to be made from the same
+        checkpoints, which is printed. But for --check, which writes nothing, both folders are
+        locked first, until the process ends. Raises as held_folders and lock.lock do, and DataError
+        if a checkpoint that the other final model needs is not there.
         """
         if self.command.check:
             return False
@@ -170,7 +170,22 @@ class Experiment:
             return False
         record = read_json(self.output / EXPERIMENT_FILE)
         # Only the record of a finished run has `updates`, and it is written last.
-        return "updates" in record and all((self.output / name).is_file() for name in files)
+        if "updates" not in record or not all((self.output / name).is_file() for name in files):
+            return False
+        if _final_values(record) == _final_values(self.identity):
+            return True
+        final_model = self.identity["recipe"]["final_model"]
+        refuse_missing_checkpoints(self.checkpoints, final_model, record["updates"])
+        print(
+            f"{self.output} is finished: another final model is made from {self.checkpoints}, "
+            "without training. · 다시 학습하지 않고 체크포인트로 최종 모델을 새로 만듭니다."
+        )
+        return False
+
+    def is_trained(self, n_updates: int) -> bool:
+        """Whether all updates are made, so that only the final model is left to make."""
+        again = self.command.fresh or self.command.check
+        return not again and n_updates in complete_checkpoints(self.checkpoints)
 
     def replaceable_bytes(self) -> int:
         """Size in bytes of the checkpoints that a resumed run replaces; a fresh one keeps them."""
@@ -190,9 +205,7 @@ class Experiment:
             for name, clips in split_files.items():
                 write_manifest(folder / "split" / name, clips)
         write_json(self.checkpoints / RUN_FILE, {**self.identity, **self.base_source})
-        # This claims the folder. The full record replaces it when the run is finished.
-        if not (self.output / EXPERIMENT_FILE).exists():
-            write_json(self.output / EXPERIMENT_FILE, self.identity)
+        notes += self._claim_output()
         remove_leftovers(self.checkpoints)
         checkpoint, half_written = last_complete_checkpoint(self.checkpoints)
         notes += [f"{path} is only half written, so it is not used." for path in half_written]
@@ -201,6 +214,35 @@ class Experiment:
         for note in notes:
             print(note)
         return checkpoint
+
+    def _claim_output(self) -> list[str]:
+        """Write the identity into the model folder; the full record of a finished run replaces it.
+
+        The record of another final model goes before its weights do, so that a killed run leaves
+        none that tells of other weights. Its results are renamed, which the lines tell.
+        """
+        path, results = self.output / EXPERIMENT_FILE, self.output / "results"
+        notes = []
+        if path.exists():
+            if _final_values(read_json(path)) == _final_values(self.identity):
+                return []
+            if results.exists():
+                aside = set_aside(results)
+                notes.append(f"{results}, of the final model before, was renamed to {aside}.")
+        write_json(path, self.identity)
+        return notes
+
+
+def _final_values(record: dict[str, Any]) -> list[Any]:
+    """The values of a record's recipe that say which final model is made."""
+    values = DEFAULT_VALUES | record["recipe"]
+    return [values[key] for key in FINAL_VALUES]
+
+
+def _of_training(identity: dict[str, Any]) -> dict[str, Any]:
+    """The identity without the values that change no update."""
+    values = {key: value for key, value in identity["recipe"].items() if key not in FINAL_VALUES}
+    return {**identity, "recipe": values}
 
 
 def identified(
@@ -228,14 +270,12 @@ def _refuse_unusable_folders(output: Path, checkpoints: Path) -> None:
         )
 
 
-_DEFAULTS = as_read({name: value.default for name, value in VALUES.items() if name != "report_to"})
-
-
 def claim(
     folder: Path, file_name: str, identity: dict[str, Any], option: str, fresh: bool = False
 ) -> bool:
     """Whether a folder holds this experiment; False if it holds none.
 
+    Another final model of the same training is the same experiment.
     fresh: accept other values of the same recipe, since the folder will be renamed.
     Raises DataError that names the difference if the folder holds another experiment. Checkpoints
     without a run.json, such as another program's, count as another experiment.
@@ -246,7 +286,7 @@ def claim(
         earlier = {key: json_value(record, key, type(identity[key])) for key in identity}
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
         # A run of an earlier version lacks the newer values, and did what their defaults do.
-        earlier["recipe"] = {**_DEFAULTS, **earlier["recipe"]}
+        earlier["recipe"] = DEFAULT_VALUES | earlier["recipe"]
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
@@ -265,7 +305,7 @@ def claim(
             f"{folder} belongs to recipe {before}, and this is recipe {now}. Pass {option} "
             f"{folder}_{now}; nothing was changed. · 다른 실험의 폴더입니다."
         )
-    changes = [] if fresh else _differences(earlier, identity)
+    changes = [] if fresh else _differences(_of_training(earlier), _of_training(identity))
     if changes:
         more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
         raise DataError(
@@ -313,51 +353,3 @@ def public_command(arguments: list[str]) -> list[str]:
         leaves = Path(value).is_absolute() or ".." in Path(value).parts or value.startswith("~")
         public.append(option + equals + (Path(value).name if leaves else value))
     return public
-
-
-def experiment_record(
-    experiment: Experiment, data: Data, run, facts: dict[str, Any]
-) -> dict[str, Any]:
-    """The content of experiment.json.
-
-    run: a loop.Run; facts: what else is known, by name.
-    """
-    command, progress = experiment.command, run.progress
-    sizes = {
-        name: {"n_clips": len(part), "hours": round(sum(u.duration for u in part) / 3600, 4)}
-        for name, part in data.split.parts().items()
-    }
-    foreign = data.foreign_manifest_sha256
-    return {
-        **experiment.identity,
-        **facts,
-        "name": command.output.name,
-        **experiment.base_source,
-        "command": shlex.join([SCRIPT, *public_command(command.words)]),
-        "manifest_sha256": data.manifest_sha256,
-        **({"foreign_manifest_sha256": foreign} if foreign else {}),
-        "rule": RULE,
-        "clips": sizes,
-        "notes": list(data.split.notes),
-        "updates": progress.update,
-        "final_update": run.final_update,
-        "resumed_from_update": run.resumed_from,
-        "validation": {name: round(rate, 6) for name, rate in run.validation.items()},
-        "nonfinite_updates": progress.n_nonfinite,
-        "skipped_updates": progress.n_skipped,
-        "speed": {**progress.speed(), "seconds_since_last_start": round(run.seconds, 1)},
-    }
-
-
-def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any]) -> None:
-    """Write log, picture, model card, and last experiment.json, which marks the run as finished.
-
-    The arguments are those of experiment_record.
-    """
-    record, log = experiment_record(experiment, data, run, facts), run.progress.log
-    output = experiment.output
-    write_json_lines(output / LOG_FILE, log)
-    try_to_draw(log, output / CURVE_FILE, [run.final_update])
-    with whole_file(output / "README.md") as file:
-        file.write(model_card(record))
-    write_json(output / EXPERIMENT_FILE, record)

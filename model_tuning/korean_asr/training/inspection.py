@@ -13,6 +13,8 @@ from korean_asr.overlap import (
     trained_on,
 )
 from korean_asr.training import clip_checks, model_checks
+from korean_asr.training.batches import n_updates
+from korean_asr.training.final_model import n_best_kept
 from korean_asr.vocabulary import (
     outside_record,
     outside_vocabulary,
@@ -55,7 +57,8 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
     earlier = trained_on(command.base_model) or []
     for line in printed_earlier(command.base_model, earlier, parts):
         print(line)
-    print(_checked_disk(experiment, recogniser, recipe.checkpoints_kept))
+    train = clip_checks.usable_training_clips(parts, found)
+    print(_checked_disk(experiment, recogniser, recipe, len(train)))
     step_0 = _checked_head(command.base_model, recipe.head, split, recogniser, added)
     files = {f"{name}.jsonl": part for name, part in parts.items()}
     if earlier:
@@ -70,7 +73,7 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
     }
     # Convert to plain JSON types: the facts are pickled for the other processes.
     facts = as_read(facts)
-    return Inspection(clip_checks.usable_training_clips(parts, found), files, facts)
+    return Inspection(train, files, facts)
 
 
 def printed_tokens(recogniser, added: list[str], head: str) -> str:
@@ -79,9 +82,17 @@ def printed_tokens(recogniser, added: list[str], head: str) -> str:
     return f"tokens added: {' '.join(added) or 'none'}; the head has {n_rows:,} rows ({head})"
 
 
-def _checked_disk(experiment, recogniser, n_kept: int) -> str:
-    """Return a line about the disk. Raises DataError if the checkpoints will not fit."""
-    needed = clip_checks.disk_needed(*recogniser.n_parameters(), n_kept)
+def _checked_disk(experiment, recogniser, recipe, n_clips: int) -> str:
+    """Return a line about the disk. Raises DataError if the checkpoints will not fit.
+
+    n_clips: to train on.
+    """
+    n_parameters, n_trained = recogniser.n_parameters()
+    if experiment.is_trained(n_updates(n_clips, recipe)):
+        # Only the final model is still to be written.
+        return clip_checks.refuse_full_disk(experiment.checkpoints, 4 * n_parameters, 0)
+    kept = recipe.checkpoints_kept, n_best_kept(recipe)
+    needed = clip_checks.disk_needed(n_parameters, n_trained, *kept)
     return clip_checks.refuse_full_disk(
         experiment.checkpoints, needed, experiment.replaceable_bytes()
     )

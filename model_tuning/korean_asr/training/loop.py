@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +43,11 @@ from korean_asr.training.batches import (
     updates_with_clips,
 )
 from korean_asr.training.checkpoints import (
-    load_weights,
     read_checkpoint,
     remove_old_checkpoints,
     write_checkpoint,
 )
+from korean_asr.training.final_model import made_final, updates_to_keep
 from korean_asr.training.progress import KeepLog, Progress, TrainingBar
 
 MAX_GRADIENT_NORM = 1.0
@@ -144,10 +144,11 @@ class Run:
     """The result of a finished run. The recogniser then holds the final model's weights."""
 
     progress: Progress
-    final_update: int  # the update whose weights the final model has
+    final_update: int | None  # the update whose weights the final model has; None for a mean
     validation: dict[str, float]  # rates of the final model
     resumed_from: int
     seconds: float  # since this process started training, with evaluations and checkpoints
+    final: dict[str, Any] = field(default_factory=dict)  # how the final model was made
 
 
 def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | None = None) -> Run:
@@ -185,16 +186,12 @@ def train(job: Job, checkpoints: Path, keep_log: KeepLog, checkpoint: Path | Non
             bar.evaluated(scores)
         if saves and is_first():
             write_checkpoint(checkpoints, job.recogniser, optimizer, scaler, progress)
-            remove_old_checkpoints(checkpoints, recipe.checkpoints_kept, progress.best_update)
-    final = progress.best_update if recipe.final_model == "best" else progress.update
-    if final != progress.update and is_first():
-        load_weights(checkpoints / f"checkpoint-{final}", model)
-    rates, seconds = progress.rates_of(final), time.monotonic() - started
-    bar.close(
-        f"final model: update {final:,} of {progress.update:,} ({recipe.final_model}), "
-        f"validation CER {rates['cer']:.4f}  WER {rates['wer']:.4f}"
-    )
-    return Run(progress, final, rates, resumed_from, seconds)
+            kept = updates_to_keep(job, progress)
+            remove_old_checkpoints(checkpoints, recipe.checkpoints_kept, kept)
+    final = made_final(job, checkpoints, progress, bar.say)
+    seconds = time.monotonic() - started
+    bar.close(final.line)
+    return Run(progress, final.update, final.rates, resumed_from, seconds, final.record)
 
 
 def _progress(

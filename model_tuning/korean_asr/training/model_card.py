@@ -27,8 +27,31 @@ The tokenizer gained `{{ tokens_added|join("` `") }}`{{
 "; every trained row of the head was kept" if recipe.head == "resize" }}.
 {% endif %}
 
+{% if final.averaged %}
+The mean of {{ final.averaged|length }} checkpoints, updates {{ final.averaged|join(", ") }} of {{
+updates }}, has a validation CER of {{ "%.4f"|format(final.average) }}, the best of them alone {{
+"%.4f"|format(final.best) }}.
+{% endif %}
+{% if final_update is none %}
+The weights are that mean.
+{% else %}
 The weights are those of update {{ final_update }} of {{ updates }}, {{
-"the checkpoint of the lowest validation CER" if recipe.final_model == "best" else "the last" }}.
+"the last" if recipe.final_model == "last" else "the checkpoint of the lowest validation CER" }}.
+{% endif %}
+{% if final.shares %}
+
+They are blended with the base's (weight interpolation, Wortsman et al. 2022): {{
+final.base_share }} × base + {{ (1 - final.base_share)|round(6) }} × fine-tuned. The rows of new
+tokens{{ "" if recipe.head == "resize" else ", here the whole head," }} are not blended.
+
+| base's share | natives' CER | learners' CER without punctuation |
+|---|---|---|
+{% for row in final.shares %}
+{% set learners = row.learner_cer_no_punctuation %}
+| {{ row.share }} | {{ "%.4f"|format(row.cer) }} | {{
+"–" if learners is none else "%.4f"|format(learners) }} |
+{% endfor %}
+{% endif %}
 
 | validation, rule {{ rule }} | rate |
 |---|---|
