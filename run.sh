@@ -141,13 +141,15 @@ fi
 if [ "$mode" = demo ]; then
   korean=(--korean data/demo/korean) foreign=(--foreign data/demo/foreign) recipe=demo base_model=data/demo/base_model gpus=1
   data=demo_output/processed model=demo_output/wav2vec2_korean_demo checkpoints=demo_output/wav2vec2_finetune_ko
-  # The report compares the fine-tuned model with its base.
-  also_scored=(--model "$base_model")
+  # The report compares v3's way with the base and with the recipe that a user should take.
+  listener=demo_output/wav2vec2_korean_demo-listener
+  also_scored=(--model "$listener" --model "$base_model")
 else
   recipe=${recipe:-v3}
   base_model=${base_model:-kresnik/wav2vec2-large-xlsr-korean}
   data=data/processed model=wav2vec2_korean_$recipe checkpoints=wav2vec2_finetune_ko
   [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # as script 2 does
+  listener=
   also_scored=()
   gpus=${gpus:-0}
   # Otherwise it is a hub name or an absolute path.
@@ -171,8 +173,15 @@ if runs_stage 2; then
     threads=$(($(nproc 2>/dev/null || echo 1) / gpus))
     export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$((threads > 0 ? threads : 1))}"  # else torchrun warns and uses 1
   fi
-  "${launcher[@]}" "model_tuning/2. model2_experiment_2.py" --data "$data" --recipe "$recipe" \
-    --base-model "$base_model" --output "$model" --checkpoints "$checkpoints"
+  trains() { # recipe, model folder, checkpoints folder
+    "${launcher[@]}" "model_tuning/2. model2_experiment_2.py" --data "$data" --base-model "$base_model" \
+      --recipe "$1" --output "$2" --checkpoints "$3"
+  }
+  trains "$recipe" "$model" "$checkpoints"
+  if [ -n "$listener" ]; then
+    first_line 2 "the same with recipe demo-listener · 권장 레시피"
+    trains demo-listener "$listener" demo_output/wav2vec2_finetune_ko_demo-listener
+  fi
 fi
 if runs_stage 3; then
   first_line 3 "Korean speakers · 한국어 화자 평가"
