@@ -48,8 +48,7 @@ def main() -> None:
     validation, learners = split.validation, split.foreign_validation
     job = loop.prepared_job(recogniser, found.train, validation, recipe, plan, precision, learners)
     say("\n".join([f"precision: {precision_note}", *job.printed()]))
-    if not from_first(is_first() and this.is_trained(job.n_updates)):
-        say(trial.try_longest_batch(job))
+    say(trial.try_unless_trained(job, this.is_trained))
     if command.check:
         say("all inputs are usable; nothing was written (--check). · 점검을 마쳤습니다.")
         return

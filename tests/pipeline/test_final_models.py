@@ -9,15 +9,15 @@ from korean_asr.manifest import REPOSITORY
 pytestmark = pytest.mark.pipeline
 
 BASE = REPOSITORY / "data" / "demo" / "base_model"
-SHARE = 0.25
+FROZEN = "wav2vec2.feature_extractor.conv_layers.0.conv.weight"
 
 
-def by_hand(checkpoints, base, name):
-    """A weight of the mean of these checkpoints, blended with the base's."""
+def by_hand(checkpoints, base, share, name):
+    """A weight of the mean of these checkpoints, with a share of the base's."""
     mean = sum(load_file(path / "model.safetensors")[name].double() for path in checkpoints)
     tuned = (mean / len(checkpoints)).float().double()
     n_old = len(base[name])
-    tuned[:n_old] = SHARE * base[name].double() + (1 - SHARE) * tuned[:n_old]
+    tuned[:n_old] = share * base[name].double() + (1 - share) * tuned[:n_old]
     return tuned.float()
 
 
@@ -25,7 +25,8 @@ def test_a_final_model_is_the_one_made_by_hand_after_a_kill_too_and_is_made_anew
     run, options_in, json_of, on, killed_when, one_thread, tmp_path
 ):
     values = ["--recipe", "demo", "--epochs", "0.25", "--eval-steps", "2", "--save-steps", "2"]
-    new = ["--final-model", "average", "--base-share", str(SHARE)]
+    values += ["--learner-validation", "7"]
+    new = ["--final-model", "average", "--base-share", "choose"]
     # Two processes: the second scores with the weights that the first one made.
     arguments = on(2, 2, *options_in(tmp_path), *values)
     model, checkpoints = tmp_path / "model", tmp_path / "checkpoints"
@@ -34,13 +35,17 @@ def test_a_final_model_is_the_one_made_by_hand_after_a_kill_too_and_is_made_anew
     assert killed_when([*arguments, *new], lambda: (last / "complete").exists())
     assert not (model / "model.safetensors").exists()
     printed = run([*arguments, *new], env=one_thread)
-    assert "longest batch" not in printed
+    assert "all 6 updates are made" in printed and "longest batch" not in printed
     assert "of the mean of 3 checkpoints (updates 2, 4, 6)" in printed
     record = json_of(model / "experiment.json")
     final, updates = record["final"], [2, 4, 6]
-    assert final["averaged"] == updates and final["base_share"] == SHARE
-    assert [row["share"] for row in final["shares"]] == [0.0, SHARE]
-    assert final["shares"][1]["cer"] == record["validation"]["cer"]
+    assert final["averaged"] == updates
+    share, rows = final["base_share"], {row["share"]: row for row in final["shares"]}
+    assert [*rows] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert rows[share]["cer"] == record["validation"]["cer"]
+    sums = {one: row["cer"] + row["learner_cer_no_punctuation"] for one, row in rows.items()}
+    assert sums[share] <= min(sums.values()) + 1e-5
+    assert (model / "base_shares.png").read_bytes().startswith(b"\x89PNG")
     if final["average"] < final["best"]:
         assert record["final_update"] is None
     else:
@@ -48,12 +53,11 @@ def test_a_final_model_is_the_one_made_by_hand_after_a_kill_too_and_is_made_anew
     base, made = load_file(BASE / "model.safetensors"), load_file(model / "model.safetensors")
     of_updates = [checkpoints / f"checkpoint-{update}" for update in updates]
     names = ["lm_head.weight", "lm_head.bias", "wav2vec2.encoder.layer_norm.weight"]
-    for name in [*names, "wav2vec2.feature_extractor.conv_layers.0.conv.weight"]:
-        wanted = by_hand(of_updates, base, name)
+    for name in [*names, FROZEN]:
+        wanted = by_hand(of_updates, base, share, name)
         assert torch.allclose(made[name], wanted, rtol=1e-6, atol=1e-9), name
-    frozen = "wav2vec2.feature_extractor.conv_layers.0.conv.weight"
-    assert torch.equal(made[frozen], base[frozen])
-    assert "0.25 × base + 0.75 × fine-tuned" in (model / "README.md").read_text(encoding="utf-8")
+    assert torch.equal(made[FROZEN], base[FROZEN])
+    assert f"{share} × base + " in (model / "README.md").read_text(encoding="utf-8")
 
     (model / "results").mkdir()
     printed = run([*arguments, "--final-model", "last"], env=one_thread)
@@ -61,6 +65,7 @@ def test_a_final_model_is_the_one_made_by_hand_after_a_kill_too_and_is_made_anew
     weights = [(path / "model.safetensors").read_bytes() for path in (model, last)]
     assert weights[0] == weights[1]
     assert (model / "results.old").is_dir() and not (model / "results").exists()
+    assert not (model / "base_shares.png").exists()
     record = json_of(model / "experiment.json")
     assert (record["final_update"], record["recipe"]["final_model"]) == (6, "last")
     assert record["final"] == {"last": record["validation"]["cer"]}

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from korean_asr.decoding import error_rates
+from korean_asr.decoding import error_rates, rates_and_loss
 from korean_asr.errors import DataError, SharedError, UsageError
 from korean_asr.hardware import from_first, is_first, weights_from_first
 from korean_asr.model import load_recogniser
@@ -199,7 +199,7 @@ def _scored_mean(job: Job, checkpoints: list[Path]) -> dict[str, float]:
         states = (load_recogniser(str(path)).model.state_dict() for path in checkpoints)
         model.load_state_dict(mean_state(states))
     weights_from_first(model)
-    return error_rates(job.recogniser, job.validation, "validation")
+    return rates_and_loss(job.recogniser, job.validation, "validation")
 
 
 def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalModel:
@@ -215,10 +215,9 @@ def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalMo
             model.load_state_dict(blended_state(tuned, base, share, recipe.head))
         weights_from_first(model)
         # Without the base these weights are scored already.
-        natives = (
-            error_rates(job.recogniser, job.validation, "validation") if share else final.rates
-        )
-        learners = None
+        natives, learners = final.rates, None
+        if share:
+            natives = rates_and_loss(job.recogniser, job.validation, "validation")
         if job.learner_validation:
             learners = error_rates(job.recogniser, job.learner_validation, "learners")
         rates[share] = natives

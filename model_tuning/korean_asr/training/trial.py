@@ -4,13 +4,14 @@ import math
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from korean_asr.audio import SAMPLE_RATE
 from korean_asr.errors import SharedError
-from korean_asr.hardware import from_all
+from korean_asr.hardware import from_all, from_first, is_first
 from korean_asr.training import loop
 from korean_asr.training.batches import (
     Collator,
@@ -28,6 +29,19 @@ TIME_UNITS = ((A_DAY_S, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds"
 # The first pass also warms up: kernels are loaded and planned. Where it is this short, a second
 # pass is timed.
 WARM_UP_S = 10
+
+
+def try_unless_trained(job: Job, is_trained: Callable[[int], bool]) -> str:
+    """Do what try_longest_batch does, but where all updates are made; returns lines.
+
+    is_trained: whether a run of so many updates is; the first process calls it.
+    """
+    if from_first(is_first() and is_trained(job.n_updates)):
+        return (
+            f"all {job.n_updates:,} updates are made: the final model is left to make "
+            "· 학습은 끝났고 최종 모델만 만듭니다"
+        )
+    return try_longest_batch(job)
 
 
 def try_longest_batch(job: Job) -> str:
