@@ -333,7 +333,7 @@ def test_the_loss_of_validation_is_that_of_training_without_dropout(
 ):
     values = {"batch_per_gpu": 4, "final_model": "last"}
     recogniser, result = run(tiny_base, utterances, tmp_path, **values)
-    clips = TrainingClips(utterances[:2], recogniser, V3)
+    clips = TrainingClips(utterances[:2], recogniser, STILL)
     batch = Collator(recogniser.feature_extractor)([clips[0, 0], clips[0, 1]])
     model = recogniser.model.eval()
     with torch.inference_mode():
