@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import jiwer
 
@@ -186,6 +187,24 @@ def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
     return {
         name: edit_counts(units(reference), units(hypothesis))
         for name, units in SCORED_UNITS.items()
+    }
+
+
+def first_code_counts(
+    reference: str, hypothesis: str, characters: frozenset[str]
+) -> dict[str, EditCounts]:
+    """Count the edits of one clip as the original code did, to compare with its published figures.
+
+    It decoded the labels as it decoded speech, by the tokenizer: letters outside the vocabulary are
+    dropped from the reference, then equal neighbours are merged (밤밤 is 밤). The hypothesis stays.
+
+    characters: the single characters of the vocabulary, as vocabulary.characters_of has them.
+    """
+    known = [character for character in normalised(reference) if character in characters]
+    merged = normalised("".join(character for character, _ in groupby(known)))
+    return {
+        "cer_first_code": edit_counts(merged, normalised(hypothesis)),
+        "wer_first_code": edit_counts(_words(merged), _words(hypothesis)),
     }
 
 

@@ -22,6 +22,7 @@ def evaluation_page(
     rows: list[dict[str, Any]],
     audio: list[str | None],
     embedded: bool = False,
+    experiments: list[Any] | None = None,
 ) -> str:
     """Render one self-contained page about a korean.json or foreign.json, to be written as UTF-8.
 
@@ -29,6 +30,7 @@ def evaluation_page(
     rows: the clips of the .jsonl beside it.
     audio: the address for each clip's player, or None.
     embedded: the addresses are data: URLs, so the page says that the corpus' licence applies.
+    experiments: the tables that compare several models, each with title, columns, rows and note.
     """
     slices = _slices(rows)
     return page(
@@ -40,7 +42,16 @@ def evaluation_page(
         slices=slices,
         data=_json({"columns": _columns(rows, audio), "slices": _slice_columns(rows, slices)}),
         embedded=embedded,
+        experiments=experiments,
     )
+
+
+def experiments_page(experiments: list[Any], notes: list[str]) -> str:
+    """Render a page of the tables that compare several models; see evaluation_page.
+
+    notes: what was left out and why.
+    """
+    return page("experiments.html", experiments=experiments, notes=notes)
 
 
 # Clips
