@@ -12,8 +12,8 @@ from korean_asr.audio_container import with_remedy
 from korean_asr.errors import SharedError, printable
 from korean_asr.evaluation.comparison import comparison, gap, refuse_different_clips
 from korean_asr.evaluation.experiment_report import (
-    experiment_blocks,
     experiment_lines,
+    shown_experiments,
     write_experiments,
 )
 from korean_asr.evaluation.experiment_table import ExperimentTable
@@ -380,8 +380,8 @@ def show(
     refuse_different_clips(evaluations)
     reports = reports_of(evaluations, folder or Path(), owner)
     # Written first: a reader such as `| head`, which closes the output, must not lose the files.
-    blocks = experiment_blocks(experiments) if experiments else None
-    written = write_reports(reports, folder, owner, embed_audio, blocks) if folder else []
+    shown = shown_experiments(experiments) if experiments else None
+    written = write_reports(reports, folder, owner, embed_audio, shown) if folder else []
     lines = [line for report in reports for line in report_lines(report)]
     if len(reports) > 1:
         others = [comparison(evaluations[0], other) for other in evaluations[1:]]

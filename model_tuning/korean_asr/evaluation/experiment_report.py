@@ -18,7 +18,16 @@ from korean_asr.evaluation.scores import Evaluation
 from korean_asr.evaluation.spreadsheet import workbook_of
 from korean_asr.files import whole_file
 from korean_asr.lock import lock
-from korean_asr.messages import CORPORA, EXPERIMENTS, SCORES, TOO_CLOSE, english, korean, table
+from korean_asr.messages import (
+    CORPORA,
+    DIFFERENCE,
+    EXPERIMENTS,
+    SCORES,
+    TOO_CLOSE,
+    english,
+    korean,
+    table,
+)
 from korean_asr.metrics import RULE
 from korean_asr.pages.evaluation_page import experiments_page
 from korean_asr.recipe import VALUES
@@ -26,12 +35,16 @@ from korean_asr.recipe import VALUES
 UNKNOWN = "–"
 NAME = "experiments"  # of the files, without their suffixes
 MODEL = "model · 모델"
-# Two scores a table, so that a line of it fits a terminal.
-PAIRS = [
-    (corpus, scores[start : start + 2])
-    for corpus, scores in SCORES_OF.items()
-    for start in range(0, len(scores), 2)
-]
+# The tables of scores: two scores each, so that a line fits a terminal.
+SCORE_BLOCKS = (
+    (CORPORA["korean"], "korean", ("cer", "wer")),
+    (CORPORA["foreign"], "foreign", ("cer", "wer")),
+    (
+        "Foreign speakers of Korean, without punctuation · 외국인 화자, 문장 부호 제외",
+        "foreign",
+        ("cer_no_punctuation", "wer_no_punctuation"),
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +52,21 @@ class Block:
     """A part of the table as it is shown; titles are `English · 한국어`.
 
     columns: titles, the first one of the names in the first cells. rows: as many cells each.
-    note: what the numbers are, or "".
+    notes: what the numbers are.
     """
 
     title: str
     columns: list[str]
     rows: list[list[str]]
-    note: str = ""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExperiments:
+    """The table as it is printed, written and put on the page."""
+
+    blocks: list[Block]
+    notes: list[str]
 
 
 def add_experiments_option(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +108,7 @@ def show_experiments(folder: Path, output: Path | None) -> None:
     written = write_experiments(compared, output)
     page = output / f"{NAME}.html"
     with whole_file(page) as file:
-        file.write(experiments_page(experiment_blocks(compared), compared.notes))
+        file.write(experiments_page(shown_experiments(compared)))
     for line in [*experiment_lines(compared), *(f"wrote {path}" for path in [*written, page])]:
         print(printable(line))
 
@@ -108,14 +129,13 @@ def write_experiments(compared: ExperimentTable, folder: Path) -> list[Path]:
 def experiment_lines(compared: ExperimentTable) -> list[str]:
     """The lines that are printed."""
     lines = ["", f"=== {EXPERIMENTS} · rule {RULE} ==="]
-    for block in experiment_blocks(compared):
+    for block in shown_experiments(compared).blocks:
         rows = [[english(title) for title in block.columns]]
         # A cell may hold a name with ` · `, and only the verdict is in two languages.
         rows += [[_in_english(cell) for cell in row] for row in block.rows]
         align = "<" + ">" * (len(block.columns) - 1)
         lines += ["", block.title, *table(rows, align, indent="  ")]
-        if block.note:
-            lines.append(f"  {block.note}")
+        lines += [f"  {note}" for note in block.notes]
     return [
         *lines,
         *([""] if compared.notes else []),
@@ -129,14 +149,14 @@ def _in_english(cell: str) -> str:
 
 def _markdown(compared: ExperimentTable) -> list[str]:
     lines = [f"# {EXPERIMENTS}", "", f"Rule {RULE}."]
-    for block in experiment_blocks(compared):
+    for block in shown_experiments(compared).blocks:
         ruler = ["---", *["--:"] * (len(block.columns) - 1)]
         rows = [[_in_english(cell) for cell in row] for row in block.rows]
         cells = [[english(title) for title in block.columns], ruler, *rows]
         lines += ["", f"## {block.title}", ""]
         lines += [f"| {' | '.join(map(_escaped, row))} |" for row in cells]
-        if block.note:
-            lines += ["", _escaped(block.note)]
+        for note in block.notes:
+            lines += ["", _escaped(note)]
     if compared.notes:
         lines += ["", *(f"- {_escaped(note)}" for note in compared.notes)]
     return lines
@@ -147,23 +167,24 @@ def _escaped(cell: str) -> str:
     return printable(cell).replace("|", r"\|").replace("<", "&lt;")
 
 
-def experiment_blocks(compared: ExperimentTable) -> list[Block]:
-    """The parts of the table, without those that no model has anything for."""
+def shown_experiments(compared: ExperimentTable) -> ShownExperiments:
+    """Cut the table into blocks that fit a terminal; one without any value is left out."""
     parts = [
         _recipe_block(compared),
         _training_block(compared),
-        *(_score_block(compared, corpus, scores) for corpus, scores in PAIRS),
+        *(_score_block(compared, *block) for block in SCORE_BLOCKS),
         _first_code_block(compared),
     ]
-    return [part for part in parts if part]
+    return ShownExperiments([part for part in parts if part], compared.notes)
 
 
 def _recipe_block(compared: ExperimentTable) -> Block | None:
     """Recipe values that differ; the longer side of the table runs down the page."""
-    known = [row for row in compared.rows if row["recipe"]]
-    if not known:
+    n_recipes = sum(row["recipe"] is not None for row in compared.rows)
+    if not n_recipes:
         return None
-    note = "" if compared.values or len(known) < 2 else ("no value differs · 모든 값이 같습니다")
+    none_differs = n_recipes > 1 and not compared.values
+    notes = ("every value is equal · 모든 값이 같습니다",) if none_differs else ()
     cells = [
         [row["model"], row["recipe"] or UNKNOWN, *(_value(row, name) for name in compared.values)]
         for row in compared.rows
@@ -172,7 +193,7 @@ def _recipe_block(compared: ExperimentTable) -> Block | None:
     if len(columns) > len(cells) + 1:
         titles = ["recipe value · 레시피 값", *map(english, columns[1:])]
         columns, *cells = map(list, zip(titles, *cells, strict=True))
-    return Block("Recipe values that differ · 서로 다른 레시피 값", columns, cells, note)
+    return Block("Recipe values that differ · 서로 다른 레시피 값", columns, cells, notes)
 
 
 def _value(row: dict[str, Any], name: str) -> str:
@@ -223,7 +244,9 @@ def _hours(hours: float) -> str:
     return f"{hours:,.2f}" if hours >= 1 else f"{hours:.2g}"
 
 
-def _score_block(compared: ExperimentTable, corpus: str, scores: tuple[str, ...]) -> Block | None:
+def _score_block(
+    compared: ExperimentTable, title: str, corpus: str, scores: tuple[str, ...]
+) -> Block | None:
     """Two scores of each model on a corpus, with intervals and differences."""
     known = [row["corpora"][corpus] for row in compared.rows if corpus in row["corpora"]]
     if not known:
@@ -231,8 +254,7 @@ def _score_block(compared: ExperimentTable, corpus: str, scores: tuple[str, ...]
     columns = [MODEL, "clips · 발화"]
     for score in scores:
         # The block's title says that it is without punctuation.
-        title = SCORES[score.removesuffix("_no_punctuation")]
-        columns += [title, INTERVAL, "difference · 차이"]
+        columns += [SCORES[score.removesuffix("_no_punctuation")], INTERVAL, DIFFERENCE]
     rows = []
     for row in compared.rows:
         scored = row["corpora"].get(corpus)
@@ -240,14 +262,14 @@ def _score_block(compared: ExperimentTable, corpus: str, scores: tuple[str, ...]
         for score in scores:
             cells += _score_cells(scored["scores"][score]) if scored else [UNKNOWN] * 3
         rows.append([row["model"], *cells])
-    note = (
-        f"difference: from {compared.first}, on the same {N_DRAWS:,} draws of {known[0]['drawn']}; "
-        "below 0 is better · 첫 모델과의 차이이며 0보다 작으면 더 좋습니다"
-    )
-    fair = ", without punctuation" if scores[0] == "cer_no_punctuation" else ""
-    korean_fair = ", 문장 부호 제외" if fair else ""
-    title = f"{english(CORPORA[corpus])}{fair} · {korean(CORPORA[corpus])}{korean_fair}"
-    return Block(title, columns, rows, note)
+    notes = [f"clips of {', '.join(dict.fromkeys(scored['manifest'] for scored in known))}"]
+    if any(score["difference"] for scored in known for score in scored["scores"].values()):
+        notes.append(
+            f"difference: from {compared.first}, on the same {N_DRAWS:,} draws of "
+            f"{known[0]['drawn']}; below 0 is better "
+            "· 첫 모델과의 차이이며 0보다 작으면 더 좋습니다"
+        )
+    return Block(title, columns, rows, tuple(notes))
 
 
 def _score_cells(score: dict[str, Any]) -> list[str]:
@@ -268,18 +290,21 @@ def _first_code_block(compared: ExperimentTable) -> Block | None:
     names = list(dict.fromkeys(name for row in compared.rows for name in row["first_code"]))
     if not names:
         return None
-    rows = [
-        [row["model"], *(f"{rates[name]:.4f}" if name in rates else UNKNOWN for name in names)]
-        for row in compared.rows
-        if (rates := row["first_code"]) is not None
-    ]
+    rows = []
+    for row in compared.rows:
+        rates = row["first_code"]
+        shown = [f"{rates[name]:.4f}" if name in rates else UNKNOWN for name in names]
+        rows.append([row["model"], *shown])
     return Block(
         "Korean speakers, as the original code counts · 한국어 화자, 원래 코드의 방식",
         [MODEL, *names],
         rows,
-        "for comparison with figures that this code printed, not of models with each other: each "
-        "reference lacks the letters that its model cannot write · 원래 코드로 발표된 수치와 비교할 "
-        "때만 사용하세요. 모델이 출력할 수 없는 글자는 정답에서 빠지므로 모델끼리 비교할 수 없습니다",
+        (
+            "for comparison with figures that this code printed, not of models with each other: "
+            "each reference lacks the letters that its model cannot write · 원래 코드로 발표된 "
+            "수치와 비교할 때만 사용하세요. 모델마다 출력할 수 없는 글자가 정답에서 빠지므로 "
+            "모델끼리는 비교할 수 없습니다",
+        ),
     )
 
 

@@ -311,12 +311,12 @@ def write_reports(
     folder: Path,
     owner: int = 0,
     embed_audio: bool = False,
-    experiments: list[Any] | None = None,
+    experiments: Any = None,
 ) -> list[Path]:
     """Write korean.{json,jsonl,html,xlsx}, or foreign.*, and return the paths.
 
     owner: index of the model whose files get the plain names. Other files carry their model's name.
-    experiments: the tables of experiment_blocks(), for the owner's page.
+    experiments: a ShownExperiments for the owner's page, or None.
     """
     written: list[Path] = []
     for index, report in enumerate(reports):
@@ -332,7 +332,7 @@ def write_reports(
 
 
 def _write_report(
-    report: Report, folder: Path, stem: str, embed_audio: bool, experiments: list[Any] | None
+    report: Report, folder: Path, stem: str, embed_audio: bool, experiments: Any
 ) -> list[Path]:
     paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "jsonl", "html", "xlsx")]
     audio = players(report.rows, folder, embed_audio)

@@ -22,7 +22,7 @@ def evaluation_page(
     rows: list[dict[str, Any]],
     audio: list[str | None],
     embedded: bool = False,
-    experiments: list[Any] | None = None,
+    experiments: Any = None,
 ) -> str:
     """Render one self-contained page about a korean.json or foreign.json, to be written as UTF-8.
 
@@ -30,7 +30,8 @@ def evaluation_page(
     rows: the clips of the .jsonl beside it.
     audio: the address for each clip's player, or None.
     embedded: the addresses are data: URLs, so the page says that the corpus' licence applies.
-    experiments: the tables that compare several models, each with title, columns, rows and note.
+    experiments: what compares several models, or None: notes, and blocks, each with title, columns,
+        rows and notes.
     """
     slices = _slices(rows)
     return page(
@@ -46,12 +47,9 @@ def evaluation_page(
     )
 
 
-def experiments_page(experiments: list[Any], notes: list[str]) -> str:
-    """Render a page of the tables that compare several models; see evaluation_page.
-
-    notes: what was left out and why.
-    """
-    return page("experiments.html", experiments=experiments, notes=notes)
+def experiments_page(experiments: Any) -> str:
+    """Render a page that compares several models; see evaluation_page."""
+    return page("experiments.html", experiments=experiments)
 
 
 # Clips
