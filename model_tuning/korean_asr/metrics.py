@@ -190,21 +190,28 @@ def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
     }
 
 
+def first_code_reference(reference: str, characters: frozenset[str]) -> str:
+    """The reference as the original code had it, which decoded labels as it decoded speech.
+
+    The tokenizer drops letters outside the vocabulary, then merges equal neighbours (밤밤 is 밤).
+
+    characters: the single characters of the vocabulary, as vocabulary.characters_of has them.
+    """
+    known = (character for character in normalised(reference) if character in characters)
+    return normalised("".join(character for character, _ in groupby(known)))
+
+
 def first_code_counts(
     reference: str, hypothesis: str, characters: frozenset[str]
 ) -> dict[str, EditCounts]:
     """Count the edits of one clip as the original code did, to compare with its published figures.
 
-    It decoded the labels as it decoded speech, by the tokenizer: letters outside the vocabulary are
-    dropped from the reference, then equal neighbours are merged (밤밤 is 밤). The hypothesis stays.
-
-    characters: the single characters of the vocabulary, as vocabulary.characters_of has them.
+    The hypothesis stays as it was decoded. characters: see first_code_reference.
     """
-    known = [character for character in normalised(reference) if character in characters]
-    merged = normalised("".join(character for character, _ in groupby(known)))
+    reference, hypothesis = first_code_reference(reference, characters), normalised(hypothesis)
     return {
-        "cer_first_code": edit_counts(merged, normalised(hypothesis)),
-        "wer_first_code": edit_counts(_words(merged), _words(hypothesis)),
+        "cer_first_code": edit_counts(reference, hypothesis),
+        "wer_first_code": edit_counts(reference.split(), hypothesis.split()),
     }
 
 

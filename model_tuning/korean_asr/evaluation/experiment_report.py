@@ -25,7 +25,6 @@ from korean_asr.messages import (
     SCORES,
     TOO_CLOSE,
     english,
-    korean,
     table,
 )
 from korean_asr.metrics import RULE

@@ -81,7 +81,8 @@ def experiments_of_models(
         found = {"korean": evaluation}
         if index in chosen:
             found["foreign"] = _evaluation(evaluation.model, "foreign", chosen[index])
-        characters = _characters(vocabulary_folder(source), notes)
+        # What is odd about a vocabulary was told when the model was loaded.
+        characters = _characters(vocabulary_folder(source), [])
         models.append(Experiment(evaluation.model, experiment_of(source), characters, found))
     return Experiments(models, notes)
 
