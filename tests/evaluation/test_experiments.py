@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +18,10 @@ from korean_asr.evaluation.experiment_report import (
 )
 from korean_asr.evaluation.experiment_table import experiment_table
 from korean_asr.evaluation.experiments import experiments_in
+from korean_asr.files import write_json, write_json_lines
 from korean_asr.messages import n_columns
 
-TEXTS = ["가나다라마", "바사아자차", "카타파하", "가나 다라", "마바사아"] * 8
+TEXTS = ["가나다라마", "바사아자차", "카타파하", "가나 다라", "마바사아"] * 4
 # Right, one letter wrong at the end, the same in half of the clips.
 GOOD = [(text, text) for text in TEXTS]
 BAD = [(text, text[:-1] + "힣") for text in TEXTS]
@@ -32,33 +35,53 @@ def folder(tmp_path):
     return tmp_path / "models"
 
 
+@pytest.fixture(scope="module")
+def made(scored):
+    """A function that makes the .json and the rows of the .jsonl of some texts, each once."""
+
+    @cache
+    def results(pairs, corpus):
+        one = scored(list(pairs), corpus, manifest=f"{corpus}.jsonl")
+        return one.summary, one.rows(Path("/"))
+
+    return results
+
+
 @pytest.fixture
-def add(folder, scored, write_results):
+def write_texts(made):
+    """A function that writes the .json and the .jsonl of a model's results, without their page."""
+
+    def write(pairs, folder, corpus="korean", model="m", stem=None, weights=None):
+        summary, rows = made(tuple(pairs), corpus)
+        checksums = summary["checksums"] | {"weights": weights or f"weights of {model}"}
+        of_model = summary | {"model": model, "checksums": checksums}
+        write_json(folder / f"{stem or corpus}.json", of_model)
+        write_json_lines(folder / f"{stem or corpus}.jsonl", rows)
+
+    return write
+
+
+@pytest.fixture
+def add(folder, write_texts):
     """A function that adds a model: pairs of each corpus, and what its experiment.json holds.
 
     beside: (name, pairs) of another model that was scored with it on Korean speakers.
     """
 
     def added(name, korean=None, foreign=None, recipe=None, tokens=None, beside=None, **record):
-        def evaluation(pairs, corpus, model=name):
-            facts = {"weights_sha256": f"weights of {model}"}
-            return scored(pairs, corpus, model=model, facts=facts, manifest=f"{corpus}.jsonl")
-
-        results = folder / name / "results"
+        model = folder / name
         if korean:
-            both = [evaluation(korean, "korean")]
-            both += [evaluation(beside[1], "korean", beside[0])] if beside else []
-            write_results(both, results)
+            write_texts(korean, model / "results", model=name)
         if foreign:
-            write_results([evaluation(foreign, "foreign")], results)
+            write_texts(foreign, model / "results", "foreign", name)
+        if beside:
+            other, pairs = beside
+            write_texts(pairs, model / "results", model=other, stem=f"korean.{other}")
         if recipe:
-            results.mkdir(parents=True, exist_ok=True)
-            content = json.dumps({"recipe": recipe, **record})
-            (folder / name / "experiment.json").write_text(content, encoding="utf-8")
+            write_json(model / "experiment.json", {"recipe": recipe, **record})
         if tokens:
-            ids = {token: index for index, token in enumerate(tokens)}
-            (folder / name / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
-        return folder / name
+            write_json(model / "vocab.json", {token: n for n, token in enumerate(tokens)})
+        return model
 
     return added
 
@@ -95,12 +118,12 @@ def test_the_table_shows_recipe_training_scores_and_differences(add, printed_tab
     assert "epochs" not in text
     assert cells(text, "a_first", "Training") == ["6,400", "8.50", "1,000", "1.50"]
     assert cells(text, "c_base", "Training") == ["–"] * 4
-    # 40 wrong letters of 184 with the spaces, and 20.
+    # 20 wrong letters of 92 with the spaces, and 10.
     korean = "Korean speakers ·"
-    assert cells(text, "a_first", korean)[:2] == ["40", "0.2174"]
+    assert cells(text, "a_first", korean)[:2] == ["20", "0.2174"]
     assert cells(text, "a_first", korean)[3] == "–"
     mixed = cells(text, "b_mixed", korean)
-    assert mixed[:2] == ["40", "0.1087"] and mixed[3] == "-0.1087"
+    assert mixed[:2] == ["20", "0.1087"] and mixed[3] == "-0.1087"
     low, to, high = mixed[4:7]
     assert (low[0], to, high[-1]) == ("(", "to", ")") and float(low[1:]) < -0.1087 < float(
         high[:-1]
@@ -164,7 +187,7 @@ def test_columns_align_whatever_script_a_name_has(add, printed_table):
     add("abcdef", GOOD)
     block = printed_table().partition("Korean speakers ·")[2].splitlines()[2:4]
     assert [line.split()[0] for line in block] == ["abcdef", "가나다"]
-    ends = {n_columns(line[: line.index("40") + 2]) for line in block}
+    ends = {n_columns(line[: line.index("20") + 2]) for line in block}
     assert len(ends) == 1
 
 
@@ -193,23 +216,23 @@ def test_a_base_model_is_found_in_the_results_of_another_model(add, table_of):
     assert [row["model"] for row in rows] == ["base", "tuned"]
     assert rows[0]["recipe"] is None and rows[0]["updates"] is None
     cer = rows[1]["corpora"]["korean"]["scores"]["cer"]
-    assert cer["difference"]["lower_by"] == pytest.approx(40 / 184, abs=1e-6)
+    assert cer["difference"]["lower_by"] == pytest.approx(20 / 92, abs=1e-6)
 
 
 def test_results_in_a_folder_of_their_own_belong_to_the_model_of_that_name(
-    add, folder, write_results, scored, table_of
+    add, folder, write_texts, table_of
 ):
     add("tuned", GOOD, recipe=RECIPE)
-    write_results([scored(BAD, model="base")], folder / "results_base")
+    write_texts(BAD, folder / "results_base", model="base")
     assert [row["model"] for row in table_of().rows] == ["base", "tuned"]
 
 
 def test_models_of_other_clips_are_not_compared_and_it_is_told_in_one_line(add, printed_table):
     add("a", GOOD)
-    add("b", BAD[:20])
-    add("c", BAD[:30])
+    add("b", BAD[:10])
+    add("c", BAD[:15])
     text = printed_table()
-    assert cells(text, "b", "Korean speakers ·")[0] == "20"
+    assert cells(text, "b", "Korean speakers ·")[0] == "10"
     assert cells(text, "b", "Korean speakers ·")[3] == "–"
     notes = [line for line in text.splitlines() if line.startswith("Note: ")]
     assert notes == [
@@ -220,10 +243,10 @@ def test_models_of_other_clips_are_not_compared_and_it_is_told_in_one_line(add, 
 
 
 def test_models_of_other_test_splits_are_compared_where_one_run_scored_both(add, table_of):
-    add("a", BAD[:20])
+    add("a", BAD[:10])
     add("b", MIXED, beside=("a", BAD))
     table = table_of()
-    assert [row["corpora"]["korean"]["n_clips"] for row in table.rows] == [40, 40]
+    assert [row["corpora"]["korean"]["n_clips"] for row in table.rows] == [20, 20]
     assert table.rows[1]["corpora"]["korean"]["scores"]["cer"]["difference"]["decided"]
     assert table.notes == []
 
@@ -259,7 +282,7 @@ def test_results_of_training_clips_are_noted(add, table_of):
     rows[3]["seen_in_training"] = True
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     assert table_of().notes == [
-        "Korean speakers: 1 of 40 clips are in the training data of a (1 by id)"
+        "Korean speakers: 1 of 20 clips are in the training data of a (1 by id)"
     ]
 
 
@@ -358,7 +381,7 @@ def test_a_name_can_neither_end_a_cell_of_markdown_nor_write_to_the_terminal(
     add("a|<b>\x1b[1m", GOOD)
     show_experiments(folder, tmp_path / "out")
     text = (tmp_path / "out" / "experiments.md").read_text(encoding="utf-8")
-    assert r"| a\|&lt;b>?[1m | 40 |" in text
+    assert r"| a\|&lt;b>?[1m | 20 |" in text
     assert "\x1b" not in capsys.readouterr().out
     page = (tmp_path / "out" / "experiments.html").read_text(encoding="utf-8")
     assert "<b>" not in page and "\x1b" not in page
@@ -382,21 +405,16 @@ def test_torchrun_is_refused(add, folder, monkeypatch):
         show_experiments(folder, None)
 
 
-def test_scored_models_meet_their_foreign_results_by_their_weights(
-    scored, write_results, tiny_base, tmp_path
-):
+def test_scored_models_meet_their_foreign_results_by_their_weights(scored, write_texts, tmp_path):
     results = tmp_path / "results"
     for name, weights, pairs in (("x", "w1", GOOD), ("y", "w2", BAD), ("z", "w3", GOOD)):
-        facts = {"weights_sha256": weights}
-        write_results([scored(pairs, "foreign", model=name, facts=facts)], tmp_path / name)
-        results.mkdir(exist_ok=True)
-        for path in (tmp_path / name).glob("foreign.json*"):
-            path.rename(results / path.name.replace("foreign", f"foreign.{name}"))
+        write_texts(pairs, results, "foreign", name, f"foreign.{name}", weights)
     evaluations = [
         scored(pairs, model="m", facts={"weights_sha256": weights})
         for weights, pairs in (("w1", BAD), ("w2", GOOD), ("w4", GOOD))
     ]
-    sources = [str(tiny_base)] * 3
+    write_json(tmp_path / "model" / "vocab.json", {"가": 0, "나": 1})
+    sources = [str(tmp_path / "model")] * 3
     assert compared_experiments(sources[:1], evaluations[:1], results) is None
     table = compared_experiments(sources, evaluations, results)
     assert [row["model"] for row in table.rows] == ["m (1)", "m (2)", "m (3)"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from korean_asr.arguments import given_path
+from korean_asr.arguments import GivenOnce, given_path
 from korean_asr.errors import UsageError, printable
 from korean_asr.evaluation.experiment_table import SCORES_OF, ExperimentTable, experiment_table
 from korean_asr.evaluation.experiments import experiments_in, experiments_of_models
@@ -73,6 +73,7 @@ def add_experiments_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--experiments",
         type=given_path,
+        action=GivenOnce,
         metavar="FOLDER",
         help="compare all models in this folder by their records and results, without decoding",
     )
