@@ -109,7 +109,11 @@ def test_the_table_shows_recipe_training_scores_and_differences(add, printed_tab
         "speed": {"training_seconds": 5400.0},
     }
     add("a_first", BAD, BAD, RECIPE, **trained)
-    add("b_mixed", MIXED, GOOD, RECIPE | {"learning_rate": 3e-4}, **trained)
+    more = {
+        "train": {"n_clips": 6400, "hours": 8.5},
+        "foreign_train": {"n_clips": 10, "hours": 0.2},
+    }
+    add("b_mixed", MIXED, GOOD, RECIPE | {"learning_rate": 3e-4}, **(trained | {"clips": more}))
     add("c_base", GOOD)
     text = printed_table()
     assert cells(text, "a_first", "Recipe values that differ") == ["v3", "0.0001"]
@@ -117,6 +121,7 @@ def test_the_table_shows_recipe_training_scores_and_differences(add, printed_tab
     assert cells(text, "c_base", "Recipe values that differ") == ["–", "–"]
     assert "epochs" not in text
     assert cells(text, "a_first", "Training") == ["6,400", "8.50", "1,000", "1.50"]
+    assert cells(text, "b_mixed", "Training")[:2] == ["6,410", "8.70"]
     assert cells(text, "c_base", "Training") == ["–"] * 4
     # 20 wrong letters of 92 with the spaces, and 10.
     korean = "Korean speakers ·"

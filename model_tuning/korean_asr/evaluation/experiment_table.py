@@ -18,6 +18,8 @@ SCORES_OF = {
     "korean": ("cer", "wer"),
     "foreign": ("cer", "wer", "cer_no_punctuation", "wer_no_punctuation"),
 }
+# The splits that a model is trained on, natives' and learners'.
+TRAINING_PARTS = ("train", "foreign_train")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +119,19 @@ def _row(model: Experiment, first: Experiment, values: list[str]) -> dict[str, A
         "recipe": recipe.get("name"),
         "values": {name: known[name] for name in values if name in known},
         "base_model": (record.get("base_model") or {}).get("name"),
-        "train_clips": _number(record, "clips", "train", "n_clips"),
-        "train_hours": _number(record, "clips", "train", "hours"),
+        "train_clips": _size_of_training(record, "n_clips"),
+        "train_hours": _size_of_training(record, "hours"),
         "updates": _number(record, "updates"),
         "training_hours": None if seconds is None else seconds / 3600,
         "corpora": {corpus: _scored(model, first, corpus) for corpus in model.evaluations},
         "first_code": _first_code(model),
     }
+
+
+def _size_of_training(record: dict[str, Any], unit: str) -> float | None:
+    """Clips or hours of the training splits together."""
+    sizes = [_number(record, "clips", part, unit) for part in TRAINING_PARTS]
+    return sum(filter(None, sizes)) if any(size is not None for size in sizes) else None
 
 
 def _number(record: Any, *keys: str) -> float | None:
