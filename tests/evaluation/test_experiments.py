@@ -324,6 +324,24 @@ def test_results_of_other_weights_than_the_models_are_left_out(add, table_of):
     assert "foreign.jsonl is of other weights than the other results of b" in table.notes[0]
 
 
+def test_results_beside_another_model_belong_to_the_weights_that_wrote_them(
+    add, folder, write_texts, table_of
+):
+    add("a", GOOD)
+    add("renamed", MIXED)
+    # Scored with a: an earlier model of the name "renamed", and this one under its earlier name.
+    beside = folder / "a" / "results"
+    write_texts(BAD, beside, model="renamed", stem="korean.renamed", weights="earlier weights")
+    own = "weights of renamed"
+    write_texts(BAD, beside, "foreign", model="b", stem="foreign.b", weights=own)
+    table = table_of()
+    assert [row["model"] for row in table.rows] == ["a", "renamed"]
+    corpora = table.rows[1]["corpora"]
+    assert corpora["korean"]["scores"]["cer"]["rate"] == pytest.approx(10 / 92, abs=1e-6)
+    assert corpora["foreign"]["scores"]["cer"]["rate"] == pytest.approx(20 / 92, abs=1e-6)
+    assert "korean.renamed.jsonl is of other weights than the other results of" in table.notes[0]
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [

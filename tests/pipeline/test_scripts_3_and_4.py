@@ -202,12 +202,10 @@ def test_what_each_experiment_brought_is_shown_again_from_files_alone(
 ):
     model, _ = trained
     copy = tmp_path / "models" / "model"
-    copy.mkdir(parents=True)
-    for name in ("experiment.json", "vocab.json", "added_tokens.json"):
-        shutil.copy(model / name, copy)
+    shutil.copytree(model, copy, ignore=shutil.ignore_patterns("results"))
     write_manifest(tmp_path / "six.jsonl", read_manifest(model / "split" / "test.jsonl")[:6])
-    scored = ["--model", BASE, "--model", model, "--manifest", tmp_path / "six.jsonl"]
-    printed = run(command(3, *scored, "--output", copy / "results"))
+    scored = ["--model", BASE, "--model", copy, "--manifest", tmp_path / "six.jsonl"]
+    printed = run(command(3, *scored))
     # The results folder is the fine-tuned model's, whose page has the table.
     assert '<section id="experiments">' in (copy / "results" / "korean.html").read_text("utf-8")
     other = (copy / "results" / "korean.base_model.html").read_text("utf-8")
