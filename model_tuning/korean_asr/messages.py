@@ -54,6 +54,8 @@ NUMBER_FORMAT = "number format · 수치 형식"
 SEEN_IN_TRAINING = "seen in training · 학습 데이터와 겹치는 항목"
 FEW_CLIPS = "few clips · 표본 적음"
 LOWEST_CER = "lowest reachable CER · 이 어휘로 도달할 수 있는 최저 CER"
+EXPERIMENTS = "What each experiment brought · 실험별 결과"
+DIFFERENCE = "difference · 차이"
 TOO_CLOSE = "too close to call · 뚜렷한 차이 없음"
 
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 
 import jiwer
 
@@ -186,6 +187,31 @@ def utterance_counts(reference: str, hypothesis: str) -> dict[str, EditCounts]:
     return {
         name: edit_counts(units(reference), units(hypothesis))
         for name, units in SCORED_UNITS.items()
+    }
+
+
+def first_code_reference(reference: str, characters: frozenset[str]) -> str:
+    """The reference as the original code had it, which decoded labels as it decoded speech.
+
+    The tokenizer drops letters outside the vocabulary, then merges equal neighbours (밤밤 is 밤).
+
+    characters: the single characters of the vocabulary, as vocabulary.characters_of has them.
+    """
+    known = (character for character in normalised(reference) if character in characters)
+    return normalised("".join(character for character, _ in groupby(known)))
+
+
+def first_code_counts(
+    reference: str, hypothesis: str, characters: frozenset[str]
+) -> dict[str, EditCounts]:
+    """Count the edits of one clip as the original code did, to compare with its published figures.
+
+    The hypothesis stays as it was decoded. characters: see first_code_reference.
+    """
+    reference, hypothesis = first_code_reference(reference, characters), normalised(hypothesis)
+    return {
+        "cer_first_code": edit_counts(reference, hypothesis),
+        "wer_first_code": edit_counts(reference.split(), hypothesis.split()),
     }
 
 

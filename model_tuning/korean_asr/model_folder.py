@@ -62,7 +62,14 @@ def vocabulary_tokens(source: str) -> set[str]:
 
     Raises DataError, as loading the model would.
     """
-    folder = vocabulary_folder(source)
+    return tokens_in(vocabulary_folder(source))
+
+
+def tokens_in(folder: Path) -> set[str]:
+    """Read the tokens of VOCABULARY_FILES in a folder; none where the files are missing.
+
+    Raises DataError for a damaged file.
+    """
     tokens: set[str] = set()
     for name in VOCABULARY_FILES:
         if (folder / name).is_file():
@@ -268,7 +275,7 @@ def recipe_of(source: str) -> str | None:
 
     Raises DataError as base_of does for a damaged record.
     """
-    return (_experiment(source).get("recipe") or {}).get("name")
+    return (experiment_of(source).get("recipe") or {}).get("name")
 
 
 def base_of(source: str) -> str:
@@ -276,7 +283,7 @@ def base_of(source: str) -> str:
 
     Raises DataError where it is unknown, or has become another model.
     """
-    experiment = _experiment(source)
+    experiment = experiment_of(source)
     base = experiment.get("base_model") or {}
     # A run.json of an earlier version has the name alone, which a hub model is found by.
     base_source = experiment.get("base_model_source") or base.get("name")
@@ -300,7 +307,7 @@ def base_of(source: str) -> str:
     return base_source
 
 
-def _experiment(source: str) -> dict[str, Any]:
+def experiment_of(source: str) -> dict[str, Any]:
     """The record of how script 2 made a model, or is making it; empty for another model.
 
     Raises DataError if it is damaged.

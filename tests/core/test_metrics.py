@@ -11,6 +11,7 @@ from korean_asr.metrics import (
     aligned_jamo,
     corpus_counts,
     edit_counts,
+    first_code_counts,
     jamo_counts,
     jamo_position,
     normalised,
@@ -52,6 +53,27 @@ def test_each_score_counts_what_its_name_says(name, reference, hypothesis, error
     count = utterance_counts(reference, hypothesis)[name]
     assert (count.substitutions, count.deletions, count.insertions) == errors
     assert count.reference_length == length
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "cer", "wer"),
+    [
+        # Equal neighbours are merged, on the side of the reference alone.
+        ("밥밥 먹어", "밥 먹어", (0, 4), (0, 2)),
+        ("밥밥 먹어", "밥밥 먹어", (1, 4), (1, 2)),
+        # Letters outside the vocabulary are dropped before that, and so may be a whole word.
+        ("밥3밥", "밥", (0, 1), (0, 1)),
+        ("밥 3 먹어?", "밥 먹어", (0, 4), (0, 2)),
+        ("3 밥", "⁇ 밥", (2, 1), (1, 1)),
+        ("?", "밥", (1, 0), (1, 0)),
+    ],
+)
+def test_the_original_code_drops_and_merges_letters_of_the_reference(
+    reference, hypothesis, cer, wer
+):
+    counts = first_code_counts(reference, hypothesis, frozenset("밥먹어 "))
+    found = [(count.errors, count.reference_length) for count in counts.values()]
+    assert list(counts) == ["cer_first_code", "wer_first_code"] and found == [cer, wer]
 
 
 # What a label or a hypothesis may hold: syllables, conjoining jamo (NFD), emoji with modifiers,

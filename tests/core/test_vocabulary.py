@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import Wav2Vec2CTCTokenizer
 
 from korean_asr.errors import DataError
-from korean_asr.metrics import edit_counts
+from korean_asr.metrics import edit_counts, first_code_reference, normalised
 from korean_asr.model_folder import model_folder, vocabulary_tokens
 from korean_asr.vocabulary import (
     UNKNOWN,
@@ -83,6 +83,23 @@ def test_a_space_an_unknown_and_specials_are_written_as_such(tokenizer):
         == texts[tokenizer.eos_token_id]
         == ""
     )
+
+
+@settings(max_examples=60, derandomize=True, database=None)
+@given(
+    text=st.text(alphabet="가나밥국 .,3쀍", max_size=20).map(normalised),
+    added=st.sampled_from(["", ".,"]),
+    n_padded=st.integers(0, 2),
+)
+def test_the_original_codes_reference_is_what_the_tokenizer_decodes_from_the_labels(
+    tiny_base, text, added, n_padded
+):
+    tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(tiny_base)
+    add_tokens(tokenizer, added)
+    # The original code fills the labels of a batch with padding before it decodes them.
+    labels = tokenizer(text).input_ids + [tokenizer.pad_token_id] * n_padded
+    decoded = tokenizer.decode(labels, skip_special_tokens=True)
+    assert first_code_reference(text, writable_characters(tokenizer)) == decoded
 
 
 def test_longer_tokens_the_delimiter_and_the_unknown_are_no_characters():

@@ -18,6 +18,7 @@ from korean_asr.evaluation.command_line import (
     sampled,
     spread_sample,
 )
+from korean_asr.evaluation.experiment_report import add_experiments_option
 from korean_asr.manifest import Utterance, write_manifest
 
 
@@ -135,9 +136,11 @@ def test_a_sampled_plan_notes_how_many_clips_were_drawn(plan):
     assert sampled(plan, 12) == plan
 
 
-def parsed(monkeypatch, *options):
+def parsed(monkeypatch, *options, add=lambda _: None):
     monkeypatch.setattr("sys.argv", ["script", *options])
-    return evaluation_arguments(evaluation_options("Score.", "clips"))
+    parser = evaluation_options("Score.", "clips")
+    add(parser)
+    return evaluation_arguments(parser)
 
 
 def test_models_and_results_may_be_repeated(monkeypatch):
@@ -162,6 +165,32 @@ def test_wrong_usage_ends_with_status_2(monkeypatch, capsys, options, message):
         parsed(monkeypatch, *options)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "--rescore RESULTS.jsonl or --experiments FOLDER"),
+        (["--experiments", "a", "--model", "b"], "give either --model MODEL or --rescore"),
+        (["--experiments", "a", "--rescore", "b"], "give either --model MODEL or --rescore"),
+        (["--experiments", "a", "--experiments", "b"], "it was given twice"),
+        (["--experiments", ""], "'' is empty"),
+        (["--experiments", "a", "--with-base"], "--with-base goes with --model: --experiments"),
+        (["--experiments", "a", "--embed-audio"], "--embed-audio goes with --model"),
+        (["--experiments", "a", "--manifest", "b"], "--manifest goes with --model"),
+    ],
+)
+def test_a_folder_of_models_takes_no_option_of_a_model(monkeypatch, capsys, options, message):
+    with pytest.raises(SystemExit) as ended:
+        parsed(monkeypatch, *options, add=add_experiments_option)
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_models_goes_with_an_output(monkeypatch):
+    options = ["--experiments", "models", "--output", "out"]
+    arguments = parsed(monkeypatch, *options, add=add_experiments_option)
+    assert (arguments.experiments, arguments.output) == (Path("models"), Path("out"))
 
 
 def test_the_command_line_is_read_before_torch_or_pandas_is_imported():

@@ -1,64 +1,20 @@
 """Read Excel files back as what they are: XML in a zip archive."""
 
-import io
-import re
-import zipfile
-from xml.etree import ElementTree
-
 import pytest
 
 from korean_asr.evaluation.command_line import reports_of
 from korean_asr.evaluation.spreadsheet import MAX_CELL_UNITS, workbook
 from korean_asr.messages import SCORES
 
-MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-
-
-def column_number(reference):
-    """The index of a column: "A1" is 0, "AB7" is 27."""
-    number = 0
-    for letter in re.match("[A-Z]+", reference)[0]:
-        number = 26 * number + ord(letter) - ord("A") + 1
-    return number - 1
-
-
-class Book:
-    """Sheets of a workbook as lists of dictionaries, and all its XML."""
-
-    def __init__(self, content):
-        archive = zipfile.ZipFile(io.BytesIO(content))
-        self.xml = {name: archive.read(name).decode() for name in archive.namelist()}
-        names = ElementTree.fromstring(self.xml["xl/workbook.xml"]).iter(f"{MAIN}sheet")
-        self.sheets = {
-            sheet.get("name"): self.rows(f"xl/worksheets/sheet{number}.xml")
-            for number, sheet in enumerate(names, 1)
-        }
-
-    def rows(self, name):
-        table = [
-            {column_number(cell.get("r")): self.value(cell) for cell in row}
-            for row in ElementTree.fromstring(self.xml[name]).iter(f"{MAIN}row")
-        ]
-        header = table[0] if table else {}
-        return [{header[i]: value for i, value in row.items()} for row in table[1:]]
-
-    def value(self, cell):
-        if cell.get("t") == "inlineStr":
-            return "".join(text.text or "" for text in cell.iter(f"{MAIN}t"))
-        content = cell.find(f"{MAIN}v")
-        if content is None:
-            return None
-        return bool(int(content.text)) if cell.get("t") == "b" else float(content.text)
-
 
 @pytest.fixture
-def book(tmp_path):
+def book(workbook_in, tmp_path):
     """A function that makes the workbook of one evaluation and reads it back."""
 
     def read_back(evaluation):
         report = reports_of([evaluation], tmp_path)[0]
         clips = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]
-        return Book(workbook(report.summary, clips))
+        return workbook_in(workbook(report.summary, clips))
 
     return read_back
 

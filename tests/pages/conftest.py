@@ -264,3 +264,19 @@ def rows():
 def slice_of():
     """Return a function (n_clips, rate, small) that makes a slice of a summary."""
     return scored_slice
+
+
+@pytest.fixture
+def experiments():
+    """Return what the page shows of several models, to be changed."""
+    block = {
+        "title": "Korean speakers · 한국어 화자",
+        "columns": ["model · 모델", "CER · 글자 오류율", "95 % interval", "difference · 차이"],
+        "rows": [
+            ["wav2vec2_korean_v3", "0.0702", "0.0661–0.0754", "–"],
+            ["v7", "0.0699", "0.0650–0.0741", "too close to call · 뚜렷한 차이 없음"],
+            ["v1", "0.0902", "0.0850–0.0955", "+0.0200 (+0.0150 to +0.0250)"],
+        ],
+        "notes": ["clips of split/test.jsonl", "below 0 is better · 0보다 작으면 더 좋습니다"],
+    }
+    return {"blocks": [block], "notes": ["v9 has no results. · v9의 결과가 없습니다."]}

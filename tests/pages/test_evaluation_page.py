@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from korean_asr.pages.evaluation_page import aligned, evaluation_page
+from korean_asr.pages.evaluation_page import aligned, evaluation_page, experiments_page
 
 AUDIO = ["audio/%EA%B0%80.wav", None]
 
@@ -338,3 +338,35 @@ def test_the_difference_to_another_model_is_shown_with_its_verdict(summary, rows
         "0.0011 -0.0031–0.0055 too close to call",
     ):
         assert shown in text, shown
+
+
+def test_several_models_have_a_section_that_the_page_of_one_lacks(
+    summary, rows, experiments, words, parsed
+):
+    alone = evaluation_page(summary, rows, AUDIO)
+    assert 'id="experiments"' not in alone and "#experiments" not in alone
+    page = evaluation_page(summary, rows, AUDIO, experiments=experiments)
+    assert parsed(page).wrong == [] and page.count('href="#experiments"') == 1
+    assert not re.search("<th(?! scope=)[ >]", page)
+    for shown in (words(page), words(experiments_page(experiments))):
+        for text in (
+            "What each experiment brought 실험별 결과",
+            "wav2vec2_korean_v3 0.0702 0.0661–0.0754 – v7 0.0699",
+            "0.0650–0.0741 too close to call 뚜렷한 차이 없음 v1",
+            "0.0850–0.0955 +0.0200 (+0.0150 to +0.0250) clips of split/test.jsonl",
+            "below 0 is better 0보다 작으면 더 좋습니다",
+            "v9 has no results. v9의 결과가 없습니다.",
+        ):
+            assert text in shown
+
+
+def test_the_page_of_experiments_stands_alone_and_text_in_it_stays_text(
+    experiments, hostile, parsed
+):
+    clean, page = experiments_page(experiments), experiments_page(hostile(experiments))
+    page.encode()
+    assert parsed(page).wrong == [] and "<script" not in page and "<b \"'>" not in page
+    assert {name for name, _ in parsed(page).attributes} == {
+        name for name, _ in parsed(clean).attributes
+    }
+    assert not re.search("@import|https?:|src=", page) and "default-src 'none'" in page

@@ -1,6 +1,8 @@
 """Scripts 3 and 4 as a user runs them: reports, comparison, the guard, files."""
 
 import json
+import os
+import shutil
 import subprocess
 import time
 import zipfile
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from korean_asr.manifest import REPOSITORY, read_manifest
+from korean_asr.manifest import REPOSITORY, read_manifest, write_manifest
 from korean_asr.metrics import corpus_counts, utterance_counts
 
 pytestmark = pytest.mark.pipeline
@@ -31,7 +33,7 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(
         f"korean{name}.{suffix}"
         for name in ("", ".base_model")
         for suffix in ("json", "jsonl", "html", "xlsx")
-    }
+    } | {"experiments.md", "experiments.xlsx"}
     base = json_of(model / "results" / "korean.base_model.json")
     # The base model recognises the words, and writes no punctuation.
     assert base["scores"]["cer_no_space"]["rate"] < demo.cer_of_the_test_split
@@ -233,6 +235,42 @@ def test_script_4_tells_the_gap_to_the_same_models_korean_speakers(
         == json_of(model / "results" / "korean.json")["scores"]["cer_no_space"]["rate"]
     )
     assert "gap to Korean speakers" in printed
+
+
+def test_what_each_experiment_brought_is_shown_again_from_files_alone(
+    command, run, trained, tmp_path
+):
+    model, _ = trained
+    copy = tmp_path / "models" / "model"
+    shutil.copytree(model, copy, ignore=shutil.ignore_patterns("results"))
+    write_manifest(tmp_path / "six.jsonl", read_manifest(model / "split" / "test.jsonl")[:6])
+    scored = ["--model", BASE, "--model", copy, "--manifest", tmp_path / "six.jsonl"]
+    printed = run(command(3, *scored))
+    # The results folder is the fine-tuned model's, whose page has the table.
+    assert '<section id="experiments">' in (copy / "results" / "korean.html").read_text("utf-8")
+    other = (copy / "results" / "korean.base_model.html").read_text("utf-8")
+    assert '<section id="experiments">' not in other
+
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    for name in ("torch", "transformers"):
+        (hidden / f"{name}.py").write_text(f"raise ImportError('{name} is not needed here')")
+    again = run(
+        command(3, "--experiments", tmp_path / "models"),
+        env={**os.environ, "PYTHONPATH": str(hidden)},
+        stdin=subprocess.DEVNULL,
+    )
+    title = "=== What each experiment brought"
+    tables = [text.partition(title)[2].partition("\nwrote ")[0] for text in (printed, again)]
+    parts = [dict(part.split("\n", 1) for part in text.split("\n\n")[1:]) for text in tables]
+    first_code = next(name for name in parts[0] if "as the original code counts" in name)
+    # The base model's vocab.json does not lie in the folder.
+    shown, without = (part.pop(first_code).splitlines()[1] for part in parts)
+    assert shown.split()[0] == without.split()[0] == "base_model"
+    assert shown.split()[1] != "–" and without.split()[1:] == ["–", "–"]
+    assert parts[0] == parts[1] and "Korean speakers · 한국어 화자" in parts[0]
+    names = ("experiments.html", "experiments.md", "experiments.xlsx")
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [*names, "model"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,14 @@ from typing import Any
 
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.audio_container import with_remedy
-from korean_asr.errors import DataError, SharedError, printable
-from korean_asr.evaluation.comparison import comparison, gap, same_clips
+from korean_asr.errors import SharedError, printable
+from korean_asr.evaluation.comparison import comparison, gap, refuse_different_clips
+from korean_asr.evaluation.experiment_report import (
+    experiment_lines,
+    shown_experiments,
+    write_experiments,
+)
+from korean_asr.evaluation.experiment_table import ExperimentTable
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, duration_notes
@@ -33,6 +39,7 @@ from korean_asr.overlap import KINDS, Seen, seen_in_training
 
 SAMPLE_SEED = 42
 OPTIONS_OF_A_MODEL = ("manifest", "with_base", "allow_overlap", "precision")
+OPTIONS_OF_REPORTS = (*OPTIONS_OF_A_MODEL, "embed_audio")
 
 
 def evaluation_options(description: str, manifest_help: str) -> argparse.ArgumentParser:
@@ -78,14 +85,16 @@ def evaluation_options(description: str, manifest_help: str) -> argparse.Argumen
 def evaluation_arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """Parse the command line; wrong usage ends the script with status 2."""
     arguments = parser.parse_args()
-    if bool(arguments.model) == bool(arguments.rescore):
-        parser.error("give either --model MODEL or --rescore RESULTS.jsonl")
-    for name in OPTIONS_OF_A_MODEL:
-        if arguments.rescore and getattr(arguments, name) != parser.get_default(name):
+    # Script 4 has no --experiments.
+    given = [name for name in ("model", "rescore", "experiments") if getattr(arguments, name, None)]
+    if len(given) != 1:
+        other = " or --experiments FOLDER" if "experiments" in arguments else ""
+        parser.error(f"give either --model MODEL or --rescore RESULTS.jsonl{other}")
+    refused = {"model": (), "rescore": OPTIONS_OF_A_MODEL}.get(given[0], OPTIONS_OF_REPORTS)
+    for name in refused:
+        if getattr(arguments, name) != parser.get_default(name):
             option = name.replace("_", "-")
-            parser.error(
-                f"--{option} goes with --model: --rescore takes a file of results as it is"
-            )
+            parser.error(f"--{option} goes with --model: --{given[0]} takes results as they are")
     if arguments.model:
         # Wrong usage comes first, before models and manifests are looked for.
         from korean_asr.hardware import device_here, refuse_unavailable, refuse_unusable_cards
@@ -357,11 +366,16 @@ def show_rescored(arguments: argparse.Namespace, corpus: str) -> None:
 
 
 def show(
-    evaluations: list[Evaluation], folder: Path | None, owner: int = 0, embed_audio: bool = False
+    evaluations: list[Evaluation],
+    folder: Path | None,
+    owner: int = 0,
+    embed_audio: bool = False,
+    experiments: ExperimentTable | None = None,
 ) -> None:
     """Write the files if a folder is given, then print the reports; only in the first process.
 
     owner: index of the model that the plain file names belong to.
+    experiments: the result of experiment_report.compared_experiments().
     Raises DataError where the evaluations are not of the same clips.
     """
     from korean_asr.hardware import is_first
@@ -371,26 +385,19 @@ def show(
     refuse_different_clips(evaluations)
     reports = reports_of(evaluations, folder or Path(), owner)
     # Written first: a reader such as `| head`, which closes the output, must not lose the files.
-    written = write_reports(reports, folder, owner, embed_audio) if folder else []
+    shown = shown_experiments(experiments) if experiments else None
+    written = write_reports(reports, folder, owner, embed_audio, shown) if folder else []
     lines = [line for report in reports for line in report_lines(report)]
     if len(reports) > 1:
         others = [comparison(evaluations[0], other) for other in evaluations[1:]]
         lines += comparison_lines(reports, others)
+    if experiments:
+        written += write_experiments(experiments, folder) if folder else []
+        lines += experiment_lines(experiments)
     lines += [f"wrote {path}" for path in written]
     for line in lines:
         # Names and texts may hold line ends and escape sequences of a terminal.
         print(printable(line))
-
-
-def refuse_different_clips(evaluations: list[Evaluation]) -> None:
-    """Raise DataError unless all evaluations are of the same clips."""
-    first = evaluations[0]
-    for other in evaluations[1:]:
-        if not same_clips(first, other):
-            raise DataError(
-                f"{first.model} and {other.model} were not scored on the same clips, "
-                "so they cannot be compared. · 같은 발화로 평가한 결과만 비교할 수 있습니다."
-            )
 
 
 def reports_of(evaluations: list[Evaluation], folder: Path, owner: int = 0) -> list[Report]:

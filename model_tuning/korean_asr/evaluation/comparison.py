@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from korean_asr.errors import DataError
 from korean_asr.evaluation.intervals import Units, drawn_rates, interval
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.metrics import ERROR_RATES
@@ -23,6 +24,17 @@ def same_clips(first: Evaluation, other: Evaluation) -> bool:
     ids = [[u.id for u in evaluation.utterances] for evaluation in (first, other)]
     numbered = [str(number) for number in range(1, len(ids[0]) + 1)]
     return ids[0] == ids[1] or numbered in ids
+
+
+def refuse_different_clips(evaluations: list[Evaluation]) -> None:
+    """Raise DataError unless all evaluations are of the same clips."""
+    first = evaluations[0]
+    for other in evaluations[1:]:
+        if not same_clips(first, other):
+            raise DataError(
+                f"{first.model} and {other.model} were not scored on the same clips, "
+                "so they cannot be compared. · 같은 발화로 평가한 결과만 비교할 수 있습니다."
+            )
 
 
 def shared_units(first: Evaluation, other: Evaluation) -> Units:

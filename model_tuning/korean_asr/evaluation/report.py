@@ -307,11 +307,16 @@ def _bounds(bounds: list[float] | None) -> str:
 
 
 def write_reports(
-    reports: list[Report], folder: Path, owner: int = 0, embed_audio: bool = False
+    reports: list[Report],
+    folder: Path,
+    owner: int = 0,
+    embed_audio: bool = False,
+    experiments: Any = None,
 ) -> list[Path]:
     """Write korean.{json,jsonl,html,xlsx}, or foreign.*, and return the paths.
 
     owner: index of the model whose files get the plain names. Other files carry their model's name.
+    experiments: a ShownExperiments for the owner's page, or None.
     """
     written: list[Path] = []
     for index, report in enumerate(reports):
@@ -321,11 +326,14 @@ def write_reports(
         if folder / f"{stem}.json" in written:
             # Two models of one name.
             stem += f".{index + 1}"
-        written += _write_report(report, folder, stem, embed_audio)
+        tables = experiments if index == owner else None
+        written += _write_report(report, folder, stem, embed_audio, tables)
     return written
 
 
-def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) -> list[Path]:
+def _write_report(
+    report: Report, folder: Path, stem: str, embed_audio: bool, experiments: Any
+) -> list[Path]:
     paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "jsonl", "html", "xlsx")]
     audio = players(report.rows, folder, embed_audio)
     # Clips in archives are embedded in any case.
@@ -333,7 +341,8 @@ def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) ->
     write_json(paths[0], report.summary)
     write_json_lines(paths[1], report.rows)
     with whole_file(paths[2]) as file:
-        file.write(evaluation_page(report.summary, report.rows, audio, embed_audio or is_embedded))
+        embedded = embed_audio or is_embedded
+        file.write(evaluation_page(report.summary, report.rows, audio, embedded, experiments))
     counted = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]
     with whole_file(paths[3]) as file:
         file.buffer.write(workbook(report.summary, counted))

@@ -20,18 +20,27 @@ def workbook(summary: Row, clips: list[Row]) -> bytes:
     summary: the content of korean.json.
     clips: the rows of korean.jsonl, each with its counts.
     """
+    scores = ({**row, **_origin(summary)} for row in _score_rows(summary["scores"]))
+    sheets = {
+        "scores": list(scores),
+        "slices": list(_slice_rows(summary["groups"])),
+        "confusions": list(_confusion_rows(summary["confusions"])),
+    }
+    for number, start in enumerate(range(0, len(clips), MAX_ROWS), 1):
+        name = "clips" if number == 1 else f"clips {number}"
+        sheets[name] = clips[start : start + MAX_ROWS]
+    return workbook_of(sheets)
+
+
+def workbook_of(sheets: dict[str, list[Row]]) -> bytes:
+    """Return the bytes of an .xlsx file with these sheets, by name."""
     # Imported here because --help need not wait for it.
     import xlsxwriter
 
-    scores = ({**row, **_origin(summary)} for row in _score_rows(summary["scores"]))
     content = io.BytesIO()
     with xlsxwriter.Workbook(content, OPTIONS) as book:
-        _add_sheet(book, "scores", list(scores))
-        _add_sheet(book, "slices", list(_slice_rows(summary["groups"])))
-        _add_sheet(book, "confusions", list(_confusion_rows(summary["confusions"])))
-        for number, start in enumerate(range(0, len(clips), MAX_ROWS), 1):
-            name = "clips" if number == 1 else f"clips {number}"
-            _add_sheet(book, name, clips[start : start + MAX_ROWS])
+        for name, rows in sheets.items():
+            _add_sheet(book, name, rows)
     return content.getvalue()
 
 

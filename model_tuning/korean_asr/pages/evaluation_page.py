@@ -22,6 +22,7 @@ def evaluation_page(
     rows: list[dict[str, Any]],
     audio: list[str | None],
     embedded: bool = False,
+    experiments: Any = None,
 ) -> str:
     """Render one self-contained page about a korean.json or foreign.json, to be written as UTF-8.
 
@@ -29,6 +30,8 @@ def evaluation_page(
     rows: the clips of the .jsonl beside it.
     audio: the address for each clip's player, or None.
     embedded: the addresses are data: URLs, so the page says that the corpus' licence applies.
+    experiments: what compares several models, or None: notes, and blocks, each with title, columns,
+        rows and notes.
     """
     slices = _slices(rows)
     return page(
@@ -40,7 +43,13 @@ def evaluation_page(
         slices=slices,
         data=_json({"columns": _columns(rows, audio), "slices": _slice_columns(rows, slices)}),
         embedded=embedded,
+        experiments=experiments,
     )
+
+
+def experiments_page(experiments: Any) -> str:
+    """Render a page that compares several models; see evaluation_page."""
+    return page("experiments.html", experiments=experiments)
 
 
 # Clips
