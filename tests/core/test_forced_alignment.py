@@ -16,7 +16,7 @@ from korean_asr.forced_alignment import (
     listener_scores,
 )
 
-FEW = settings(max_examples=150, derandomize=True, database=None, deadline=None)
+FEW = settings(max_examples=60, derandomize=True, database=None, deadline=None)
 
 
 def log_posteriors(rows) -> np.ndarray:

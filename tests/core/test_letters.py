@@ -1,4 +1,6 @@
+import json
 import math
+import re
 import unicodedata
 
 import numpy as np
@@ -13,6 +15,7 @@ from korean_asr.letters import (
     no_letters,
     reference_letters,
 )
+from korean_asr.manifest import REPOSITORY
 
 #              0      1     2     3      4     5     6      7 (blank)
 TEXTS = dict(enumerate(["", "밤", "밥", "을", ".", " ", "⁇", ""]))
@@ -77,6 +80,24 @@ def test_each_letter_of_a_reference_has_its_times_and_its_listeners_score():
         ["밤", 0.02, 0.04, round(math.log(0.3 / 0.6), 2)],
         ["을", 0.1, 0.12, round(math.log(0.96 / 0.001), 2)],
     ]
+
+
+def test_the_example_of_the_readme_is_true():
+    readme = REPOSITORY / "model_tuning" / "korean_asr" / "evaluation" / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    row = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1])
+    alphabet = Alphabet.of({0: "", 1: "밤", 2: "밥", 3: "을"}, 0, 4)
+    lines = [re.search(rf"^\| {name} \|(.*)\|$", text, re.M)[1] for name in ("blank", *"밤밥을")]
+    posteriors = np.array([[float(cell) for cell in line.split("|")] for line in lines]).T
+    logs = np.log(posteriors).astype(np.float32)
+    reference = alphabet.reference(row["text"])
+    ranked = np.sort(logs[:, 1:], 1)[:, ::-1]
+    evidence = Evidence(logs[:, reference.tokens], ranked[:, :2], logs[:, 1:].argmax(1) + 1)
+    labels = posteriors.argmax(1)
+    assert row["letters"] == {
+        "reference": reference_letters([reference], [evidence])[0],
+        "hypothesis": hypothesis_letters(labels, posteriors.max(1), alphabet),
+    }
 
 
 def test_letters_that_cannot_be_written_have_nulls_and_the_others_are_aligned():
