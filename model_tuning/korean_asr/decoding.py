@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,6 +30,13 @@ from korean_asr.inference import (
     logits_of,
     normalised_batch,
     read_clip,
+)
+from korean_asr.letters import (
+    Alphabet,
+    Reference,
+    hypothesis_letters,
+    no_letters,
+    reference_letters,
 )
 from korean_asr.metrics import Hypothesis, corpus_counts, normalised, scored_text, utterance_counts
 from korean_asr.progress_line import ProgressLine
@@ -100,28 +107,28 @@ def decoded(
     max_batch_seconds: float | None = None,
     max_batch_clips: int = MAX_BATCH_CLIPS,
     with_losses: bool = False,
+    with_letters: bool = False,
 ) -> Decoded:
     """Decode every clip exactly once; the hypotheses are in the order of the clips.
 
-    progress: title of the progress bar; None for no bar. with_losses: the utterances are Labelled.
+    progress: title of the progress bar; None for no bar.
     max_batch_seconds: limit of a batch, padding included; None for the device's MAX_BATCH_SECONDS.
+    with_losses, with_letters: also the loss, when each letter was said; the clips are Labelled.
     Raises UsageError for a precision that the device lacks.
     """
     started, model = time.monotonic(), recogniser.model.to(device_here())
     refuse_unavailable(precision, model.device)
     was_training = model.training
     model.eval()
-    if model.config.feat_extract_norm == "group":
-        # Such a model normalises over all samples, so that padding would change the text.
-        max_batch_clips = 1
+    max_batch_clips = _most_together(model, max_batch_clips)
     max_seconds = max_batch_seconds or MAX_BATCH_SECONDS[model.device.type]
-    passes = Passes(fast_network(model), precision, max_seconds, max_batch_clips)
-    texts = recogniser.token_texts()
+    alphabet, network = _alphabet(recogniser), fast_network(model)
+    passes = Passes(network, precision, max_seconds, max_batch_clips, alphabet.silent_ids)
     labels = recogniser.labels([clip.text for clip in utterances]) if with_losses else None
 
     def decoded_batch(indices: list[int]) -> list[_DecodedClip]:
         files = [(utterances[index], labels and labels[index]) for index in indices]
-        return _decoded_files(files, recogniser, passes, texts)
+        return _decoded_files(files, recogniser, passes, alphabet, with_letters)
 
     durations = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(durations, max_seconds, max_batch_clips)
@@ -142,6 +149,11 @@ def decoded(
         precision=precision,
         losses=[clip.loss for clip in in_order],
     )
+
+
+def _most_together(model, max_batch_clips: int) -> int:
+    # Such a model normalises over all samples, so that padding would change the text.
+    return 1 if model.config.feat_extract_norm == "group" else max_batch_clips
 
 
 def decoded_by_all(
@@ -240,38 +252,74 @@ def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | 
     return highest[written].mean().item() if written.any() else None
 
 
+def _alphabet(recogniser) -> Alphabet:
+    config = recogniser.model.config
+    return Alphabet.of(recogniser.token_texts(), config.pad_token_id, config.vocab_size)
+
+
 def _decoded_files(
     files: list[tuple[AudioClip, list[int] | None]],
     recogniser,
     passes: Passes,
-    texts: dict[int, str],
+    alphabet: Alphabet,
+    with_letters: bool,
 ) -> list[_DecodedClip]:
     """Read and decode some clips together. files: clips with the labels that a loss needs."""
     clips = [read_clip(clip, recogniser.feature_extractor, labels) for clip, labels in files]
+    references = [
+        alphabet.reference(normalised(clip.text)) if with_letters else None for clip, _ in files
+    ]
     # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
-    frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
-    blank_id = recogniser.model.config.pad_token_id
-    made = []
-    for clip in clips:
-        windows = [next(frames) for _ in clip.pieces]
-        loss = windows[0].loss if len(windows) == 1 and windows[0] else None
-        hypothesis = _hypothesis(clip, windows, blank_id, texts)
-        made.append(_DecodedClip(hypothesis, clip.seconds, loss))
-    return made
+    pieces = [
+        replace(piece, tokens=reference.tokens) if reference else piece
+        for clip, reference in zip(clips, references, strict=True)
+        for piece in clip.pieces
+    ]
+    frames = iter(passes.frames(pieces))
+    windows = [[next(frames) for _ in clip.pieces] for clip in clips]
+    found = [_found(*pair) for pair in zip(clips, windows, strict=True)]
+    hypotheses = [_hypothesis(*pair, alphabet) for pair in zip(clips, found, strict=True)]
+    if with_letters:
+        hypotheses = _with_letters(hypotheses, found, references, alphabet)
+    losses = [own[0].loss if len(own) == 1 and own[0] else None for own in windows]
+    seconds = [clip.seconds for clip in clips]
+    return [_DecodedClip(*clip) for clip in zip(hypotheses, seconds, losses, strict=True)]
 
 
-def _hypothesis(
-    clip: Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]
-) -> Hypothesis:
+def _with_letters(
+    hypotheses: list[Hypothesis],
+    found: list[Frames | str],
+    references: list[Reference],
+    alphabet: Alphabet,
+) -> list[Hypothesis]:
+    """Add when each letter was said; a clip that was not decoded has no letters."""
+    heard = [index for index, frames in enumerate(found) if isinstance(frames, Frames)]
+    aligned = reference_letters(
+        [references[index] for index in heard], [found[index].evidence for index in heard]
+    )
+    letters = [no_letters() for _ in found]
+    for index, reference in zip(heard, aligned, strict=True):
+        labels, posteriors = found[index].labels.numpy(), found[index].posteriors.numpy()
+        written = hypothesis_letters(labels, posteriors, alphabet)
+        letters[index] = {"reference": reference, "hypothesis": written}
+    return [replace(made, letters=own) for made, own in zip(hypotheses, letters, strict=True)]
+
+
+def _found(clip: Clip, windows: list[Frames | None]) -> Frames | str:
+    """The frames of a clip, or why there are none."""
     if clip.problem:
-        return Hypothesis("", clip.problem)
+        return clip.problem
     if any(frames is None for frames in windows):
-        return Hypothesis("", OUT_OF_MEMORY)
+        return OUT_OF_MEMORY
     frames = joined(windows)
-    if frames.posteriors.isnan().any():
-        return Hypothesis("", NOT_FINITE)
-    text = greedy_text(frames.labels, blank_id, texts)
-    certainty = confidence(frames, blank_id, texts) if text else None
+    return NOT_FINITE if frames.posteriors.isnan().any() else frames
+
+
+def _hypothesis(clip: Clip, frames: Frames | str, alphabet: Alphabet) -> Hypothesis:
+    if isinstance(frames, str):
+        return Hypothesis("", frames)
+    text = greedy_text(frames.labels, alphabet.blank_id, alphabet.texts)
+    certainty = confidence(frames, alphabet.blank_id, alphabet.texts) if text else None
     return Hypothesis(text, confidence=certainty, is_silent=clip.is_silent)
 
 
