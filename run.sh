@@ -191,8 +191,10 @@ if runs_stage 4; then
   if [ -n "${foreign[*]-}" ] || [ -f "$data/foreign.jsonl" ]; then
     first_line 4 "foreign speakers · 외국인 화자 평가"
     learners=(--manifest "$data/foreign.jsonl")
-    # Script 2 trained on the others, so script 4 scores these by itself.
-    [ -f "$model/split/foreign_test.jsonl" ] && learners=()
+    # Script 2 chose or trained by the other learners, so these are scored.
+    for name in "$model" ${listener:+"$listener"}; do
+      [ -f "$name/split/foreign_test.jsonl" ] && learners=(--manifest "$name/split/foreign_test.jsonl")
+    done
     python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} \
       ${learners[@]+"${learners[@]}"}
   else

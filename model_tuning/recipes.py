@@ -108,9 +108,6 @@ V7 = replace(
 DEMO = replace(
     V3,
     name="demo",
-    # Two or three of the twelve learners choose nothing here, but leave script 4 the clips that
-    # they leave it with recipe demo-listener, so that both are scored on the same.
-    learner_validation=28,
     # 24 updates an epoch, 192 in all: a minute on two cores. The best is in the middle.
     epochs=8.0,
     batch_per_gpu=8,

@@ -83,7 +83,7 @@ def test_the_demo_differs_from_v3_only_in_what_its_size_asks_for():
     demo, v3 = asdict(RECIPES["demo"]), asdict(V3)
     changed = {key for key in demo if demo[key] != v3[key]}
     assert changed <= {"name", "epochs", "batch_per_gpu", "accumulation", "gpus", "learning_rate",
-                       "eval_steps", "save_steps", "workers", "learner_validation"}  # fmt: skip
+                       "eval_steps", "save_steps", "workers"}  # fmt: skip
 
 
 def test_v3_as_run_is_what_the_original_code_did_under_the_name_v3():
