@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,6 +31,13 @@ from korean_asr.inference import (
     logits_of,
     normalised_batch,
     read_clip,
+)
+from korean_asr.letters import (
+    Alphabet,
+    Reference,
+    hypothesis_letters,
+    no_letters,
+    reference_letters,
 )
 from korean_asr.metrics import Hypothesis, corpus_counts, normalised, scored_text, utterance_counts
 
@@ -90,11 +97,13 @@ def decoded(
     precision: str = "float32",
     max_batch_seconds: float | None = None,
     max_batch_clips: int = MAX_BATCH_CLIPS,
+    with_letters: bool = False,
 ) -> Decoded:
     """Decode every clip exactly once; the hypotheses are in the order of the clips.
 
     progress: title of the progress bar; None for no bar.
     max_batch_seconds: limit of a batch, padding included; None for the device's MAX_BATCH_SECONDS.
+    with_letters: also find when each letter was said. The clips must be Labelled.
     Raises UsageError for a precision that the device lacks.
     """
     started, model = time.monotonic(), recogniser.model.to(device_here())
@@ -105,11 +114,12 @@ def decoded(
         # Such a model normalises over all samples, so that padding would change the text.
         max_batch_clips = 1
     max_seconds = max_batch_seconds or MAX_BATCH_SECONDS[model.device.type]
-    passes = Passes(fast_network(model), precision, max_seconds, max_batch_clips)
-    texts = recogniser.token_texts()
+    alphabet, network = _alphabet(recogniser), fast_network(model)
+    passes = Passes(network, precision, max_seconds, max_batch_clips, alphabet.silent_ids)
 
     def decoded_batch(indices: list[int]) -> list[tuple[Clip, Hypothesis]]:
-        return _decoded_files([utterances[index] for index in indices], recogniser, passes, texts)
+        files = [utterances[index] for index in indices]
+        return _decoded_files(files, recogniser, passes, alphabet, with_letters)
 
     durations = [utterance.duration or UNKNOWN_DURATION_S for utterance in utterances]
     plan = length_batches(durations, max_seconds, max_batch_clips)
@@ -119,8 +129,7 @@ def decoded(
         results = _by_threads(decoded_batch, plan, model.device)
         for indices, result in zip(plan, results, strict=True):
             for index, (clip, hypothesis) in zip(indices, result, strict=True):
-                hypotheses[index] = hypothesis
-                clip_seconds[index] = clip.seconds
+                hypotheses[index], clip_seconds[index] = hypothesis, clip.seconds
             bar.update(len(indices))
     model.train(was_training)
     return Decoded(
@@ -213,32 +222,69 @@ def confidence(frames: Frames, blank_id: int, texts: dict[int, str]) -> float | 
     return highest[written].mean().item() if written.any() else None
 
 
+def _alphabet(recogniser) -> Alphabet:
+    config = recogniser.model.config
+    return Alphabet.of(recogniser.token_texts(), config.pad_token_id, config.vocab_size)
+
+
 def _decoded_files(
-    files: list[AudioClip], recogniser, passes: Passes, texts: dict[int, str]
+    files: list[AudioClip], recogniser, passes: Passes, alphabet: Alphabet, with_letters: bool
 ) -> list[tuple[Clip, Hypothesis]]:
     """Read and decode some clips together."""
     clips = [read_clip(file, recogniser.feature_extractor) for file in files]
-    # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
-    frames = iter(passes.frames([piece for clip in clips for piece in clip.pieces]))
-    blank_id = recogniser.model.config.pad_token_id
-    return [
-        (clip, _hypothesis(clip, [next(frames) for _ in clip.pieces], blank_id, texts))
-        for clip in clips
+    references = [
+        alphabet.reference(normalised(file.text)) if with_letters else None for file in files
     ]
+    # Passes makes new batches, by the samples: the durations of a manifest may be wrong.
+    pieces = [
+        replace(piece, tokens=reference.tokens) if reference else piece
+        for clip, reference in zip(clips, references, strict=True)
+        for piece in clip.pieces
+    ]
+    windows = iter(passes.frames(pieces))
+    found = [_found(clip, [next(windows) for _ in clip.pieces]) for clip in clips]
+    hypotheses = [
+        _hypothesis(clip, frames, alphabet) for clip, frames in zip(clips, found, strict=True)
+    ]
+    if with_letters:
+        hypotheses = _with_letters(hypotheses, found, references, alphabet)
+    return list(zip(clips, hypotheses, strict=True))
 
 
-def _hypothesis(
-    clip: Clip, windows: list[Frames | None], blank_id: int, texts: dict[int, str]
-) -> Hypothesis:
+def _with_letters(
+    hypotheses: list[Hypothesis],
+    found: list[Frames | str],
+    references: list[Reference],
+    alphabet: Alphabet,
+) -> list[Hypothesis]:
+    """Add when each letter was said; a clip that was not decoded has no letters."""
+    heard = [index for index, frames in enumerate(found) if isinstance(frames, Frames)]
+    aligned = reference_letters(
+        [references[index] for index in heard], [found[index].evidence for index in heard]
+    )
+    letters = [no_letters() for _ in found]
+    for index, reference in zip(heard, aligned, strict=True):
+        labels, posteriors = found[index].labels.numpy(), found[index].posteriors.numpy()
+        written = hypothesis_letters(labels, posteriors, alphabet)
+        letters[index] = {"reference": reference, "hypothesis": written}
+    return [replace(made, letters=own) for made, own in zip(hypotheses, letters, strict=True)]
+
+
+def _found(clip: Clip, windows: list[Frames | None]) -> Frames | str:
+    """The frames of a clip, or why there are none."""
     if clip.problem:
-        return Hypothesis("", clip.problem)
+        return clip.problem
     if any(frames is None for frames in windows):
-        return Hypothesis("", OUT_OF_MEMORY)
+        return OUT_OF_MEMORY
     frames = joined(windows)
-    if frames.posteriors.isnan().any():
-        return Hypothesis("", NOT_FINITE)
-    text = greedy_text(frames.labels, blank_id, texts)
-    certainty = confidence(frames, blank_id, texts) if text else None
+    return NOT_FINITE if frames.posteriors.isnan().any() else frames
+
+
+def _hypothesis(clip: Clip, frames: Frames | str, alphabet: Alphabet) -> Hypothesis:
+    if isinstance(frames, str):
+        return Hypothesis("", frames)
+    text = greedy_text(frames.labels, alphabet.blank_id, alphabet.texts)
+    certainty = confidence(frames, alphabet.blank_id, alphabet.texts) if text else None
     return Hypothesis(text, confidence=certainty, is_silent=clip.is_silent)
 
 

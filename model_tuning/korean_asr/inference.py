@@ -18,6 +18,7 @@ from korean_asr.audio import (
     n_frames,
     read_waveform,
 )
+from korean_asr.forced_alignment import Evidence
 from korean_asr.hardware import in_precision, inputs_on
 
 # A manifest without durations must not become one batch.
@@ -33,6 +34,8 @@ FRAME_SAMPLES = int(np.prod([stride for _, stride in ENCODER_LAYERS]))
 WINDOW_FRAMES, CONTEXT_FRAMES = 700, 150
 # torch's CPU allocator raises a bare RuntimeError.
 NO_MEMORY_MESSAGES = ("not enough memory", "can't allocate memory")
+# Below every logit, and finite, since JSON has no infinity.
+NEVER = -10_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,12 @@ class Piece:
     """A clip, or a window of a long one, as the model reads it.
 
     waveform: (n_samples,) float32, normalised. kept: its frames without those of the context.
+    tokens: (n_tokens,) int64, whose evidence is wanted, the blank first; None for no evidence.
     """
 
     waveform: np.ndarray
     kept: slice
+    tokens: np.ndarray | None = None
 
     @property
     def seconds(self) -> float:
@@ -77,10 +82,12 @@ class Frames:
     """The most likely token id of each frame, (n_frames,) int64, and its posterior, float32.
 
     A posterior is NaN where a logit of the frame is NaN or infinite.
+    evidence: of the clip's reference, if asked for.
     """
 
     labels: torch.Tensor
     posteriors: torch.Tensor
+    evidence: Evidence | None = None
 
 
 def read_clip(clip: AudioClip, feature_extractor: Wav2Vec2FeatureExtractor) -> Clip:
@@ -118,9 +125,22 @@ def pieces(waveform: np.ndarray) -> list[Piece]:
 
 def joined(windows: list[Frames]) -> Frames:
     """The frames of a clip from those of its windows, which are in order."""
+    if len(windows) == 1:
+        return windows[0]
+    found = [window.evidence for window in windows if window.evidence]
     return Frames(
         labels=torch.cat([window.labels for window in windows]),
         posteriors=torch.cat([window.posteriors for window in windows]),
+        evidence=joined_evidence(found) if found else None,
+    )
+
+
+def joined_evidence(windows: list[Evidence]) -> Evidence:
+    """The evidence of a clip from that of its windows, which are in order."""
+    return Evidence(
+        log_posteriors=np.concatenate([window.log_posteriors for window in windows]),
+        rivals=np.concatenate([window.rivals for window in windows]),
+        rival_ids=np.concatenate([window.rival_ids for window in windows]),
     )
 
 
@@ -131,12 +151,14 @@ class Passes:
     Several threads may share one. On a GPU they take turns, so that its memory holds one batch.
 
     max_seconds: of padded audio in a batch. batch_seconds: padded audio of each finished batch.
+    silent_ids: tokens that write no letter, so that they are never a letter's rival.
     """
 
     model: Wav2Vec2ForCTC
     precision: str
     max_seconds: float
     max_clips: int
+    silent_ids: list[int] = field(default_factory=list)
     batch_seconds: list[float] = field(default_factory=list)
     gpu: threading.Lock = field(default_factory=threading.Lock)
 
@@ -175,11 +197,41 @@ class Passes:
         waveforms = padded([piece.waveform for piece in batch])
         logits = logits_of(self.model, waveforms, self.precision)
         best, labels = logits.max(-1)  # (B, n_frames) each
-        posteriors = (best - logits.logsumexp(-1)).exp()
+        normaliser = logits.logsumexp(-1)
+        posteriors = (best - normaliser).exp()
         posteriors[~logits.isfinite().all(-1)] = torch.nan
         labels, posteriors = labels.cpu(), posteriors.cpu()
+        evidence = self._evidence(logits, normaliser, batch)
         return [
-            Frames(labels[i, piece.kept], posteriors[i, piece.kept])
+            Frames(labels[i, piece.kept], posteriors[i, piece.kept], evidence[i])
+            for i, piece in enumerate(batch)
+        ]
+
+    @torch.inference_mode()
+    def _evidence(
+        self, logits: torch.Tensor, normaliser: torch.Tensor, batch: list[Piece]
+    ) -> list[Evidence | None]:
+        """The evidence of each piece's tokens in its kept frames; overwrites the logits.
+
+        logits: (B, n_frames, n_labels). normaliser: (B, n_frames), their logsumexp.
+        """
+        if batch[0].tokens is None:
+            return [None] * len(batch)
+        ids = [torch.from_numpy(piece.tokens) for piece in batch]
+        columns = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(logits.device)
+        columns = columns[:, None].expand(-1, logits.shape[1], -1)  # (B, n_frames, n_tokens)
+        wanted = (logits.gather(-1, columns) - normaliser[..., None]).cpu().numpy()
+        logits[..., self.silent_ids] = NEVER
+        first, rival_ids = logits.max(-1)
+        logits.scatter_(-1, rival_ids[..., None], NEVER)
+        rivals = torch.stack([first, logits.amax(-1)], -1) - normaliser[..., None]
+        rivals, rival_ids = rivals.cpu().numpy(), rival_ids.cpu().numpy()
+        return [
+            Evidence(
+                wanted[i, piece.kept, : len(piece.tokens)],
+                rivals[i, piece.kept],
+                rival_ids[i, piece.kept],
+            )
             for i, piece in enumerate(batch)
         ]
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import jiwer
 
@@ -25,12 +26,14 @@ class Hypothesis:
     confidence: 0 to 1, the mean over the written tokens of each one's highest posterior; None for
         an empty text.
     is_silent: all samples are equal, so any text is invented.
+    letters: when each letter was said, as letters.Letters; None where nobody asked.
     """
 
     text: str
     problem: str | None = None
     confidence: float | None = None
     is_silent: bool = False
+    letters: dict[str, list[list[Any]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

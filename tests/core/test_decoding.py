@@ -207,6 +207,98 @@ def test_confidence_is_the_softmax_of_the_frames_that_wrote(recogniser, utteranc
         assert hypothesis.confidence == pytest.approx(float(sum(highest) / len(highest)), abs=1e-5)
 
 
+def without_spaces(text: str) -> list[str]:
+    return [character for character in text if character != " "]
+
+
+def test_letters_are_those_of_both_texts_and_change_neither_text_nor_confidence(
+    recogniser, utterances
+):
+    plain = decoded(recogniser, utterances).hypotheses
+    made = decoded(recogniser, utterances, with_letters=True).hypotheses
+    assert [dataclasses.replace(hypothesis, letters=None) for hypothesis in made] == plain
+    n_written = 0
+    for clip, hypothesis in zip(utterances, made, strict=True):
+        for name, text in (("reference", clip.text), ("hypothesis", hypothesis.text)):
+            letters = hypothesis.letters[name]
+            assert [letter[0] for letter in letters] == without_spaces(text)
+            # The tiny base cannot write . , ? !
+            nulls = [letter[0] for letter in letters if letter[1:] == [None] * 3]
+            assert nulls == [mark for mark in text if name == "reference" and mark in ".,?!"]
+            times = [time for letter in letters for time in letter[1:3] if time is not None]
+            assert times == sorted(times)
+            assert all(0 <= time <= clip.duration for time in times)
+            n_written += len(times)
+    assert n_written > 100
+
+
+def test_letters_equal_those_of_a_plain_loop_over_frames(recogniser, utterances):
+    ids = recogniser.tokenizer.get_vocab()
+    rivals = [i for token, i in ids.items() if token not in ("|", "[PAD]", "<s>", "</s>")]
+    for clip, made in zip(
+        utterances, decoded(recogniser, utterances, with_letters=True).hypotheses, strict=True
+    ):
+        waveform = torch.from_numpy(read_waveform(clip.audio_filepath))
+        waveform = (waveform - waveform.mean()) / torch.sqrt(waveform.var(correction=0) + 1e-7)
+        with torch.inference_mode():
+            logs = recogniser.model(waveform[None]).logits[0].log_softmax(-1).numpy()
+        frame = 0
+        written = iter(made.letters["hypothesis"])
+        for label, run in groupby(logs.argmax(-1).tolist()):
+            length = len(list(run))
+            if label not in (ids["[PAD]"], ids["|"]):
+                _, start, end, posterior = next(written)
+                assert (start, end) == (round(0.02 * frame, 2), round(0.02 * (frame + length), 2))
+                highest = np.exp(logs[frame : frame + length, label].max())
+                assert posterior == pytest.approx(highest, abs=0.00051)
+            frame += length
+        for character, start, end, score in made.letters["reference"]:
+            if start is not None:
+                first, last = round(start / 0.02), round(end / 0.02)
+                own = logs[first:last, ids[character]].max()
+                others = [i for i in rivals if i != ids[character]]
+                other = logs[max(0, first - 2) : last + 2][:, others].max()
+                assert score == pytest.approx(own - other, abs=0.0051)
+
+
+def test_a_clip_that_was_not_decoded_has_two_empty_lists_and_a_silent_one_its_letters(
+    noise, recogniser, tmp_path
+):
+    silent = written(tmp_path, "silent", np.zeros(20_000, np.float32))
+    clips = [
+        Utterance("gone", str(tmp_path / "gone.wav"), 1.0, "가"),
+        dataclasses.replace(silent, text="가 나"),
+        dataclasses.replace(written(tmp_path, "one frame", noise(400, 1)), text="가나"),
+        written(tmp_path, "no text", noise(4_000, 1)),
+    ]
+    clips[3] = dataclasses.replace(clips[3], text="")
+    gone, silent, short, empty = decoded(recogniser, clips, with_letters=True).hypotheses
+    assert gone.letters == {"reference": [], "hypothesis": []}
+    assert silent.is_silent
+    assert [letter[0] for letter in silent.letters["reference"]] == ["가", "나"]
+    assert None not in silent.letters["reference"][0]
+    # Two letters do not fit into one frame.
+    assert short.letters["reference"] == [["가", None, None, None], ["나", None, None, None]]
+    assert empty.letters["reference"] == []
+    assert decoded(recogniser, clips[1:2]).hypotheses[0].letters is None
+
+
+def nearly_equal(letters: list[dict], others: list[dict]) -> bool:
+    """Whether characters and times are equal, and values but for a last digit of some."""
+    pairs = [
+        pair
+        for own, other in zip(letters, others, strict=True)
+        for name in ("reference", "hypothesis")
+        for pair in zip(own[name], other[name], strict=True)
+    ]
+    differences = [abs((a[3] or 0) - (b[3] or 0)) for a, b in pairs]
+    return (
+        [a[:3] for a, _ in pairs] == [b[:3] for _, b in pairs]
+        and max(differences) < 0.011
+        and sum(map(bool, differences)) < 0.01 * len(pairs)
+    )
+
+
 @pytest.fixture
 def one_thread():
     """So that batches come one after the other."""
@@ -337,11 +429,15 @@ def test_windows_of_a_model_that_hears_no_further_than_their_context_write_what_
         torch.nn.ModuleList()
     )  # no attention: convolutions alone, 16 frames wide
     clip = written(tmp_path, "long", noise(1_234_567, 3))
-    in_windows = decoded(recogniser, [clip])
+    clip = dataclasses.replace(clip, text="가나다 라마바사. " * 40)
+    in_windows = decoded(recogniser, [clip], with_letters=True)
     monkeypatch.setattr("korean_asr.inference.MAX_WHOLE_S", 1_000)
-    whole = decoded(recogniser, [clip])
+    whole = decoded(recogniser, [clip], with_letters=True)
     assert whole.n_batches == 1 < in_windows.n_batches
     assert len(whole.hypotheses[0].text) > 100
+    letters = [made.hypotheses[0].letters for made in (in_windows, whole)]
+    assert letters[0]["reference"][-2][1] > 60
+    assert nearly_equal(letters[:1], letters[1:])
     assert in_windows.hypotheses[0].text == whole.hypotheses[0].text
     assert in_windows.hypotheses[0].confidence == pytest.approx(whole.hypotheses[0].confidence)
 
@@ -414,6 +510,23 @@ def test_the_text_of_speech_depends_neither_on_batches_nor_on_order(demo, speech
     for order, settings in zip(orders, all_settings, strict=True):
         result = decoded(demo, [speech[index] for index in order], **settings)
         assert texts(result.hypotheses) == [alone[index] for index in order]
+
+
+def test_letters_of_speech_depend_neither_on_batches_nor_on_order(demo, speech, tmp_path):
+    heard = texts(decoded(demo, speech[:16]).hypotheses)
+    clips = [
+        dataclasses.replace(clip, text=f"3 {text}.")
+        for clip, text in zip(speech[:16], [*heard[1:], heard[0]], strict=True)
+    ]
+    # All frames of silence are alike: where a letter lies must not be left to noise.
+    silence = written(tmp_path, "silence", np.zeros(40_000, np.float32))
+    clips.append(dataclasses.replace(silence, text="아무 말도 없다"))
+    alone = decoded(demo, clips, max_batch_clips=1, with_letters=True).hypotheses
+    order = sorted(range(len(clips)), key=lambda index: clips[index].duration)
+    for settings in ({"max_batch_clips": 16, "max_batch_seconds": 1e9}, {}):
+        together = decoded(demo, [clips[i] for i in order], with_letters=True, **settings)
+        letters = [made.letters for made in together.hypotheses]
+        assert nearly_equal(letters, [alone[i].letters for i in order])
 
 
 @pytest.mark.slow

@@ -24,6 +24,8 @@ LIGHT = {
     "vocabulary",
     "metrics",
     "alignment",
+    "forced_alignment",
+    "letters",
     "recipe",
     "overlap",
     "messages",

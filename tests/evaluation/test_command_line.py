@@ -31,6 +31,7 @@ def test_an_unreadable_clip_stays_in_the_denominator_as_deletions(plan, tmp_path
     assert with_it.totals["cer"].deletions == without.totals["cer"].deletions + 5
     row = with_it.rows(tmp_path)[-1]
     assert (row["pred_text"], row["problem"]) == ("", "audio missing")
+    assert row["letters"] == {"reference": [], "hypothesis": []}
 
 
 def test_a_duration_far_from_the_files_is_told_with_three_clips(plan, printed):

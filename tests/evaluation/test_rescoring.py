@@ -32,6 +32,32 @@ def test_a_file_of_our_results_gives_all_numbers_again(write_results, evaluation
     assert again["notes"] == ["scored again from korean.jsonl"]
 
 
+def rows_of(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_letters_are_kept_and_rows_without_them_are_scored_as_they_were(
+    write_results, evaluation, tmp_path
+):
+    write_results([evaluation], tmp_path)
+    path = tmp_path / "korean.jsonl"
+    rows = rows_of(path)
+    letters = [made.letters for made in evaluation.hypotheses]
+    assert [row["letters"] for row in rows] == letters
+    again = rescored(path, "korean")
+    assert [made.letters for made in again.hypotheses] == letters
+    write_results([again], tmp_path / "again")
+    assert [row["letters"] for row in rows_of(tmp_path / "again" / "korean.jsonl")] == letters
+    # A row of another text, a row from before letters, and a row of another system.
+    changed = [rows[0] | {"pred_text": "가 다른 글"}, rows[1], rows[2] | {"letters": "many"}]
+    del changed[1]["letters"]
+    path.write_text("\n".join(map(json.dumps, changed)), encoding="utf-8")
+    old = rescored(path, "korean")
+    assert [made.letters for made in old.hypotheses] == [None] * 3
+    assert not any("letters" in row for row in old.rows(tmp_path))
+    assert old.per_utterance[1:] == evaluation.per_utterance[1:3]
+
+
 def test_a_clip_that_is_too_long_is_not_scored_again_either(write_results, scored, tmp_path):
     evaluation = scored(
         [("가나" * 15_000, "가나"), ("가나", "가나")], facts={"weights_sha256": "w"}

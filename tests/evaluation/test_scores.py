@@ -66,6 +66,14 @@ def test_each_clip_result_can_be_read_by_any_scorer(evaluation, tmp_path):
     )
 
 
+def test_rows_hold_the_letters_of_both_texts(evaluation, tmp_path):
+    for row in evaluation.rows(tmp_path):
+        assert set(row["letters"]) == {"reference", "hypothesis"}
+        for name, key in (("reference", "text"), ("hypothesis", "pred_text")):
+            letters = "".join(letter[0] for letter in row["letters"][name])
+            assert letters == row[key].replace(" ", "")
+
+
 def test_scores_without_the_sentences_of_training_stand_beside(scored):
     pairs = [("가나", "가나"), ("다라", "다"), ("마바", "마바")]
     seen = {"id": [], "audio": [], "sentence": [1], "speaker": [0, 1]}

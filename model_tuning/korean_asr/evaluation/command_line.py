@@ -229,9 +229,8 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
     from korean_asr.model import load_recogniser
 
     recogniser, clips = load_recogniser(source), plan.utterances
-    decoded = decoded_by_all(
-        recogniser, clips, f"decoding with {recogniser.name}", precision=plan.precision
-    )
+    title = f"decoding with {recogniser.name}"
+    decoded = decoded_by_all(recogniser, clips, title, precision=plan.precision, with_letters=True)
     _refuse_none_decoded(plan, source, decoded.hypotheses)
     notes = (*plan.notes, *duration_notes(clips, decoded.clip_seconds), *seen.notes)
     return Evaluation(

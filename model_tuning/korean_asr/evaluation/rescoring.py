@@ -8,6 +8,7 @@ from typing import Any
 from korean_asr.archive_file import path_within
 from korean_asr.errors import DataError
 from korean_asr.files import json_value, parsed_clip, read_json
+from korean_asr.letters import known_letters
 from korean_asr.manifest import (
     Utterance,
     absolute_audio,
@@ -161,12 +162,13 @@ def _hypothesis(row: dict[str, Any]) -> Hypothesis:
     confidence = row.get("confidence")
     is_known = isinstance(confidence, int | float) and 0 <= confidence <= 1
     # Other systems write null or false where nothing was recognised.
-    text = json_value(row, "pred_text", str) if row["pred_text"] else ""
+    text = normalised(json_value(row, "pred_text", str) if row["pred_text"] else "")
     return Hypothesis(
-        normalised(text),
+        text,
         problem=str(row["problem"]) if row.get("problem") else None,
         confidence=float(confidence) if is_known else None,
         is_silent=row.get("is_silent") is True,
+        letters=known_letters(row.get("letters"), normalised(row["text"]), text),
     )
 
 

@@ -231,7 +231,7 @@ class Evaluation:
     def rows(self, folder: Path) -> list[dict[str, Any]]:
         """The rows of korean.jsonl or foreign.jsonl in `folder`.
 
-        Each is the clip's manifest line, with pred_text, rates, and counts of cer and wer.
+        Each is the clip's manifest line, with pred_text, rates, counts of cer and wer, and letters.
         """
         rows = manifest_rows(self.utterances, folder)
         for index, (row, hypothesis) in enumerate(zip(rows, self.hypotheses, strict=True)):
@@ -248,6 +248,8 @@ class Evaluation:
                 row["problem"] = self.problems[index]
             if hypothesis.is_silent:
                 row["is_silent"] = True
+            if hypothesis.letters is not None:
+                row["letters"] = hypothesis.letters
         return rows
 
 

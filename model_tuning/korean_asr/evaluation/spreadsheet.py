@@ -39,7 +39,9 @@ def _add_sheet(book: Any, name: str, rows: list[Row]) -> None:
     """Add a sheet with a header; a cell stays empty where its value is None or missing."""
     sheet = book.add_worksheet(name)
     sheet.freeze_panes(1, 0)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    keys = dict.fromkeys(key for row in rows for key in row)
+    # A list has no place in a cell.
+    columns = [key for key in keys if key != "letters"]
     sheet.write_row(0, 0, columns, book.add_format({"bold": True}))
     for index, row in enumerate(rows, 1):
         sheet.write_row(index, 0, [_cell(row.get(column)) for column in columns])
