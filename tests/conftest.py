@@ -27,6 +27,7 @@ class Demo:
     n_native_clips: int = 252
     n_native_speakers: int = 18
     n_learner_clips: int = 84
+    n_slip_clips: int = 48
     n_learners: int = 12
     first_languages: tuple[str, ...] = (
         *("영어", "중국어", "일본어", "스페인어", "힌디어", "포르투갈어"),

@@ -2,7 +2,8 @@
 
     python data/demo/judge.py data/demo/korean [--heard korean.tsv]
 
-Prints the character error rate without spaces and punctuation of each speaker and of all clips.
+Prints the character error rate without spaces and punctuation of each speaker and of all clips;
+of slips also that against the prompts that were read.
 Users of the pipeline never run this. Needs data/demo/requirements.txt.
 """
 
@@ -13,6 +14,7 @@ import shutil
 import tempfile
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import jiwer
@@ -66,18 +68,20 @@ def korean_clips(corpus: Path) -> dict[str, tuple[str, str]]:
     return clips
 
 
+def lines_of(corpus: Path) -> list[dict[str, Any]]:
+    """What make_corpus.py wrote beside a corpus of learners, a line a clip."""
+    name = {"foreign": "foreign_accents.jsonl"}.get(corpus.name, f"{corpus.name}.jsonl")
+    return [json.loads(line) for line in (HERE / name).read_text(encoding="utf-8").splitlines()]
+
+
 def foreign_clips(corpus: Path) -> dict[str, tuple[str, str]]:
-    """The same of the learners' corpus; the text is as a hearer of Korean spells it."""
-    clips = {}
-    for line in (HERE / "foreign_accents.jsonl").read_text(encoding="utf-8").splitlines():
-        clip = json.loads(line)
-        clips[clip["id"]] = clip["id"].split("_")[1], clip["text"]
-    return clips
+    """The same of a corpus of learners; the text is as a hearer of Korean spells it."""
+    return {clip["id"]: (clip["id"].split("_")[1], clip["text"]) for clip in lines_of(corpus)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Let Whisper base write the demo's clips.")
-    parser.add_argument("corpus", type=Path, help="data/demo/korean or data/demo/foreign")
+    parser.add_argument("corpus", type=Path, help="data/demo/korean, foreign or foreign_slips")
     parser.add_argument(
         "--heard", type=Path, help="the table to write: what was heard of each clip"
     )
@@ -85,9 +89,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not any(arguments.corpus.rglob("*.flac")):
         parser.error(f"{arguments.corpus} holds no .flac: pass data/demo/korean or its neighbour")
-    clips = (foreign_clips if arguments.corpus.name == "foreign" else korean_clips)(
-        arguments.corpus
-    )
+    clips = (korean_clips if arguments.corpus.name == "korean" else foreign_clips)(arguments.corpus)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         model = whisper(Path(folder), arguments.threads)
@@ -105,6 +107,10 @@ def main() -> None:
             [bare(row[3]) for row in of_speaker], [bare(row[4]) for row in of_speaker]
         )
         print(f"{speaker or 'all'}: {len(of_speaker)} clips, CER {error:.3f}")
+    if arguments.corpus.name == "foreign_slips":
+        prompts = {clip["id"]: clip["prompt"] for clip in lines_of(arguments.corpus)}
+        error = jiwer.cer([bare(prompts[row[1]]) for row in rows], [bare(row[4]) for row in rows])
+        print(f"all, against the prompts: CER {error:.3f}")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Make the demo corpora data/demo/korean and data/demo/foreign, in the folder layouts of AI Hub.
+"""Make the demo corpora in data/demo: korean, foreign, foreign_slips, in the layouts of AI Hub.
 
     python data/demo/make_corpus.py            (ten minutes on two cores; needs requirements.txt)
 
-Users of the pipeline never run this. korean_sentences.tsv and foreign_sentences.tsv hold the spoken
-sentences, their transcripts and how they are pronounced; the speakers are in voices.py. The same
-seed gives the same files. A clip that is there is kept: remove the clips to make them again.
+Users of the pipeline never run this. korean_sentences.tsv, foreign_sentences.tsv and
+slip_sentences.tsv hold the spoken sentences, their transcripts and how they are pronounced; the
+speakers are in voices.py. The same seed gives the same files. A clip that is there is kept: remove
+the clips to make them again.
 """
 
 import csv
@@ -13,7 +14,7 @@ import os
 import random
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import soundfile
 from tqdm import tqdm
@@ -58,6 +59,8 @@ COUNTRIES = {
     "포르투갈어": "BR",
 }
 TOPIK_GRADES = ("2", "4", "해당 없음")
+# The number of the first clip of foreign_slips; those of foreign are lower.
+FIRST_SLIP = 101
 
 
 def rows(name: str) -> list[dict[str, str]]:
@@ -131,10 +134,36 @@ def make_korean(root: Path, rng: random.Random) -> None:
             pass
 
 
+class Learner(NamedTuple):
+    language: str
+    voice: Voice
+    grade: str
+
+
+def learners() -> list[Learner]:
+    """The speakers in turn: one of each first language, then the next of each."""
+    voices = [
+        (language, voice)
+        for of_each in zip(*FOREIGN_VOICES.values(), strict=True)
+        for language, voice in zip(FOREIGN_VOICES, of_each, strict=True)
+    ]
+    return [
+        Learner(*speaker, TOPIK_GRADES[(turn + turn // len(FOREIGN_VOICES)) % 3])
+        for turn, speaker in enumerate(voices)
+    ]
+
+
 def line_of_accents(
-    name: str, language: str, sentence: dict[str, str], carried: dict[int, list[Replacement]]
+    name: str,
+    language: str,
+    sentence: dict[str, str],
+    carried: dict[int, list[Replacement]],
+    slip: dict[str, Any],
 ) -> str:
-    """The line of foreign_accents.jsonl of one clip."""
+    """The line of foreign_accents.jsonl or foreign_slips.jsonl of one clip.
+
+    slip: what the latter says of the slip.
+    """
     sounds = [
         {"index": index, "place": sound.place, "jamo": sound.jamo, "heard": sound.heard}
         for index, replacements in carried.items()
@@ -143,6 +172,7 @@ def line_of_accents(
     line = {
         "id": name,
         "first_language": language,
+        **slip,
         "text": sentence["spoken"],
         "pronunciation": sentence["pronunciation"],
         "accented": sounds,
@@ -150,73 +180,115 @@ def line_of_accents(
     return json.dumps(line, ensure_ascii=False) + "\n"
 
 
+def write_learner_clip(
+    part: Path,
+    number: int,
+    learner: Learner,
+    sentence: dict[str, str],
+    rng: random.Random,
+    slip: dict[str, Any],
+) -> str:
+    """Speak a sentence with the learner's accent and write its label; return line_of_accents().
+
+    part: the folder 1.Training or 2.Validation.
+    """
+    language, voice, _ = learner
+    prefix = "VS" if part.name == "2.Validation" else "TS"
+    folder = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
+    kind = "RD" if sentence["task"] == "read" else "QC"
+    sentence_id = f"{voice.name[:2]}{kind}{number:03}"
+    name = f"{sentence_id}_{voice.name}_20210809"
+    audio = part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
+    said, carried = accented(syllables(sentence["pronunciation"]), language)
+    phonemes = spoken_phonemes(sentence["pronunciation"], said)
+    duration = write_flac(drawn_clip(audio, phonemes, voice, rng))
+    label = learner_label(name, learner, sentence, duration)
+    labels = part / "라벨링데이터" / folder / "일상"
+    labels.mkdir(parents=True, exist_ok=True)
+    (labels / f"{name}.json").write_text(
+        json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+    )
+    return line_of_accents(name, language, sentence, carried, slip)
+
+
+def learner_label(
+    name: str, learner: Learner, sentence: dict[str, str], duration: float
+) -> dict[str, Any]:
+    """The label of a clip, with the keys of 외국인 한국어 발화 음성."""
+    language, voice, grade = learner
+    read = sentence["task"] == "read"
+    return {
+        "fileName": f"{name}.wav",
+        "file_info": {
+            "speakerID": voice.name,
+            "sentenceID": name.split("_")[0],
+            "recordUnit": "pc",
+            "recordQuality": "16bit 16kHz MONO",
+            "recordDate": "2021-08-09 10:00:00",
+            "recordTime": f"{duration:.3f}",
+        },
+        "transcription": {
+            "Reading": sentence["prompt"] if read else "",
+            "ReadingLabelText": sentence["label"] if read else "",
+            "Question": "" if read else sentence["prompt"],
+            "AnswerLabelText": "" if read else sentence["label"],
+            "SentenceSpeechLV": "중",
+        },
+        "SpeakerID": voice.name,
+        "basic_info": {"gender": voice.gender, "birthYear": "1995", "eduBackground": "대졸"},
+        "residence_info": {
+            "country": COUNTRIES[language],
+            "residencePeriod": "2년",
+            "residenceCity": "KR-11",
+        },
+        "skill_info": {
+            "languageClass": language,
+            "motherTongue": language,
+            "selfAssessment": "중",
+            "topikGrade": grade,
+            "LearningPeriod": "24",
+            "learningSource": "기타",
+        },
+    }
+
+
 def make_foreign(root: Path, rng: random.Random) -> None:
     """Deal sentences to speakers in turn; some of the last go to the validation part.
 
     foreign_accents.jsonl says which syllables of each clip carry an accent.
     """
-    speakers = [
-        (language, voice)
-        for of_each in zip(*FOREIGN_VOICES.values(), strict=True)
-        for language, voice in zip(FOREIGN_VOICES, of_each, strict=True)
-    ]
+    speakers = learners()
     truth = []
     for number, sentence in enumerate(tqdm(rows("foreign_sentences.tsv"), "foreign"), 1):
-        turn = number % len(speakers)
-        language, voice = speakers[turn]
-        part, prefix = (
-            ("2.Validation", "VS") if number % 5 == 0 and number > 40 else ("1.Training", "TS")
-        )
-        folder = f"{list(FOREIGN_VOICES).index(language) + 1}. {language}"
-        read = sentence["task"] == "read"
-        sentence_id = f"{voice.name[:2]}{'RD' if read else 'QC'}{number:03}"
-        name = f"{sentence_id}_{voice.name}_20210809"
-        audio = root / part / "원천데이터" / f"{prefix}_{folder}" / "일상" / f"{name}.flac"
-        said, carried = accented(syllables(sentence["pronunciation"]), language)
-        phonemes = spoken_phonemes(sentence["pronunciation"], said)
-        duration = write_flac(drawn_clip(audio, phonemes, voice, rng))
-        truth.append(line_of_accents(name, language, sentence, carried))
-        label = {
-            "fileName": f"{name}.wav",
-            "file_info": {
-                "speakerID": voice.name,
-                "sentenceID": sentence_id,
-                "recordUnit": "pc",
-                "recordQuality": "16bit 16kHz MONO",
-                "recordDate": "2021-08-09 10:00:00",
-                "recordTime": f"{duration:.3f}",
-            },
-            "transcription": {
-                "Reading": sentence["prompt"] if read else "",
-                "ReadingLabelText": sentence["label"] if read else "",
-                "Question": "" if read else sentence["prompt"],
-                "AnswerLabelText": "" if read else sentence["label"],
-                "SentenceSpeechLV": "중",
-            },
-            "SpeakerID": voice.name,
-            "basic_info": {"gender": voice.gender, "birthYear": "1995", "eduBackground": "대졸"},
-            "residence_info": {
-                "country": COUNTRIES[language],
-                "residencePeriod": "2년",
-                "residenceCity": "KR-11",
-            },
-            "skill_info": {
-                "languageClass": language,
-                "motherTongue": language,
-                "selfAssessment": "중",
-                "topikGrade": TOPIK_GRADES[(turn + turn // len(FOREIGN_VOICES)) % 3],
-                "LearningPeriod": "24",
-                "learningSource": "기타",
-            },
-        }
-        labels = root / part / "라벨링데이터" / folder / "일상"
-        labels.mkdir(parents=True, exist_ok=True)
-        (labels / f"{name}.json").write_text(
-            json.dumps(label, ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+        part = root / ("2.Validation" if number % 5 == 0 and number > 40 else "1.Training")
+        learner = speakers[number % len(speakers)]
+        truth.append(write_learner_clip(part, number, learner, sentence, rng, {}))
     (HERE / "foreign_accents.jsonl").write_text("".join(truth), encoding="utf-8")
+
+
+def make_slips(root: Path, rng: random.Random) -> None:
+    """Let the same learners read a prompt and slip; the label is what they said.
+
+    foreign_slips.jsonl says for each clip what kind of slip it is and whether it gives a likely
+    word, and which syllables carry an accent. No clip has the name of one of make_foreign().
+    """
+    by_name = {learner.voice.name: learner for learner in learners()}
+    truth = []
+    sentences = rows("slip_sentences.tsv")
+    for number, sentence in enumerate(tqdm(sentences, "foreign_slips"), FIRST_SLIP):
+        part = root / ("2.Validation" if number % 5 == 0 else "1.Training")
+        slip = {
+            "kind": sentence["kind"],
+            "likely": sentence["likely"] == "yes",
+            "prompt": sentence["prompt"],
+        }
+        sentence["task"] = "read"
+        learner = by_name[sentence["speaker"]]
+        truth.append(write_learner_clip(part, number, learner, sentence, rng, slip))
+    (HERE / "foreign_slips.jsonl").write_text("".join(truth), encoding="utf-8")
 
 
 if __name__ == "__main__":
     make_korean(HERE / "korean", random.Random(SEED))
     make_foreign(HERE / "foreign", random.Random(SEED))
+    make_slips(HERE / "foreign_slips", random.Random(SEED + 1))
