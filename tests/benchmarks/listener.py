@@ -29,18 +29,21 @@ TRAINED = {
     "head's rate x 10": {"head_learning_rate": 2e-3},
     "half the rate, head's x 10": {"learning_rate": 1e-4, "head_learning_rate": 2e-3},
     "learners trained on": {"learner_train": 28},
-    "speeds, head's rate x 10": {"speeds": "0.9,1.0,1.1", "head_learning_rate": 2e-3},
+    "speeds, learners trained on": {"speeds": "0.9,1.0,1.1", "learner_train": 28},
 }
 # Made from the checkpoints of a way that was trained.
 REMADE = {
     "mean of the best": ("v3's way", {"final_model": "average"}),
     "blended": ("v3's way", {"base_share": "choose"}),
     "mean, blended": ("v3's way", {"final_model": "average", "base_share": "choose"}),
+    "speeds, mean of the best": ("speeds 0.9, 1, 1.1", {"final_model": "average"}),
     "speeds, blended": ("speeds 0.9, 1, 1.1", {"base_share": "choose"}),
-    "head's rate x 10, blended": ("head's rate x 10", {"base_share": "choose"}),
-    "half the rate, head's x 10, blended": ("half the rate, head's x 10", {"base_share": "choose"}),
-    "speeds, head's rate, blended": ("speeds, head's rate x 10", {"base_share": "choose"}),
+    "speeds, mean, blended": (
+        "speeds 0.9, 1, 1.1",
+        {"final_model": "average", "base_share": "choose"},
+    ),
     "learners, blended": ("learners trained on", {"base_share": "choose"}),
+    "speeds, learners, blended": ("speeds, learners trained on", {"base_share": "choose"}),
 }
 SCORES = ("cer", "cer_no_punctuation", "cer_no_space")
 
@@ -69,6 +72,8 @@ def main() -> None:
 def model_of(name: str, seed: str, folder: Path) -> Path:
     """The model folder of a way and a seed, trained or made anew if it is not there."""
     here = folder / f"{slug(name)}_{seed}"
+    if (here / "validation.json").exists():
+        return here / "model"
     values = TRAINED.get(name, {})
     if name in REMADE:
         of, values = REMADE[name]
