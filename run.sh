@@ -15,7 +15,7 @@ usage() {
 ./run.sh --korean DIR [--foreign DIR]     run the whole pipeline on real corpora; --korean and --foreign
                                           may be given several times, as to script 1
     --gpus N          processes of script 2, one for each GPU; all GPUs of this machine if not given
-    --recipe NAME     v1, v2, v3, v3-as-run or v7; v3 if not given
+    --recipe NAME     v1, v2, v3, v3-as-run, v7 or listener; v3 if not given
     --base-model M    hub name or local folder of the base model
     --stage N         first script to run, 1 to 4; 1 if not given
     --stop-stage N    last script to run, 1 to 4; 4 if not given

@@ -69,7 +69,9 @@ def test_the_table_names_every_value_of_a_recipe():
 
 
 def test_the_recipes_are_named_as_they_are_called():
-    assert list(RECIPES) == ["v1", "v2", "v3", "v3-as-run", "v7", "demo"]
+    assert list(RECIPES) == [
+        *("v1", "v2", "v3", "v3-as-run", "v7", "listener", "demo", "demo-listener"),
+    ]
     assert all(found.name == name for name, found in RECIPES.items())
     assert replace(V2, name="v1") == V1
 
@@ -84,6 +86,20 @@ def test_the_demo_differs_from_v3_only_in_what_its_size_asks_for():
     changed = {key for key in demo if demo[key] != v3[key]}
     assert changed <= {"name", "epochs", "batch_per_gpu", "accumulation", "gpus", "learning_rate",
                        "eval_steps", "save_steps", "workers"}  # fmt: skip
+
+
+def test_the_listeners_differ_from_v3_and_the_demo_in_the_same_values():
+    def changed(name, other):
+        values, others = asdict(RECIPES[name]), asdict(RECIPES[other])
+        return {key: values[key] for key in values if values[key] != others[key]}
+
+    real, demo = changed("listener", "v3"), changed("demo-listener", "demo")
+    assert real.keys() == demo.keys()
+    # The demo has fewer learners.
+    assert real | {"name": 0, "learner_validation": 0} == demo | {
+        "name": 0,
+        "learner_validation": 0,
+    }
 
 
 def test_v3_as_run_is_what_the_original_code_did_under_the_name_v3():
@@ -228,9 +244,9 @@ def test_an_option_that_is_none_is_wrong_usage_and_names_the_nearest(options, to
 def test_an_unknown_recipe_names_those_there_are():
     with pytest.raises(UsageError) as failure:
         chosen_recipe(RECIPES, "dem", {})
-    assert (
-        str(failure.value)
-        == "no recipe 'dem'. There are: v1, v2, v3, v3-as-run, v7, demo. Did you mean 'demo'?"
+    assert str(failure.value) == (
+        "no recipe 'dem'. There are: v1, v2, v3, v3-as-run, v7, listener, demo, demo-listener. "
+        "Did you mean 'demo'?"
     )
 
 
