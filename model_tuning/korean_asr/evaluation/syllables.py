@@ -170,8 +170,10 @@ class _Shares:
         }
 
     def _rows(self, position: str, chosen: np.ndarray) -> list[dict[str, Any]]:
-        """The N_MOST jamo with most syllables below the threshold beyond the natives' share.
+        """The N_MOST jamo with most syllables below the threshold beyond what is usual.
 
+        Usual is natives' share of the same jamo, or the share of the part where it is higher:
+        frequent jamo would come first otherwise.
         chosen: (n,) bool, the syllables of the part.
         """
         jamo = self.syllables.jamo(position)
@@ -180,7 +182,7 @@ class _Shares:
         native_below, native_of = self.natives[position]
         known = native_of >= MIN_NATIVE_JAMO
         usual = np.where(known, native_below / np.maximum(native_of, 1), NATIVE_SHARE)
-        excess = below - usual * of
+        excess = below - np.maximum(usual, below.sum() / max(of.sum(), 1)) * of
         order = [number for number in np.argsort(-excess, kind="stable") if below[number]][:N_MOST]
         lowest = self._lowest(jamo, chosen & self.is_below & np.isin(jamo, order))
         return [
