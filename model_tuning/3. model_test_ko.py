@@ -55,7 +55,7 @@ def main() -> None:
     experiments = compared_experiments(plan.models, evaluations, plan.results)
 
     # 6. Write results/korean.{json,jsonl,html,xlsx}, then print.
-    show(evaluations, plan.results, plan.owner, arguments.embed_audio, experiments)
+    show(evaluations, plan.results, plan.owner, arguments.embed_audio, experiments=experiments)
 
 
 if __name__ == "__main__":

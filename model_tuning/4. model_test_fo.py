@@ -37,13 +37,15 @@ def main() -> None:
     limit_help = "clips to draw, spread over first languages and speakers; 3000 if not given"
     n_clips.add_argument("--limit", type=int, default=3000, help=limit_help)
     n_clips.add_argument("--all", action="store_true", help="score every clip")
+    speaker_help = "a report card of each speaker of at least five clips"
+    parser.add_argument("--by-speaker", action="store_true", help=speaker_help)
     arguments = evaluation_arguments(parser)
     if arguments.limit < 1:
         parser.error(f"--limit {arguments.limit}: it must be at least 1")
 
     # 2. With --rescore no model is needed: the texts were decoded before.
     if arguments.rescore:
-        show_rescored(arguments, "foreign")
+        show_rescored(arguments, "foreign", arguments.by_speaker)
         return
 
     # 3. Models and clips. A results folder that cannot be written is refused here.
@@ -58,7 +60,7 @@ def main() -> None:
     add_gaps_to_korean(plan, evaluations)
 
     # 6. Write results/foreign.{json,jsonl,html,xlsx}, then print.
-    show(evaluations, plan.results, plan.owner, arguments.embed_audio)
+    show(evaluations, plan.results, plan.owner, arguments.embed_audio, arguments.by_speaker)
 
 
 if __name__ == "__main__":

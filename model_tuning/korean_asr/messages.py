@@ -22,6 +22,7 @@ JAMO_POSITIONS = {
     "nucleus": "nucleus · 중성",
     "coda": "coda · 종성",
 }
+JAMO_PLACES = {"onset": "{}-", "nucleus": "-{}-", "coda": "-{}"}
 SLICES = {
     "duration": "duration · 길이",
     "first_language": "first language · 모국어",
@@ -56,6 +57,27 @@ FEW_CLIPS = "few clips · 표본 적음"
 LOWEST_CER = "lowest reachable CER · 이 어휘로 도달할 수 있는 최저 CER"
 EXPERIMENTS = "What each experiment brought · 실험별 결과"
 DIFFERENCE = "difference · 차이"
+REPAIR_RATE = "repair rate · 교정률"
+# How a model wrote a slip of a reader.
+OUTCOMES = {
+    "kept": "kept · 말한 대로 인식",
+    "repaired": "repaired · 제시문대로 교정",
+    "else": "else · 그 밖",
+}
+NO_SLIPS = (
+    "no clip has a `prompt` that its label differs from · 제시문과 다르게 읽은 발화가 없습니다."
+)
+BELOW_THRESHOLD = "syllables below the natives' threshold · 한국어 화자의 기준보다 낮게 들린 음절"
+# Why there are no shares of syllables.
+NO_SHARES = {
+    "no natives": "unknown. Run script 3 on this model first. "
+    "· 3번 스크립트를 먼저 실행하면 비율을 출력합니다.",
+    "few natives": "unknown. Script 3's results have too few syllables with a listener's score; "
+    "run script 3 again on more clips. · 3번 스크립트의 결과에 점수가 있는 음절이 부족합니다.",
+    "no scores": "unknown. These results hold no listener's scores. "
+    "· 이 결과 파일에는 청취 점수가 없습니다.",
+}
+REPORT_CARDS = "report cards · 화자별 결과"
 TOO_CLOSE = "too close to call · 뚜렷한 차이 없음"
 
 
@@ -67,6 +89,11 @@ def english(title: str) -> str:
 def korean(title: str) -> str:
     """The Korean half of a title."""
     return title.partition(" · ")[2]
+
+
+def placed(position: str, jamo: str) -> str:
+    """A jamo with its place in the syllable: `ㄱ-` is an onset, `-ㄱ` a coda, `-∅` no coda."""
+    return JAMO_PLACES[position].format(jamo or "∅")
 
 
 def n_columns(text: str) -> int:

@@ -6,11 +6,17 @@ import json
 import pytest
 
 from korean_asr.errors import DataError
-from korean_asr.evaluation.command_line import gap_to_korean, refuse_different_clips
-from korean_asr.evaluation.comparison import differences
+from korean_asr.evaluation.command_line import refuse_different_clips
+from korean_asr.evaluation.comparison import differences, gap
+from korean_asr.evaluation.natives import natives_of
 
 WEIGHTS = {"weights_sha256": "w"}
 TEXTS = ["가나다라마", "바사아자차", "카타파하", "가나 다라", "마바사아"] * 8
+
+
+def gap_to_korean(foreign, folders):
+    natives = natives_of(foreign, folders)
+    return gap(foreign, natives) if natives else None
 
 
 def test_a_model_that_is_better_everywhere_is_better_and_by_how_much(scored):

@@ -68,7 +68,7 @@ def test_each_first_language_has_its_most_frequent_first_with_three_clips():
     languages = ["베트남어"] * 4 + ["영어", None]
     references = ["서울 서울"] * 4 + ["서울 바다", "서울"]
     hypotheses = ["소울 소울", "소울 서울", "소울 서울", "소울 서울", "서울 파다", "소울"]
-    found = confusions(ids, languages, list(zip(references, hypotheses, strict=True)))
+    found = confusions(ids, languages, list(map(clip_confusions, references, hypotheses)))
     assert list(found) == ["all", "베트남어", "영어"]
     assert found["베트남어"]["nucleus"] == [
         {

@@ -17,8 +17,9 @@ from korean_asr.evaluation.experiment_report import (
     write_experiments,
 )
 from korean_asr.evaluation.experiment_table import ExperimentTable
+from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.natives import natives_of, rescored
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
-from korean_asr.evaluation.rescoring import Results, clean_korean_results, read_results
 from korean_asr.evaluation.scores import Evaluation, duration_notes
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
@@ -32,7 +33,7 @@ from korean_asr.model_folder import (
     recipe_of,
     results_folder,
 )
-from korean_asr.overlap import KINDS, Seen, seen_in_training
+from korean_asr.overlap import Seen, seen_in_training
 
 # Modules that import torch (hardware, model, decoding) are imported where they are called, so that
 # --help answers at once.
@@ -309,59 +310,33 @@ def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -
     }
 
 
-def rescored(path: Path, corpus: str) -> Evaluation:
-    """Score a file of results, of this or another system. Raises DataError for another file."""
-    return _of_results(read_results(path), corpus)
-
-
-def _of_results(results: Results, corpus: str) -> Evaluation:
-    from korean_asr.model import versions
-
-    path, facts = results.path, results.facts
-    model = facts.get("model") or path.stem
-    seen = dict.fromkeys(KINDS)
-    if results.trained_on:
-        seen["id"] = results.trained_on
-    return Evaluation(
-        corpus=corpus,
-        model=model,
-        manifest=facts.get("manifest") or str(path),
-        utterances=results.utterances,
-        hypotheses=results.hypotheses,
-        seen=seen,
-        overlap=frozenset(results.trained_on),
-        facts=facts | {"versions": versions()},
-        notes=(*facts.get("notes", ()), f"scored again from {path.name}"),
-        warning=facts.get("warning") or Seen(seen, len(results.utterances)).warning(model),
-    )
-
-
 def add_gaps_to_korean(plan: Plan, evaluations: list[Evaluation]) -> None:
-    """Add to each evaluation the gap to Korean speakers, from the model's results of script 3."""
+    """Add to each evaluation the gap to Korean speakers, from the model's results of script 3.
+
+    These results are the fact `natives` too, the yardstick of the learners.
+    """
     from korean_asr.hardware import is_first
 
     if not is_first():
         return
     for model, evaluation in zip(plan.models, evaluations, strict=True):
-        folders = [plan.results, results_folder([model])]
-        evaluation.facts["gap_to_korean"] = gap_to_korean(evaluation, folders)
+        natives = natives_of(evaluation, [plan.results, results_folder([model])])
+        found = gap(evaluation, natives) if natives else None
+        evaluation.facts.update(natives=natives, gap_to_korean=found)
 
 
-def gap_to_korean(foreign: Evaluation, folders: list[Path]) -> dict[str, Any] | None:
-    """The gap to the same model's results on Korean speakers; None where there are none."""
-    results = clean_korean_results(folders, foreign.facts.get("weights_sha256"))
-    return gap(foreign, _of_results(results, "korean")) if results else None
+def show_rescored(arguments: argparse.Namespace, corpus: str, by_speaker: bool = False) -> None:
+    """Score files of results again and print the reports; files are written only to --output.
 
-
-def show_rescored(arguments: argparse.Namespace, corpus: str) -> None:
-    """Score files of results again and print the reports; files are written only to --output."""
+    by_speaker: as for show().
+    """
     from korean_asr.hardware import is_first
 
     if is_first():
         if arguments.output:
             lock(arguments.output, corpus)
         evaluations = [rescored(path, corpus) for path in arguments.rescore]
-        show(evaluations, arguments.output, embed_audio=arguments.embed_audio)
+        show(evaluations, arguments.output, 0, arguments.embed_audio, by_speaker)
 
 
 def show(
@@ -369,11 +344,13 @@ def show(
     folder: Path | None,
     owner: int = 0,
     embed_audio: bool = False,
+    by_speaker: bool = False,
     experiments: ExperimentTable | None = None,
 ) -> None:
     """Write the files if a folder is given, then print the reports; only in the first process.
 
     owner: index of the model that the plain file names belong to.
+    by_speaker: make a report card of each learner.
     experiments: the result of experiment_report.compared_experiments().
     Raises DataError where the evaluations are not of the same clips.
     """
@@ -382,7 +359,7 @@ def show(
     if not is_first():
         return
     refuse_different_clips(evaluations)
-    reports = reports_of(evaluations, folder or Path(), owner)
+    reports = reports_of(evaluations, folder or Path(), owner, by_speaker)
     # Written first: a reader such as `| head`, which closes the output, must not lose the files.
     shown = shown_experiments(experiments) if experiments else None
     written = write_reports(reports, folder, owner, embed_audio, shown) if folder else []
@@ -399,14 +376,17 @@ def show(
         print(printable(line))
 
 
-def reports_of(evaluations: list[Evaluation], folder: Path, owner: int = 0) -> list[Report]:
+def reports_of(
+    evaluations: list[Evaluation], folder: Path, owner: int = 0, by_speaker: bool = False
+) -> list[Report]:
     """Make a report of each evaluation; those of other models are compared with the owner's.
 
     folder: where the files will be; paths of audio may be relative to it.
+    by_speaker: as for show().
     """
     reports = []
     for index, evaluation in enumerate(evaluations):
-        summary = evaluation.summary
+        summary = with_learners(evaluation, by_speaker)
         if index != owner:
             summary = {**summary, "compared_with": comparison(evaluations[owner], evaluation)}
         reports.append(Report(summary, evaluation.rows(folder), evaluation.clip_counts()))

@@ -108,11 +108,11 @@ class Tally:
 
 
 def confusions(
-    ids: list[str], languages: list[str | None], pairs: list[tuple[str, str]]
+    ids: list[str], languages: list[str | None], counted: list[tuple[Counter, Counter]]
 ) -> dict[str, dict[str, list[dict[str, Any]]]]:
     """Confusions of all clips ("all") and of each first language, by position.
 
-    ids, languages, pairs: id, first language, and (reference, hypothesis) of each clip.
+    ids, languages, counted: id, first language, and clip_confusions of each clip.
     The keys of a row:
         reference, hypothesis: letters; "" for a missing coda.
         n, of: how often the letter was confused so, and how often the references have it.
@@ -122,8 +122,7 @@ def confusions(
     if not ids:
         return {}
     everybody, groups = Tally(), defaultdict(Tally)
-    for clip_id, language, pair in zip(ids, languages, pairs, strict=True):
-        said, heard = clip_confusions(*pair)
+    for clip_id, language, (said, heard) in zip(ids, languages, counted, strict=True):
         everybody.add(clip_id, said, heard)
         if language:
             groups[language].add(clip_id, said, heard)

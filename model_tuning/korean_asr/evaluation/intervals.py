@@ -1,12 +1,16 @@
 """Bootstrap intervals of rates; speakers, sentences or clips are drawn."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 N_DRAWS, SEED, LEVEL = 1_000, 20_240_601, 0.95
 # With fewer speakers the draws differ too little from each other, so sentences or clips are drawn.
 MIN_SPEAKERS = 20
+# Draws of so few units are kept, at most a megabyte each: hundreds of speakers have as many clips.
+MAX_KEPT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +79,30 @@ def drawn_rates(ratios: np.ndarray, units: Units) -> np.ndarray:
     n_clips, n_scores, _ = ratios.shape
     sums = np.zeros((units.n, 2 * n_scores))
     np.add.at(sums, units.of_clip, ratios.reshape(n_clips, -1))
-    rng = np.random.default_rng(SEED)
-    drawn = np.empty((N_DRAWS, 2 * n_scores))
-    # One draw at a time: all draws at once would take a gigabyte for 100,000 clips.
-    for number in range(N_DRAWS):
-        drawn[number] = np.bincount(rng.integers(0, units.n, units.n), minlength=units.n) @ sums
+    if units.n <= MAX_KEPT:
+        drawn = _kept_draws(units.n) @ sums
+    else:
+        drawn = np.stack([times @ sums for times in _draws(units.n)])
     numerators, denominators = drawn[:, 0::2], drawn[:, 1::2]
     return np.divide(
         numerators, denominators, out=np.full_like(numerators, np.nan), where=denominators > 0
     )
+
+
+def _draws(n: int) -> Iterator[np.ndarray]:
+    """How often each of n units is in each of N_DRAWS draws, (n,) int.
+
+    One draw at a time: all draws at once would take a gigabyte for 100,000 clips.
+    """
+    rng = np.random.default_rng(SEED)
+    for _ in range(N_DRAWS):
+        yield np.bincount(rng.integers(0, n, n), minlength=n)
+
+
+@lru_cache(maxsize=32)
+def _kept_draws(n: int) -> np.ndarray:
+    """All draws of a few units, (N_DRAWS, n) float64."""
+    return np.array(list(_draws(n)), np.float64)
 
 
 def interval(drawn: np.ndarray) -> list[float] | None:

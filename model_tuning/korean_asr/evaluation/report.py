@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.audio_container import with_remedy
+from korean_asr.evaluation.learner_report import learner_lines
 from korean_asr.evaluation.listening import players
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
@@ -61,6 +62,7 @@ def report_lines(report: Report) -> list[str]:
     ]
     if summary["corpus"] == "foreign":
         lines += ["", *_fair_lines(scores), "", *_gap_lines(summary["gap_to_korean"])]
+        lines += learner_lines(summary)
     for key, parts in summary["groups"].items():
         lines += ["", *_slice_lines(SLICES[key], parts, summary["intervals"]["resampled"])]
     return [*lines, "", *_heard_lines(summary["confusions"]), "", *_worst_clips(report)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from korean_asr.evaluation.confusions import confusions
+from korean_asr.evaluation.confusions import clip_confusions, confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
 from korean_asr.manifest import (
     DURATION_NAMES,
@@ -118,6 +118,11 @@ class Evaluation:
         return corpus_counts(self.per_utterance)
 
     @cached_property
+    def confused(self) -> list[tuple[Counter, Counter]]:
+        """The jamo of each clip, and those that were heard as another; see clip_confusions."""
+        return [clip_confusions(*pair) for pair in self.fair_pairs]
+
+    @cached_property
     def ratios(self) -> np.ndarray:
         """Numerators and denominators, (n_clips, n_scores, 2), scores in the order of totals."""
         return np.array(
@@ -128,9 +133,9 @@ class Evaluation:
     @cached_property
     def units(self) -> Units:
         """What the bootstrap draws."""
-        return self._units(range(len(self.utterances)))
+        return self.units_among(range(len(self.utterances)))
 
-    def _units(self, indices: Sequence[int]) -> Units:
+    def units_among(self, indices: Sequence[int]) -> Units:
         """What the bootstrap of some of the clips draws."""
         clips = [self.utterances[index] for index in indices]
         sentences = [sentence_key(clip.text) for clip in clips]
@@ -153,7 +158,7 @@ class Evaluation:
 
     def part(self, indices: list[int]) -> dict[str, Any]:
         """Scores of some of the clips."""
-        units = self._units(indices)
+        units = self.units_among(indices)
         totals = corpus_counts(self.per_utterance[index] for index in indices)
         return {
             "n_clips": len(indices),
@@ -217,7 +222,7 @@ class Evaluation:
             "confusions": confusions(
                 [utterance.id for utterance in self.utterances],
                 [utterance.first_language for utterance in self.utterances],
-                self.fair_pairs,
+                self.confused,
             ),
             "calibration": calibration(
                 [hypothesis.confidence for hypothesis in hypotheses],

@@ -1,8 +1,10 @@
-"""The Excel file of an evaluation: scores, slices, confusions, and every clip with its counts."""
+"""The Excel file of an evaluation: scores, slices, confusions, learners, every clip's counts."""
 
 import io
 from collections.abc import Iterator
 from typing import Any
+
+from korean_asr.evaluation.learner_report import learner_sheets
 
 # Excel's limits: UTF-16 units in a cell, and rows in a sheet besides its header.
 MAX_CELL_UNITS = 32_767
@@ -25,6 +27,7 @@ def workbook(summary: Row, clips: list[Row]) -> bytes:
         "scores": list(scores),
         "slices": list(_slice_rows(summary["groups"])),
         "confusions": list(_confusion_rows(summary["confusions"])),
+        **learner_sheets(summary),
     }
     for number, start in enumerate(range(0, len(clips), MAX_ROWS), 1):
         name = "clips" if number == 1 else f"clips {number}"

@@ -11,6 +11,7 @@ from rapidfuzz.distance import Levenshtein
 
 from korean_asr import messages
 from korean_asr.metrics import too_long
+from korean_asr.pages import learners
 from korean_asr.pages.html import can_be_seen, page, percent
 
 N_SHOWN = 1_000  # characters of a clip that is too long to be aligned
@@ -40,6 +41,7 @@ def evaluation_page(
         n_rows=len(rows),
         confusions=_confusions(summary.get("confusions") or {}, rows),
         has_confidence=any(_number(row.get("confidence"), 3) is not None for row in rows),
+        learners=learners.section(summary, rows),
         slices=slices,
         data=_json({"columns": _columns(rows, audio), "slices": _slice_columns(rows, slices)}),
         embedded=embedded,
