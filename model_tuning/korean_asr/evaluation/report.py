@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.audio_container import with_remedy
-from korean_asr.evaluation.listening import players
+from korean_asr.evaluation.pictures import pictures
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -22,6 +22,7 @@ from korean_asr.messages import (
     table,
 )
 from korean_asr.pages.evaluation_page import evaluation_page
+from korean_asr.pages.players import players
 
 INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
@@ -321,11 +322,15 @@ def write_reports(
         if folder / f"{stem}.json" in written:
             # Two models of one name.
             stem += f".{index + 1}"
-        written += _write_report(report, folder, stem, embed_audio)
+        others = [other for other in reports if other is not report]
+        written += _write_report(report, others, folder, stem, embed_audio)
     return written
 
 
-def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) -> list[Path]:
+def _write_report(
+    report: Report, others: list[Report], folder: Path, stem: str, embed_audio: bool
+) -> list[Path]:
+    """Write the files of one model; its page has the texts of the others too."""
     paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "jsonl", "html", "xlsx")]
     audio = players(report.rows, folder, embed_audio)
     # Clips in archives are embedded in any case.
@@ -333,7 +338,16 @@ def _write_report(report: Report, folder: Path, stem: str, embed_audio: bool) ->
     write_json(paths[0], report.summary)
     write_json_lines(paths[1], report.rows)
     with whole_file(paths[2]) as file:
-        file.write(evaluation_page(report.summary, report.rows, audio, embed_audio or is_embedded))
+        file.write(
+            evaluation_page(
+                report.summary,
+                report.rows,
+                audio,
+                embed_audio or is_embedded,
+                [(other.summary["model"], other.rows) for other in others],
+                pictures(report.rows, folder),
+            )
+        )
     counted = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]
     with whole_file(paths[3]) as file:
         file.buffer.write(workbook(report.summary, counted))
