@@ -1,28 +1,17 @@
 """The page of an evaluation in a real browser, opened from a file that stands alone."""
 
 import base64
-import fcntl
-import os
-import shutil
-import subprocess
-import tempfile
 import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from korean_asr.pages.evaluation_page import evaluation_page
 
 pytestmark = pytest.mark.pipeline
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-INSTALL = (
-    ["apt-get", "update"],
-    ["apt-get", "install", "-y", "--no-install-recommends", "chromium"],
-)
 LANGUAGES = ("베트남어", "중국어", "일본어")
 AUDIO = "%EC%9D%8C%EC%84%B1%201.wav"  # 음성 1.wav, beside the page
 
@@ -50,26 +39,6 @@ def ids(page):
 
 def press(page, name):
     page.get_by_role("button", name=name).click()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
-        # Of tests that run side by side one installs the browser, and the others wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = next(filter(None, map(shutil.which, BROWSERS)), None)
-        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
-            for command in INSTALL:
-                subprocess.run(command, capture_output=True, timeout=600)
-            found = shutil.which(BROWSERS[0])
-    if not found:
-        names = ", ".join(BROWSERS)
-        pytest.skip(f"NO BROWSER: none of {names} is on the PATH, so the page is NOT tested in one")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
-        browser = playwright.chromium.launch(executable_path=found, args=options)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -117,28 +86,10 @@ def folder(tmp_path_factory, foreign_summary, hostile_text):
 
 
 @pytest.fixture
-def opened(browser, folder):
-    """Open pages by name; no error may have occurred in them, and no request left the machine."""
-    contexts, complaints, requests = [], [], []
-
-    def open_page(name="linked", fragment="", **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((folder / f"{name}.html").as_uri() + fragment)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert (
-        requests
-        and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+def opened(visit, folder):
+    """Open pages by name; see visit."""
+    return lambda name="linked", fragment="", **options: visit(
+        folder / f"{name}.html", fragment, **options
     )
 
 
