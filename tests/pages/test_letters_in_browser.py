@@ -14,6 +14,7 @@ from korean_asr.pages.evaluation_page import evaluation_page
 pytestmark = pytest.mark.pipeline
 
 SCORES = (6.5, 1.0, -1.0, -3.25)  # one for each shade
+LATE_S = 0.4  # a busy machine stops a player late
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAA"
     "AABJRU5ErkJggg=="
@@ -119,7 +120,7 @@ def test_a_click_on_a_letter_plays_it_and_no_more(opened, row, line, number, sta
         "seeking", (event) => sought.push(event.target.currentTime), true); }"""
     )
     letter(page, number, line, row).click()
-    assert stopped(page, row) == pytest.approx(ends, abs=0.15)
+    assert ends - 0.05 < stopped(page, row) < ends + LATE_S
     if starts:
         assert page.evaluate("sought[0]") == pytest.approx(starts, abs=0.02)
 
@@ -131,15 +132,15 @@ def test_with_shift_playing_goes_on(opened):
     page.wait_for_function("player => player.currentTime > 1.2", arg=player)
     assert not player.evaluate("player => player.paused")
     # What is heard is marked, in the picture too.
-    page.wait_for_function("document.querySelectorAll('.now').length === 4")
+    page.wait_for_function("() => document.querySelectorAll('.now').length === 4")
     letter(page, 0).click()
-    assert stopped(page) < 0.5
+    assert stopped(page) < 0.2 + LATE_S
 
 
 def test_a_letter_of_a_picture_plays_too(opened):
     page = opened()
     page.locator(".picture .letter").nth(1).click()
-    assert stopped(page) == pytest.approx(0.7, abs=0.15)
+    assert 0.65 < stopped(page) < 0.7 + LATE_S
 
 
 def test_a_letter_says_its_times_and_its_score(opened):
@@ -232,9 +233,8 @@ def test_no_cell_of_the_csv_file_is_a_formula(opened, hostile_text):
     rows = list(csv.reader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
     assert rows[1][1] == hostile_text + "</script>\u2028\u202e=cmd"
     assert rows[1][2] == "'=2+5\"'</script>\u2028"
-    cells = page.evaluate(
-        "['=1', '+1', '-1', '@a', '\\t=1', ' =1', '＝1', 'a=1', 1, null].map((c) => csv.fileOf([[c]]))"
-    )
+    values = ["=1", "+1", "-1", "@a", "\t=1", " =1", "＝1", "a=1", 1, None]
+    cells = page.evaluate("values => values.map((value) => csv.fileOf([[value]]))", values)
     shown = [next(csv.reader([cell.removeprefix("\ufeff")]))[0:1] for cell in cells]
     assert shown == [["'=1"], ["'+1"], ["'-1"], ["'@a"], ["'\t=1"], ["' =1"]] + [
         ["'＝1"],
@@ -278,7 +278,7 @@ def test_arrows_go_through_the_letters_and_enter_plays(opened):
     page.keyboard.press("ArrowRight")
     expect(letter(page, 2)).to_be_focused()
     page.keyboard.press("Enter")
-    assert stopped(page) == pytest.approx(1.2, abs=0.15)
+    assert 1.15 < stopped(page) < 1.2 + LATE_S
     # Of each line one letter is on the way of the Tab key.
     assert page.locator("#clip-0 .text [tabindex='0']").count() == 2
 
