@@ -11,9 +11,9 @@ import soundfile
 
 from korean_asr.evaluation.command_line import evaluate, reports_of, show
 from korean_asr.evaluation.comparison import comparison
-from korean_asr.evaluation.listening import embedded_audio, linked_audio
 from korean_asr.evaluation.report import comparison_lines, verdict
 from korean_asr.messages import n_columns
+from korean_asr.pages.players import embedded_audio, linked_audio
 
 
 def test_headline_rates_stand_alone_on_their_lines(evaluation, printed):

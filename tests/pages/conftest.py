@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = (
@@ -84,6 +85,55 @@ def hostile():
         return value
 
     return poisoned
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a Chromium, installed where it is missing and can be; skip where there is none."""
+    # Imported here because most tests of pages need no browser.
+
+    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
+        # Of tests that run side by side one installs the browser, and the others wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+            for command in INSTALL:
+                subprocess.run(command, capture_output=True, timeout=600)
+            found = shutil.which(BROWSERS[0])
+    if not found:
+        names = ", ".join(BROWSERS)
+        pytest.skip(f"NO BROWSER: none of {names} is on the PATH, so the page is NOT tested in one")
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Open files; no error may have occurred in them, and no request left the machine."""
+    contexts, complaints, requests = [], [], []
+
+    def visited(path, fragment="", **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri() + fragment)
+        return page
+
+    yield visited
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert (
+        requests
+        and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    )
 
 
 # An evaluation of foreign speakers
@@ -291,27 +341,3 @@ def experiments():
         "notes": ["clips of split/test.jsonl", "below 0 is better · 0보다 작으면 더 좋습니다"],
     }
     return {"blocks": [block], "notes": ["v9 has no results. · v9의 결과가 없습니다."]}
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Return a Chromium, installed where it is missing and can be; skip where there is none."""
-    # Imported here because most tests of pages need no browser.
-    from playwright.sync_api import sync_playwright
-
-    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
-        # Of tests that run side by side one installs the browser, and the others wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = next(filter(None, map(shutil.which, BROWSERS)), None)
-        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
-            for command in INSTALL:
-                subprocess.run(command, capture_output=True, timeout=600)
-            found = shutil.which(BROWSERS[0])
-    if not found:
-        names = ", ".join(BROWSERS)
-        pytest.skip(f"NO BROWSER: none of {names} is on the PATH, so the page is NOT tested in one")
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
-        browser = playwright.chromium.launch(executable_path=found, args=options)
-        yield browser
-        browser.close()

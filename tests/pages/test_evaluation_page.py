@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from korean_asr.pages.evaluation_page import aligned, evaluation_page, experiments_page
+from korean_asr.pages.clips import aligned
+from korean_asr.pages.evaluation_page import evaluation_page, experiments_page
 
 AUDIO = ["audio/%EA%B0%80.wav", None]
 
@@ -108,6 +109,7 @@ def test_the_script_gets_every_clip(page):
         "confidence": [0.912, None],
         "problem": [None, "audio missing"],
         "pieces": [[["밥", "밤"], "을 먹었다", [".", ""]], [["가자", ""]]],
+        "letters": [None, None],
     }
 
 

@@ -86,28 +86,10 @@ def folder(tmp_path_factory, foreign_summary, hostile_text):
 
 
 @pytest.fixture
-def opened(browser, folder):
-    """Open pages by name; no error may have occurred in them, and no request left the machine."""
-    contexts, complaints, requests = [], [], []
-
-    def open_page(name="linked", fragment="", **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((folder / f"{name}.html").as_uri() + fragment)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert (
-        requests
-        and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
+def opened(visit, folder):
+    """Open pages by name; see visit."""
+    return lambda name="linked", fragment="", **options: visit(
+        folder / f"{name}.html", fragment, **options
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from korean_asr.audio_container import with_remedy
 from korean_asr.evaluation.learner_report import learner_lines
-from korean_asr.evaluation.listening import players
+from korean_asr.evaluation.pictures import pictures
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -23,6 +23,7 @@ from korean_asr.messages import (
     table,
 )
 from korean_asr.pages.evaluation_page import evaluation_page
+from korean_asr.pages.players import players
 
 INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
@@ -329,13 +330,20 @@ def write_reports(
             # Two models of one name.
             stem += f".{index + 1}"
         tables = experiments if index == owner else None
-        written += _write_report(report, folder, stem, embed_audio, tables)
+        others = [other for other in reports if other is not report]
+        written += _write_report(report, others, folder, stem, embed_audio, tables)
     return written
 
 
 def _write_report(
-    report: Report, folder: Path, stem: str, embed_audio: bool, experiments: Any
+    report: Report,
+    others: list[Report],
+    folder: Path,
+    stem: str,
+    embed_audio: bool,
+    experiments: Any,
 ) -> list[Path]:
+    """Write the files of one model; its page has the texts of the others too."""
     paths = [folder / f"{stem}.{suffix}" for suffix in ("json", "jsonl", "html", "xlsx")]
     audio = players(report.rows, folder, embed_audio)
     # Clips in archives are embedded in any case.
@@ -343,8 +351,17 @@ def _write_report(
     write_json(paths[0], report.summary)
     write_json_lines(paths[1], report.rows)
     with whole_file(paths[2]) as file:
-        embedded = embed_audio or is_embedded
-        file.write(evaluation_page(report.summary, report.rows, audio, embedded, experiments))
+        file.write(
+            evaluation_page(
+                report.summary,
+                report.rows,
+                audio,
+                embed_audio or is_embedded,
+                experiments,
+                [(other.summary["model"], other.rows) for other in others],
+                pictures(report.rows, folder),
+            )
+        )
     counted = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]
     with whole_file(paths[3]) as file:
         file.buffer.write(workbook(report.summary, counted))

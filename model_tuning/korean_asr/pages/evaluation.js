@@ -1,73 +1,33 @@
-"use strict";
+// The page: its table of clips, and what chooses and orders them.
 (() => {
+const { element, seen, small } = texts;
 const PAGE = 50;  // clips shown at a time, each with a player
-// Characters that no font shows are written as their code, as in the rest of the page.
-const UNSEEN = /(?! )[\p{C}\p{Z}\u034f\u115f\u1160\u2800\u3164\uffa0\ufe00-\ufe0f]/gu;
 const byId = (id) => document.getElementById(id);
 // columns: a list for each name, such as columns.cer[index of a clip].
-const { columns, slices } = JSON.parse(byId("data").textContent);
+// others: of each other model its name, and columns.
+const { columns, slices, others, pictures: drawings } = JSON.parse(byId("data").textContent);
 const headers = [...document.querySelectorAll("#clips thead th")];
 const filters = [...document.querySelectorAll("#filters select[data-field]")];
 const collator = new Intl.Collator("ko", { numeric: true });
 const clips = columns.id.map((_, index) => clipAt(index));
+// Says where a table or a picture is wider than its room.
+const overflow = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    target.classList.toggle("scrolls", target.scrollWidth > target.clientWidth + 1);
+  }
+});
 let chosen = clips, first = 0, order = { key: "cer", descending: true };
 
 function clipAt(index) {
   const clip = { index };
   for (const name in columns) clip[name] = columns[name][index];
-  clip.reference = textOf(clip.pieces, 0);
-  clip.hypothesis = textOf(clip.pieces, 1);
-  clip.searched = folded([clip.id, clip.reference, clip.hypothesis].join("\n"));
+  clip.manyPieces = [clip.pieces, ...others.map((other) => other.pieces[index])];
+  clip.manyLetters = [clip.letters, ...others.map((other) => other.letters[index])];
+  clip.reference = texts.textOf(clip.pieces, 0);
+  clip.hypotheses = clip.manyPieces.map((pieces) => texts.textOf(pieces, 1));
+  others.forEach((other, i) => { clip["cer-" + (i + 1)] = other.cer[index]; });
+  clip.searched = texts.folded([clip.id, clip.reference, ...clip.hypotheses].join("\n"));
   return clip;
-}
-
-// A piece is a string where both texts are equal, else [reference, hypothesis].
-function textOf(pieces, side) {
-  return pieces.map((piece) => typeof piece === "string" ? piece : piece[side]).join("");
-}
-
-function folded(text) { return text.normalize("NFC").toLowerCase(); }
-
-function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children.filter((child) => child !== null));
-  return made;
-}
-
-function small(text, lang = "en") {
-  return element("span", { className: "small", lang }, seen(text));
-}
-
-function seen(text) {
-  const parts = document.createDocumentFragment();
-  let from = 0;
-  for (const match of text.matchAll(UNSEEN)) {
-    const code = match[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-    parts.append(text.slice(from, match.index), element("samp", { textContent: "U+" + code }));
-    from = match.index + match[0].length;
-  }
-  parts.append(text.slice(from));
-  return parts;
-}
-
-// One of the two lines. What only the other line has leaves a gap here, so that equal characters
-// stand below each other.
-function line(pieces, side) {
-  const made = element("span", { className: "text", lang: "ko" });
-  if (!textOf(pieces, side)) {
-    made.textContent = "—";
-    return made;
-  }
-  for (const piece of pieces) made.append(shownPiece(piece, side));
-  return made;
-}
-
-function shownPiece(piece, side) {
-  if (typeof piece === "string") return seen(piece);
-  const mine = piece[side], other = piece[1 - side];
-  const shown = seen((mine || other).replaceAll(" ", "␣"));
-  if (!mine) return element("span", { className: "gap", ariaHidden: "true" }, shown);
-  return element(other ? "mark" : ["del", "ins"][side], {}, shown);
 }
 
 function player(clip) {
@@ -89,12 +49,48 @@ const cells = {
     return element("th", { scope: "row" }, id, small(known.join(" · "), "ko"));
   },
   reference(clip) {
-    const lines = element("div", { className: "lines" },
-      small("ref"), line(clip.pieces, 0), small("hyp"), line(clip.pieces, 1));
+    const lines = linesOf(clip), canPlay = Boolean(clip.audio);
+    const shown = element("div", { className: "lines" });
+    for (const { name, characters, letters, side } of lines) {
+      shown.append(small(name), texts.shownLine(characters, letters, side, canPlay));
+    }
     const problem = clip.problem && element("p", { className: "badge" }, seen(clip.problem));
-    return element("td", {}, lines, problem, clip.audio && player(clip));
+    return element("td", {}, shown, problem, clip.audio && player(clip));
   },
 };
+
+// The reference, then the text of each model.
+function linesOf(clip) {
+  return texts.aligned(clip.manyPieces).map((characters, number) => {
+    const side = number ? 1 : 0, codes = clip.manyLetters[Math.max(0, number - 1)]?.[side];
+    const model = others.length ? modelName(number) : "hyp";
+    return {
+      name: number ? model : "ref",
+      characters,
+      letters: codes ? texts.lettersOf(codes, side) : null,
+      side,
+    };
+  });
+}
+
+function modelName(number) { return String.fromCodePoint(64 + number); }
+
+// A row of its own, as wide as the table.
+function drawnRow(clip) {
+  const picture = drawings[clip.index];
+  if (!picture) return [];
+  const timed = linesOf(clip).map((line) => ({
+    ...line,
+    letters: line.letters ?? [],
+    characters: line.characters
+      .filter(([kind, character]) => kind !== "gap" && character !== " ")
+      .map(([, character]) => character),
+  }));
+  const made = pictures.shown(clip.id, picture, timed, Boolean(clip.audio));
+  overflow.observe(made);
+  const cell = element("td", { colSpan: headers.length }, made);
+  return [element("tr", { className: "drawn" }, cell)];
+}
 
 function numberCell(clip, header) {
   const digits = { duration: 1, confidence: 2 }[header.dataset.key] ?? 4;
@@ -114,13 +110,15 @@ function row(clip) {
 }
 
 function show() {
-  byId("rows").replaceChildren(...chosen.slice(first, first + PAGE).map(row));
+  byId("rows").replaceChildren(...chosen.slice(first, first + PAGE)
+    .flatMap((clip) => [row(clip), ...drawnRow(clip)]));
   const last = Math.min(first + PAGE, chosen.length), n = (count) => count.toLocaleString("en");
   const shown = `${n(first + 1)}–${n(last)} of ${n(chosen.length)} clips`;
   byId("status").textContent = (chosen.length ? shown : "No clip matches") +
     (chosen.length < clips.length ? `, of ${n(clips.length)} in all` : "");
   byId("previous").disabled = first === 0;
   byId("next").disabled = last === chosen.length;
+  byId("save").disabled = !chosen.length;
   const direction = order.descending ? "descending" : "ascending";
   for (const header of headers) {
     if (header.dataset.key === order.key) header.setAttribute("aria-sort", direction);
@@ -146,15 +144,24 @@ const isOfKind = {
   problem: (clip) => clip.problem !== null,
 };
 
+// How the page's own model did beside the others.
+const isOfComparison = {
+  "": () => true,
+  differ: (clip) => clip.hypotheses.some((text) => text !== clip.hypotheses[0]),
+  better: (clip) => others.every((other) => clip.cer < other.cer[clip.index]),
+  worse: (clip) => others.some((other) => clip.cer > other.cer[clip.index]),
+};
+
 function filter() {
-  const words = folded(byId("search").value).split(/\s+/).filter(Boolean);
+  const words = texts.folded(byId("search").value).split(/\s+/).filter(Boolean);
   const least = byId("least").valueAsNumber / 100;  // NaN where nothing is typed
   const inKind = isOfKind[byId("kind").value];
+  const inComparison = isOfComparison[byId("comparison")?.value ?? ""];
   const wanted = filters.filter((select) => select.value);
   const inSlices = (clip) => wanted.every(
     (select) => slices[select.dataset.field].clips[clip.index] === Number(select.value));
-  chosen = clips.filter((clip) => inKind(clip) && inSlices(clip) && !(clip.cer < least) &&
-    words.every((word) => clip.searched.includes(word)));
+  chosen = clips.filter((clip) => inKind(clip) && inComparison(clip) && inSlices(clip) &&
+    !(clip.cer < least) && words.every((word) => clip.searched.includes(word)));
   first = 0;
   sort();
   show();
@@ -195,16 +202,93 @@ byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("filters").addEventListener("reset", () => setTimeout(filter));  // once the fields are empty
 byId("previous").addEventListener("click", () => turn(-1));
 byId("next").addEventListener("click", () => turn(1));
-document.addEventListener("play", (event) => {
-  for (const other of document.querySelectorAll("audio")) {
-    if (other !== event.target) other.pause();
-  }
-}, true);
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#clip-"]');
   if (link) { event.preventDefault(); reveal(link.hash); }
 });
 addEventListener("hashchange", () => reveal(location.hash));
+
+// What is chosen, all pages of it, in its order.
+function save() {
+  const { file, model } = byId("save").dataset, fields = Object.keys(slices);
+  const models = [model, ...others.map((other) => other.name)];
+  const named = (what) => models.map(
+    (name, i) => others.length ? `${what} ${modelName(i + 1)}: ${name}` : what);
+  const head = ["id", "reference", ...named("hypothesis"), ...named("cer"), "wer", "seconds",
+    "confidence", "problem", ...fields];
+  const rows = chosen.map((clip) => [
+    clip.id, clip.reference, ...clip.hypotheses,
+    clip.cer, ...others.map((other) => other.cer[clip.index]),
+    clip.wer, clip.duration, clip.confidence, clip.problem,
+    ...fields.map((field) => slices[field].values[slices[field].clips[clip.index]]),
+  ]);
+  csv.save([head, ...rows], file);
+}
+byId("save").addEventListener("click", save);
+
+// Keys: j and k go through the clips, space plays; in a line, arrows go through the letters.
+let current = null;  // the clip that was reached last
+
+function step(by) {
+  const at = chosen.indexOf(current), index = at < 0 ? first : at + by;
+  if (index < 0 || index >= chosen.length) return;
+  const page = Math.floor(index / PAGE) * PAGE;
+  if (page !== first) {
+    first = page;
+    show();
+  }
+  const reached = byId("clip-" + chosen[index].index);
+  reached.focus({ preventScroll: true });
+  reached.scrollIntoView({ block: "nearest" });
+}
+
+function stepLetter(letter, by) {
+  const letters = [...letter.closest(".text").querySelectorAll("[role=button]")];
+  const next = letters[letters.indexOf(letter) + by];
+  if (!next) return;
+  letter.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+}
+
+// With a Korean keyboard the keys write ㅓ and ㅏ.
+function keyOf(event) {
+  return { ㅓ: "j", ㅏ: "k" }[event.key] ?? { KeyJ: "j", KeyK: "k" }[
+    event.key === "Process" ? event.code : ""] ?? event.key;
+}
+
+const ofLetter = {
+  ArrowLeft: (letter) => stepLetter(letter, -1),
+  ArrowRight: (letter) => stepLetter(letter, 1),
+  Enter: (letter, event) => sound.playLetter(letter, event.shiftKey),
+  " ": (letter, event) => sound.playLetter(letter, event.shiftKey),
+};
+const ofClip = {
+  j: () => step(1),
+  k: () => step(-1),
+  " ": () => sound.playOrPause(current && byId("clip-" + current.index)),
+};
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, select, textarea")) return;
+  const letter = event.target.closest("[role=button].letter"), key = keyOf(event);
+  let act = letter && ofLetter[key];
+  // Space presses a button and scrolls where no clip was reached.
+  const own = event.target.closest("button, a, audio, summary");
+  if (!act && !(key === " " && (own || !current))) act = ofClip[key];
+  if (!act) return;
+  event.preventDefault();
+  act(letter, event);
+}
+document.addEventListener("keydown", onKey);
+byId("rows").addEventListener("focusin", (event) => {
+  current = clips[sound.rowOf(event.target).id.slice("clip-".length)];
+});
+byId("rows").addEventListener("click", (event) => {
+  const clicked = sound.rowOf(event.target);
+  if (clicked) current = clips[clicked.id.slice("clip-".length)];
+});
 
 const languages = byId("first-languages");
 languages?.addEventListener("change", () => {
@@ -213,6 +297,7 @@ languages?.addEventListener("change", () => {
   }
 });
 
+for (const wide of document.querySelectorAll(".wide")) overflow.observe(wide);
 filter();
 reveal(location.hash);
 })();

@@ -1,20 +1,14 @@
 """The results of one model on one manifest as a page: scores, charts, confusions, every clip."""
 
-import json
-import math
-import re
-from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from markupsafe import Markup
-from rapidfuzz.distance import Levenshtein
-
 from korean_asr import messages
-from korean_asr.metrics import too_long
 from korean_asr.pages import learners
-from korean_asr.pages.html import can_be_seen, page, percent
+from korean_asr.pages.clips import OtherModel, clip_data, number, script_json, slices_of
+from korean_asr.pages.html import page, percent
 
-N_SHOWN = 1_000  # characters of a clip that is too long to be aligned
 N_CONFUSIONS = 10  # of one position, in the list beside its map
 
 
@@ -24,6 +18,8 @@ def evaluation_page(
     audio: list[str | None],
     embedded: bool = False,
     experiments: Any = None,
+    others: Sequence[OtherModel] = (),
+    pictures: Mapping[int, dict[str, Any]] = MappingProxyType({}),
 ) -> str:
     """Render one self-contained page about a korean.json or foreign.json, to be written as UTF-8.
 
@@ -33,17 +29,22 @@ def evaluation_page(
     embedded: the addresses are data: URLs, so the page says that the corpus' licence applies.
     experiments: what compares several models, or None: notes, and blocks, each with title, columns,
         rows and notes.
+    others: (name, rows) of each other model that was scored on the same clips, in the same order.
+    pictures: index of a clip -> what it sounds like; see evaluation/pictures.py.
     """
-    slices = _slices(rows)
+    data = clip_data(rows, audio, list(others), dict(pictures))
     return page(
         "evaluation.html",
         summary=summary,
         n_rows=len(rows),
         confusions=_confusions(summary.get("confusions") or {}, rows),
-        has_confidence=any(_number(row.get("confidence"), 3) is not None for row in rows),
+        has_confidence=any(number(row.get("confidence"), 3) is not None for row in rows),
+        has_letters=any(data["columns"]["letters"]),
         learners=learners.section(summary, rows),
-        slices=slices,
-        data=_json({"columns": _columns(rows, audio), "slices": _slice_columns(rows, slices)}),
+        others=[name for name, _ in others],
+        slices=slices_of(rows),
+        has_pictures=bool(pictures),
+        data=script_json(data),
         embedded=embedded,
         experiments=experiments,
     )
@@ -52,86 +53,6 @@ def evaluation_page(
 def experiments_page(experiments: Any) -> str:
     """Render a page that compares several models; see evaluation_page."""
     return page("experiments.html", experiments=experiments)
-
-
-# Clips
-
-
-def aligned(reference: str, hypothesis: str) -> list[str | list[str]]:
-    """Cut both texts into pieces, in order, by the alignment that CER counts.
-
-    A piece is a string where the texts are equal, else [reference, hypothesis]: equally long where
-    characters are substituted; ["가", ""] is a deletion, ["", "가"] an insertion.
-    The start of the reference of a clip that is too long, as a deletion.
-    """
-    if too_long(reference, hypothesis):
-        return [[reference[:N_SHOWN] + "…" * (len(reference) > N_SHOWN), ""]]
-    return [
-        reference[i:j] if kind == "equal" else [reference[i:j], hypothesis[k:m]]
-        for kind, i, j, k, m in Levenshtein.opcodes(reference, hypothesis)
-    ]
-
-
-def _columns(rows: list[dict[str, Any]], audio: list[str | None]) -> dict[str, list[Any]]:
-    """Return the clips as columns for the page's script.
-
-    Rows would repeat each name for each clip: with 3,000 clips that is a quarter of the page.
-    """
-    return {
-        "id": [str(row.get("id", "")) for row in rows],
-        "audio": audio,
-        "duration": [_number(row.get("duration"), 2) for row in rows],
-        "cer": [_number(row.get("cer"), 4) for row in rows],
-        "wer": [_number(row.get("wer"), 4) for row in rows],
-        "confidence": [_number(row.get("confidence"), 3) for row in rows],
-        "problem": [_known(row, "problem") for row in rows],
-        "pieces": [aligned(row.get("text") or "", row.get("pred_text") or "") for row in rows],
-    }
-
-
-def _slices(rows: list[dict[str, Any]]) -> dict[str, Counter[str]]:
-    """Return field -> value -> number of clips, for the fields that clips are filtered by."""
-    counts = {}
-    for key in messages.SLICES:
-        values = sorted(value for row in rows if (value := _known(row, key)) is not None)
-        if values and key != "duration":
-            counts[key] = Counter(values)
-    return counts
-
-
-def _slice_columns(rows: list[dict[str, Any]], slices: dict[str, Counter[str]]) -> dict[str, Any]:
-    """Return field -> its values, and the index of each clip's value; -1 where none is known."""
-    columns = {}
-    for key, counts in slices.items():
-        indices = {value: index for index, value in enumerate(counts)}
-        columns[key] = {
-            "values": list(counts),
-            "clips": [indices.get(_known(row, key), -1) for row in rows],
-        }
-    return columns
-
-
-def _known(row: dict[str, Any], key: str) -> str | None:
-    value = row.get(key)
-    return None if value is None or value == "" else str(value)
-
-
-def _number(value: Any, n_digits: int) -> float | None:
-    """Round a number; return None for anything else, and for NaN and infinity."""
-    known = isinstance(value, int | float) and math.isfinite(value)
-    return round(value, n_digits) if known else None
-
-
-def _json(value: Any) -> Markup:
-    """Write JSON for a <script>, with escape sequences for "<" and for invisible characters."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Markup(re.sub("[^ -~가-힣]|[<\x7f]", lambda match: _escape_sequence(match[0]), text))
-
-
-def _escape_sequence(character: str) -> str:
-    if can_be_seen(character) and character != "<":
-        return character
-    return re.sub("....", r"\\u\g<0>", character.encode("utf-16-be", "surrogatepass").hex())
 
 
 # Confusions

@@ -1,27 +1,34 @@
 """preprocessing.json as a page: what became of every line and clip, with charts and examples."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 from rapidfuzz.distance import Indel
 
+from korean_asr.archive_file import Place
 from korean_asr.pages.html import N_SHOWN, page, visible
+from korean_asr.pages.players import audio_of, embedded_audio, linked_audio
 
 N_BEFORE = 60  # characters shown before the change in a line that is cut
 # More than is shown is compared, so that the end of the cut does not look like a change.
 N_COMPARED = 3 * N_SHOWN
+MAX_EMBEDDED = 16 << 20  # characters of audio
 
 
 def preprocessing_page(
     summary: dict[str, dict[str, Any]],
     reasons: dict[str, str],
     rules: dict[str, str],
+    folder: Path | None = None,
 ) -> str:
     """Render one self-contained page about a preprocessing.json; it can be written as UTF-8.
 
     summary: manifest, "korean" or "foreign" -> what script 1 wrote about it.
     reasons, rules: name -> its explanation, "English · 한국어".
+    folder: that of the page, where relative paths of audio start; None for a page without players.
     """
     return page(
         "preprocessing.html",
@@ -29,7 +36,34 @@ def preprocessing_page(
         reasons=reasons,
         rules=rules,
         marked=marked,
+        player=_player_in(folder),
     )
+
+
+def _player_in(folder: Path | None) -> Callable[[str, dict[str, Any]], str | None]:
+    """Return a function that gives what the player of a rejected example plays.
+
+    A browser opens no file in an archive, so such clips are embedded until the page is large.
+    """
+    n_left = MAX_EMBEDDED
+
+    def player(reason: str, example: dict[str, Any]) -> str | None:
+        nonlocal n_left
+        try:
+            audio, *cut = audio_of(example["audio"], folder)
+            if not isinstance(audio, Place):
+                return linked_audio(audio, folder, *cut) if os.path.isfile(audio) else None
+            # The page may be passed on, and this audio names people.
+            if reason == "masked" or n_left <= 0:
+                return None
+            url = embedded_audio(audio, *cut)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            # An earlier version wrote no audio, and the file may have been edited.
+            return None
+        n_left -= len(url or "")
+        return url
+
+    return player
 
 
 def _articles(summary: dict[str, dict[str, Any]]) -> list[tuple[str, str, dict[str, Any]]]:

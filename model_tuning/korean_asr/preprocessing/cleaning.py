@@ -22,7 +22,7 @@ from korean_asr.archive_file import Place, is_address
 from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableAudio, audio_info
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import DataError, printable
-from korean_asr.manifest import OPTIONAL_KEYS, Utterance, manifest_rows
+from korean_asr.manifest import OPTIONAL_KEYS, PLACE_KEYS, Utterance, manifest_rows
 from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
 from korean_asr.preprocessing.corpus_names import EarlierIds, renamed
 from korean_asr.preprocessing.counts import (
@@ -271,7 +271,7 @@ def _checked(
             utterances.append(outcome)
             continue
         row = {"id": clip.id, "raw": clip.raw, "reason": outcome, **origin}
-        tally.add_rejected(row)
+        tally.add_rejected(row, _audio(clip, output) if tally.lacks_examples(outcome) else None)
         if clip.rivals:
             tally.second_labels += second_label(clip, choices, output)
         if outcome in REFUSED:
@@ -327,6 +327,24 @@ def _utterance(
         audio_index=clip.audio_index,
         **facts,
     )
+
+
+def _audio(clip: RawUtterance, output: Path) -> dict[str, Any] | None:
+    """Where a rejected clip's audio lies, in the keys of a manifest in `output`; None without."""
+    if clip.audio is None:
+        return None
+    place = clip.audio_offset, clip.audio_bytes, clip.audio_index
+    utterance = Utterance(
+        clip.id,
+        clip.audio,
+        clip.duration or 0.0,
+        "",
+        offset=clip.offset,
+        **dict(zip(PLACE_KEYS, place, strict=True)),
+    )
+    row = manifest_rows([utterance], output)[0]
+    cut = ("offset", "duration") if clip.offset is not None else ()
+    return {key: row[key] for key in ("audio_filepath", *cut, *PLACE_KEYS) if key in row}
 
 
 def _prompt(raw: str, choices: dict[str, Any]) -> str | None:

@@ -110,7 +110,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     converted: Counter[str] = field(default_factory=Counter)
-    reason_examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    reason_examples: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     rule_examples: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     durations: Counter[int] = field(default_factory=Counter)
     rates: Counter[int] = field(default_factory=Counter)
@@ -148,14 +148,22 @@ class Tally:
             self.outside.add(text)
             self.outside_base.add(text)
 
-    def add_rejected(self, row: dict[str, str]) -> None:
-        """Count a rejected clip, given as its line of rejected.jsonl."""
+    def lacks_examples(self, reason: str) -> bool:
+        """Whether the next clip that is rejected for this reason will be an example."""
+        return len(self.reason_examples.get(reason, ())) < N_EXAMPLES
+
+    def add_rejected(self, row: dict[str, str], audio: dict[str, Any] | None = None) -> None:
+        """Count a rejected clip, given as its line of rejected.jsonl.
+
+        audio: where an example's audio lies, in the keys of a manifest; None if it has none.
+        """
         self.rejected.append(json_line(row))
         self.n_rejected += 1
         self.reasons[row["reason"]] += 1
-        examples = self.reason_examples.setdefault(row["reason"], [])
-        if len(examples) < N_EXAMPLES:
-            examples.append({"id": row["id"], "raw": row["raw"][:1000]})
+        if self.lacks_examples(row["reason"]):
+            example = {"id": row["id"], "raw": row["raw"][:1000]}
+            examples = self.reason_examples.setdefault(row["reason"], [])
+            examples.append(example | ({"audio": audio} if audio else {}))
 
     def add_refused(self, note: str) -> None:
         self.n_refused += 1

@@ -50,7 +50,7 @@ def write_outputs(
     summary = dict(sorted(summary.items(), reverse=True))
     write_json(record, summary)
     with whole_file(page) as file:
-        file.write(preprocessing_page(summary, REASONS, rules))
+        file.write(preprocessing_page(summary, REASONS, rules, folder))
     return [*manifests, rejected, record, page]
 
 

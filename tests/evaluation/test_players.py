@@ -12,8 +12,8 @@ import pytest
 
 from korean_asr import archive_clip
 from korean_asr.errors import DataError
-from korean_asr.evaluation import listening
 from korean_asr.evaluation.command_line import evaluate, show_rescored
+from korean_asr.pages import players
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_clips_in_an_archive_have_the_texts_of_their_files_and_are_embedded(
 
 
 def test_a_page_does_not_grow_without_end(packed, write_results, tmp_path, monkeypatch):
-    monkeypatch.setattr(listening, "MAX_EMBEDDED", 100_000)
+    monkeypatch.setattr(players, "MAX_EMBEDDED", 100_000)
     evaluation = evaluate(packed)[0]
     write_results([evaluation], tmp_path / "some")
     assert 1 <= page_of(tmp_path / "some").count("data:audio/wav") < len(packed.utterances)

@@ -1,4 +1,4 @@
-"""The players on the page of an evaluation: what each of them plays."""
+"""The players on a page: what each of them plays."""
 
 import base64
 import io
@@ -33,18 +33,26 @@ def players(rows: list[dict[str, Any]], folder: Path, embed_audio: bool) -> list
     urls: list[str | None] = [None] * len(rows)
     n_left = MAX_EMBEDDED
     for index in sorted(range(len(rows)), key=lambda index: -rows[index]["cer"]):
-        row = rows[index]
-        path = absolute_audio(row["audio_filepath"], folder.resolve())
-        audio = audio_at(path, **place_in(row, folder.resolve()))
-        cut = (row["offset"], row["duration"] or None) if "offset" in row else (0.0, None)
+        audio, *cut = audio_of(rows[index], folder)
         if embed_audio:
             urls[index] = embedded_audio(audio, *cut)
         elif not isinstance(audio, Place):
-            urls[index] = linked_audio(path, folder, *cut)
+            urls[index] = linked_audio(audio, folder, *cut)
         elif n_left > 0:
             urls[index] = embedded_audio(audio, *cut)
             n_left -= len(urls[index] or "")
     return urls
+
+
+def audio_of(row: dict[str, Any], folder: Path) -> tuple[Audio, float, float | None]:
+    """The audio of a row of results in `folder`, and the offset and duration of its cut.
+
+    They are what read_samples takes. Raises ValueError for a malformed row.
+    """
+    path = absolute_audio(row["audio_filepath"], folder.resolve())
+    audio = audio_at(path, **place_in(row, folder.resolve()))
+    cut = (row["offset"], row["duration"] or None) if "offset" in row else (0.0, None)
+    return audio, *cut
 
 
 def linked_audio(
