@@ -142,14 +142,14 @@ if [ "$mode" = demo ]; then
   korean=(--korean data/demo/korean) foreign=(--foreign data/demo/foreign) recipe=demo base_model=data/demo/base_model gpus=1
   data=demo_output/processed model=demo_output/wav2vec2_korean_demo checkpoints=demo_output/wav2vec2_finetune_ko
   # The report compares v3's way with the base and with the recipe that a user should take.
-  listener=demo_output/wav2vec2_korean_demo-listener
+  listener=demo_output/wav2vec2_korean_demo-listener slips=data/demo/foreign_slips
   also_scored=(--model "$listener" --model "$base_model")
 else
   recipe=${recipe:-v3}
   base_model=${base_model:-kresnik/wav2vec2-large-xlsr-korean}
   data=data/processed model=wav2vec2_korean_$recipe checkpoints=wav2vec2_finetune_ko
   [ "$recipe" = v3 ] || checkpoints=wav2vec2_finetune_ko_$recipe  # as script 2 does
-  listener=
+  listener= slips=
   also_scored=()
   gpus=${gpus:-0}
   # Otherwise it is a hub name or an absolute path.
@@ -197,6 +197,12 @@ if runs_stage 4; then
     done
     python "model_tuning/4. model_test_fo.py" --model "$model" ${also_scored[@]+"${also_scored[@]}"} \
       ${learners[@]+"${learners[@]}"}
+    if [ -n "$slips" ]; then
+      first_line 4 "learners who misread a prompt: kept or repaired? · 제시문을 잘못 읽은 발화"
+      python "model_tuning/1. script_preprocessing.py" "${korean[@]}" --foreign "$slips" --output demo_output/slips >/dev/null
+      python "model_tuning/4. model_test_fo.py" --model "$model" "${also_scored[@]}" \
+        --manifest demo_output/slips/foreign.jsonl --output "$model/results/slips"
+    fi
   else
     say "stage 4 is skipped: no --foreign DIR was given, now or earlier. · 외국인 음성이 없어 4단계를 건너뜁니다."
   fi
