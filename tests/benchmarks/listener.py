@@ -80,7 +80,9 @@ def model_of(name: str, seed: str, folder: Path) -> Path:
         source = folder / f"{slug(of)}_{seed}"
         values = {**TRAINED[of], **values}
         if not here.exists():
-            shutil.copytree(source, here.with_suffix(".part"), dirs_exist_ok=True)
+            # Not the source's scores, which are kept beside its model.
+            scores = shutil.ignore_patterns("validation.json", "test.json")
+            shutil.copytree(source, here.with_suffix(".part"), ignore=scores, dirs_exist_ok=True)
             here.with_suffix(".part").rename(here)
     command = [sys.executable, SCRIPT, "--recipe", "demo", "--data", folder / "processed"]
     command += ["--base-model", DEMO / "base_model", "--seed", seed]
