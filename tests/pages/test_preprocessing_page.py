@@ -1,9 +1,11 @@
 import copy
 import re
+import tarfile
 import time
 import unicodedata
 
 import pytest
+import soundfile
 
 from korean_asr.pages.preprocessing_page import marked, preprocessing_page
 
@@ -272,3 +274,66 @@ def test_a_table_names_its_columns_and_rows_and_a_chart_its_content(korean):
         len(re.findall('role="img"\\s+aria-label="', page)) == page.count('<svg class="chart') == 2
     )
     assert page.count("<html lang=") == 1
+
+
+# Rejected clips that can be heard
+
+
+def players_of(page):
+    return re.findall('<audio controls preload="none" src="(.*?)"', page)
+
+
+def with_audio(corpus, reason, **audio):
+    examples = {"reasons": {reason: [{"id": "a", "raw": "가", "audio": audio}]}, "rules": {}}
+    return {"korean": corpus | {"examples": examples}}
+
+
+def page_in(folder, summary):
+    return preprocessing_page(summary, REASONS, RULES, folder)
+
+
+def test_a_rejected_clip_can_be_heard_where_its_audio_is_there(korean, tmp_path):
+    name = "\"'><script>alert(1)<\u2028.wav"
+    soundfile.write(tmp_path / name, [0.0] * 800, 16_000)
+    page = page_in(tmp_path, with_audio(korean, "masked", audio_filepath=name))
+    link = "%22%27%3E%3Cscript%3Ealert%281%29%3C%E2%80%A8.wav"
+    assert players_of(page) == [link]
+    cut = {"audio_filepath": name, "offset": 0.01, "duration": 0.02}
+    page = page_in(tmp_path, with_audio(korean, "masked", **cut))
+    assert players_of(page) == [link + "#t=0.0100,0.0300"]
+    assert "media-src 'self' file: data:" in page and "<script" not in page
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        {"audio_filepath": "moved.wav"},
+        {"audio_filepath": 5},
+        {"audio_filepath": "a.wav", "audio_offset": "x"},
+        {},
+        {"audio_filepath": "tar://a.wav::moved.tar", "audio_offset": 0, "audio_bytes": 9},
+    ],
+)
+def test_a_rejected_clip_without_its_audio_has_no_player(korean, tmp_path, audio):
+    assert players_of(page_in(tmp_path, with_audio(korean, "empty", **audio))) == []
+
+
+@pytest.mark.parametrize(("reason", "n_players"), [("empty", 1), ("masked", 0)])
+def test_a_clip_in_an_archive_is_embedded_unless_it_may_name_people(
+    korean, tmp_path, reason, n_players
+):
+    soundfile.write(tmp_path / "a.wav", [0.0] * 800, 16_000)
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        archive.add(tmp_path / "a.wav", "a.wav")
+    with tarfile.open(tmp_path / "x.tar") as archive:
+        (member,) = archive
+    summary = with_audio(
+        korean,
+        reason,
+        audio_filepath="tar://a.wav::x.tar",
+        audio_offset=member.offset_data,
+        audio_bytes=member.size,
+    )
+    players = players_of(page_in(tmp_path, summary))
+    assert len(players) == n_players
+    assert all(player.startswith("data:audio/wav;base64,UklGR") for player in players)

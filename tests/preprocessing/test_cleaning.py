@@ -462,6 +462,12 @@ def test_the_summary_tells_settings_counts_examples_and_checksums(damaged, tmp_p
         "clip_11",
         "clip_12",
     ]
+    for reason, examples in korean["examples"]["reasons"].items():
+        for example in examples:
+            path = damaged / f"{example['id']}.wav"
+            # The page lets the reader hear it.
+            wanted = {"audio_filepath": str(path)} if path.is_symlink() else None
+            assert example.get("audio") == wanted, reason
     assert korean["examples"]["rules"]["tag"] == [
         {"id": "clip_01", "before": "b/ .", "after": "  ."},
         {"id": "good", "before": "b/ 밥.", "after": "  밥."},
