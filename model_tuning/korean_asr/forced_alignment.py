@@ -117,10 +117,9 @@ def _forward(emissions: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.
     Returns moves (n_frames, n_clips, n_states) uint8, 0 to 2, and scores (n_clips, n_states).
     """
     n_frames, (n_clips, n_states) = len(emissions), tokens.shape
-    # A blank between two labels may be left out unless they are equal.
+    # A blank between two labels may be left out unless they are equal, as two blanks are.
     skipping = np.full(tokens.shape, -np.inf)
-    is_new = (tokens[:, 2:] != tokens[:, :-2]) & (tokens[:, 2:] > 0)
-    skipping[:, 2:][is_new] = 0
+    skipping[:, 2:][tokens[:, 2:] != tokens[:, :-2]] = 0
     # Two states before the first, which no path is in, spare the edges.
     scores = np.full((2, n_clips, n_states + 2), -np.inf)
     scores[0, :, 2] = 0

@@ -145,6 +145,12 @@ def test_noise_as_of_another_batch_moves_no_letter_in_frames_that_are_equal():
     assert label_frames(path, 6)[1].tolist() == [1, 2, 4, 5, 6, 7]
 
 
+def test_of_equal_paths_the_one_whose_labels_end_earliest_is_taken():
+    # Columns: blank, 1, 2. Frames 1 and 2 may be the first label or a blank.
+    frames = -8 * np.array([[1, 0, 1], [0, 0, 1], [0, 0, 1], [1, 1, 0]], np.float32)
+    assert best_paths([frames], [np.array([1, 2])])[0].tolist() == [1, 2, 2, 3]
+
+
 def test_a_frame_is_off_by_less_than_a_two_hundredth():
     assert 0.5 / GRAIN < 0.005
 

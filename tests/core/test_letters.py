@@ -118,12 +118,13 @@ def test_a_text_that_does_not_fit_has_nulls_alone():
 
 
 def test_a_space_is_aligned_but_is_neither_a_letter_nor_a_rival():
-    rows = [{1: 0.9}, {5: 0.99}, {3: 0.9}]
+    rows = [{1: 0.9}, {5: 0.99}, {3: 0.901}]
     letters = aligned("밤 을", rows)
     assert [letter[:3] for letter in letters] == [["밤", 0.0, 0.02], ["을", 0.04, 0.06]]
     # 밤 competes with 을, two frames on, and not with the likelier space between them.
     assert letters[0][3] == letters[1][3] == 0.0
-    assert not math.copysign(1, letters[0][3]) < 0
+    # Not -0.0, which the score of -0.001 is rounded to.
+    assert math.copysign(1, letters[0][3]) == 1
 
 
 def test_clips_of_one_call_are_aligned_as_if_alone():
