@@ -91,7 +91,7 @@ def test_confusions_have_their_letters_and_clips(scored, book):
 
 
 def test_learners_have_sheets_of_their_own(scored, tmp_path):
-    pairs = [("먹어어요", "먹었어요")] * 5
+    pairs = [("먹어어요", "먹었어여")] * 5
     values = {"first_language": ["영어"] * 5, "speaker": ["=A1"] * 5, "prompt": ["먹었어요"] * 5}
     evaluation, natives = scored(pairs, "foreign", clips=values), scored([("가" * 200, "가")])
     for each, score in ((evaluation, -2.0), (natives, 1.0)):
@@ -116,7 +116,7 @@ def test_learners_have_sheets_of_their_own(scored, tmp_path):
     assert (onset["jamo"], onset["n"], onset["below"]) == ("ㅁ", 5, 5)
     assert onset["clips"] == "c0 c1 c2"
     (card,) = sheets["cards"]
-    assert (card["speaker"], card["position"], card["jamo"]) == ("=A1", "coda", "∅")
+    assert (card["speaker"], card["position"], card["jamo"]) == ("=A1", "nucleus", "ㅛ")
 
 
 @pytest.mark.parametrize(
