@@ -1,5 +1,7 @@
 """Read Excel files back as what they are: XML in a zip archive."""
 
+import dataclasses
+
 import pytest
 
 from korean_asr.evaluation.command_line import reports_of
@@ -43,6 +45,35 @@ def test_confusions_have_their_letters_and_clips(scored, book):
         ("영어", "ㅓ", "ㅗ"),
     ]
     assert (rows[0]["position"], rows[0]["n"], rows[0]["clips"]) == ("nucleus", 2.0, "c0 c1")
+
+
+def test_learners_have_sheets_of_their_own(scored, tmp_path):
+    pairs = [("먹어어요", "먹었어여")] * 5
+    values = {"first_language": ["영어"] * 5, "speaker": ["=A1"] * 5, "prompt": ["먹었어요"] * 5}
+    evaluation, natives = scored(pairs, "foreign", clips=values), scored([("가" * 200, "가")])
+    for each, score in ((evaluation, -2.0), (natives, 1.0)):
+        for clip, heard in enumerate(each.hypotheses):
+            letters = [[letter, 0.1, 0.2, score] for letter in each.utterances[clip].text]
+            found = {"reference": letters, "hypothesis": []}
+            each.hypotheses[clip] = dataclasses.replace(heard, letters=found)
+    evaluation.facts["natives"] = natives
+    report = reports_of([evaluation], tmp_path, by_speaker=True)[0]
+    sheets = Book(workbook(report.summary, report.rows)).sheets
+    assert list(sheets)[3:] == ["repair", "syllables", "cards", "clips"]
+    repair = sheets["repair"]
+    assert [(row["first_language"], row["n"], row["repaired"]) for row in repair] == [
+        ("all", 5, 5),
+        ("영어", 5, 5),
+    ]
+    assert (repair[0]["rate"], repair[0]["interval_high"]) == (1, 1)
+    syllables = sheets["syllables"]
+    assert [row["first_language"] for row in syllables[:2]] == ["natives", "all"]
+    assert (syllables[1]["n"], syllables[1]["below"], syllables[1]["share"]) == (20, 20, 1)
+    onset = next(row for row in syllables if row.get("position") == "onset")
+    assert (onset["jamo"], onset["n"], onset["below"]) == ("ㅁ", 5, 5)
+    assert onset["clips"] == "c0 c1 c2"
+    (card,) = sheets["cards"]
+    assert (card["speaker"], card["position"], card["jamo"]) == ("=A1", "nucleus", "ㅛ")
 
 
 @pytest.mark.parametrize(

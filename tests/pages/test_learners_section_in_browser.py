@@ -9,7 +9,9 @@ from korean_asr.pages.evaluation_page import evaluation_page
 
 pytestmark = pytest.mark.pipeline
 
-CLIP = {"id": "clip_b", "syllable": "자", "start": 0.5, "end": 0.56, "score": -4.2}
+# Ids of a corpus are long, and have no place to break.
+IDS = [name + "_20210809" * 4 for name in ("clip_a", "clip_b")]
+CLIP = {"id": IDS[1], "syllable": "자", "start": 0.5, "end": 0.56, "score": -4.2}
 JAMO = {"jamo": "ㅈ", "n": 4, "of": 9, "natives": {"n": 1, "of": 50}, "clips": [CLIP]}
 PART = {"n": 830, "below": 200, "share": 0.241, "interval": [0.2, 0.28], "drawn": "41 speakers"}
 RATES = {"n": 60, "kept": 31, "repaired": 26, "else": 3, "rate": 0.4333, "interval": [0.3, 0.5]}
@@ -19,7 +21,7 @@ SOUND = {
     "n": 3,
     "of": 8,
     "heard_as": [["ㅉ", 2], ["ㅊ", 1]],
-    "clips": ["clip_a"],
+    "clips": [IDS[0]],
     "natives": {"n": 2, "of": 100},
 }
 CARD = {"first_language": "베트남어", "n_clips": 6, "rate": 0.122, "interval": [0.05, 0.2]}
@@ -30,10 +32,9 @@ def page_file(tmp_path_factory, foreign_summary, foreign_rows, hostile_text):
     """A page with a player for each clip, and five hundred report cards."""
     folder = tmp_path_factory.mktemp("learners")
     soundfile.write(folder / "a.wav", 0.1 * np.sin(np.arange(32_000) / 10), 16_000)
+    rows = [row | {"id": name} for row, name in zip(foreign_rows, IDS, strict=True)]
     long_text = hostile_text + "가나다라마바사" * 30
-    slips = [
-        {"id": row["id"], "prompt": long_text, "label": "", "model": "가"} for row in foreign_rows
-    ]
+    slips = [{"id": row["id"], "prompt": long_text, "label": "", "model": "가"} for row in rows]
     positions = dict.fromkeys(("onset", "nucleus", "coda"), [JAMO] * 10)
     part = PART | {"positions": positions}
     speakers = ["VN0001", hostile_text, *(f"VN{n:04}" for n in range(2, 500))]
@@ -53,7 +54,7 @@ def page_file(tmp_path_factory, foreign_summary, foreign_rows, hostile_text):
         },
     }
     (folder / "page.html").write_text(
-        evaluation_page(summary, foreign_rows, ["a.wav", "a.wav"]), encoding="utf-8"
+        evaluation_page(summary, rows, ["a.wav", "a.wav"]), encoding="utf-8"
     )
     return folder / "page.html"
 
@@ -76,7 +77,7 @@ def test_a_phone_shows_learners_and_plays_their_clips(browser, page_file, scheme
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     # A card is closed until somebody opens it.
     assert section.locator(".card").count() == 500
-    link = section.locator(".card").first.get_by_role("link", name="clip clip_a").first
+    link = section.locator(".card").first.get_by_role("link", name="clip clip_a_").first
     expect(link).to_be_hidden()
     section.locator(".card summary").first.tap()
     expect(link).to_be_visible()
@@ -86,7 +87,7 @@ def test_a_phone_shows_learners_and_plays_their_clips(browser, page_file, scheme
     player = page.locator("#clip-0 audio").element_handle()
     player.evaluate("player => player.play()")
     page.wait_for_function("player => player.currentTime > 0", arg=player)
-    syllable = section.locator(".jamo").first.get_by_role("link", name="자, clip clip_b").first
+    syllable = section.locator(".jamo").first.get_by_role("link", name="자, clip clip_b_").first
     syllable.tap()
     expect(page.locator("#clip-1")).to_be_focused()
     assert complaints == []
