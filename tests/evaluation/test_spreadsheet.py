@@ -47,7 +47,7 @@ def test_confusions_have_their_letters_and_clips(scored, book):
     assert (rows[0]["position"], rows[0]["n"], rows[0]["clips"]) == ("nucleus", 2.0, "c0 c1")
 
 
-def test_learners_have_sheets_of_their_own(scored, tmp_path):
+def test_learners_have_sheets_of_their_own(scored, workbook_in, tmp_path):
     pairs = [("먹어어요", "먹었어여")] * 5
     values = {"first_language": ["영어"] * 5, "speaker": ["=A1"] * 5, "prompt": ["먹었어요"] * 5}
     evaluation, natives = scored(pairs, "foreign", clips=values), scored([("가" * 200, "가")])
@@ -58,7 +58,7 @@ def test_learners_have_sheets_of_their_own(scored, tmp_path):
             each.hypotheses[clip] = dataclasses.replace(heard, letters=found)
     evaluation.facts["natives"] = natives
     report = reports_of([evaluation], tmp_path, by_speaker=True)[0]
-    sheets = Book(workbook(report.summary, report.rows)).sheets
+    sheets = workbook_in(workbook(report.summary, report.rows)).sheets
     assert list(sheets)[3:] == ["repair", "syllables", "cards", "clips"]
     repair = sheets["repair"]
     assert [(row["first_language"], row["n"], row["repaired"]) for row in repair] == [
