@@ -294,3 +294,13 @@ def test_mp3_and_ogg_have_a_player(tmp_path, name, kind):
     soundfile.write(tmp_path / name, [0.0, 0.1] * 8_000, 16_000)
     assert linked_audio(str(tmp_path / name), tmp_path) == name
     assert embedded_audio(str(tmp_path / name)).startswith(f"data:{kind};base64,")
+
+
+def test_the_page_of_each_model_has_the_texts_of_all_and_pictures(plan, write_results, tmp_path):
+    first = evaluate(dataclasses.replace(plan, utterances=plan.utterances[:3]))[0]
+    second = dataclasses.replace(first, model="second")
+    write_results([first, second], tmp_path / "results")
+    for name, other in (("korean", second), ("korean.second", first)):
+        page = (tmp_path / "results" / f"{name}.html").read_text(encoding="utf-8")
+        assert f'"others":[{{"name":"{other.model}"' in page
+        assert '"spectrogram":"data:image/png;base64,' in page and 'id="comparison"' in page

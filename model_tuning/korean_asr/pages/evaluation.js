@@ -26,8 +26,13 @@ function clipAt(index) {
   clip.reference = texts.textOf(clip.pieces, 0);
   clip.hypotheses = clip.manyPieces.map((pieces) => texts.textOf(pieces, 1));
   others.forEach((other, i) => { clip["cer-" + (i + 1)] = other.cer[index]; });
-  clip.searched = texts.folded([clip.id, clip.reference, ...clip.hypotheses].join("\n"));
   return clip;
+}
+
+// Made when it is first searched, so that a page of many clips opens sooner.
+function searchedIn(clip) {
+  clip.searched ??= texts.folded([clip.id, clip.reference, ...clip.hypotheses].join("\n"));
+  return clip.searched;
 }
 
 function player(clip) {
@@ -161,7 +166,7 @@ function filter() {
   const inSlices = (clip) => wanted.every(
     (select) => slices[select.dataset.field].clips[clip.index] === Number(select.value));
   chosen = clips.filter((clip) => inKind(clip) && inComparison(clip) && inSlices(clip) &&
-    !(clip.cer < least) && words.every((word) => clip.searched.includes(word)));
+    !(clip.cer < least) && words.every((word) => searchedIn(clip).includes(word)));
   first = 0;
   sort();
   show();
