@@ -9,6 +9,7 @@ import pytest
 from korean_asr.evaluation.command_line import reports_of
 from korean_asr.evaluation.intervals import N_DRAWS, SEED, drawn_rates, units_of
 from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.natives import rescored
 from korean_asr.evaluation.report import report_lines
 from korean_asr.evaluation.report_cards import N_SOUNDS, report_cards
 
@@ -57,6 +58,17 @@ def test_the_error_of_a_card_is_that_of_its_slice(scored):
     assert (better["rate"], better["interval"]) == (score["rate"], score["interval"])
     assert (better["errors"], better["reference_length"]) == (3, 15)
     assert better["drawn"] == "2 sentences (fewer than 20 speakers are known, and sentences repeat)"
+
+
+def test_results_that_are_scored_again_find_natives_beside_them(scored, write_results, tmp_path):
+    facts = {"weights_sha256": "w"}
+    learners = scored([("서", "소")] * 5, "foreign", clips={"speaker": ["A"] * 5}, facts=facts)
+    write_results([learners], tmp_path)
+    assert rescored(tmp_path / "foreign.jsonl", "foreign").facts["natives"] is None
+    write_results([scored([("서", "서")] * 3, facts=facts)], tmp_path)
+    again = rescored(tmp_path / "foreign.jsonl", "foreign")
+    (card,) = with_learners(again, by_speaker=True)["report_cards"]["cards"]
+    assert card["sounds"][0]["natives"] == {"n": 0, "of": 3, "rate": 0.0}
 
 
 def test_an_added_coda_is_no_sound_of_the_reference(scored):

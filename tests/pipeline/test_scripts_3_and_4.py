@@ -43,9 +43,8 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(
         for mark in ".,?!"
     )
 
-    printed = run(
-        command(4, "--model", model, "--manifest", processed[0] / "foreign.jsonl", "--limit", "12")
-    )
+    learners = ["--manifest", processed[0] / "foreign.jsonl", "--limit", "12", "--by-speaker"]
+    printed = run(command(4, "--model", model, *learners))
     foreign = json_of(model / "results" / "foreign.json")
     assert foreign["n_clips"] == 12
     languages = foreign["groups"]["first_language"]
@@ -54,6 +53,11 @@ def test_scripts_3_and_4_report_base_and_fine_tuned_side_by_side(
     )
     assert f"12 of {demo.n_learner_clips} clips" in printed
     assert "recipe demo" in printed
+    # Script 3 of the same model is the yardstick. Of twelve clips no speaker has five.
+    assert foreign["syllables"]["natives"]["n"] > 200 and foreign["syllables"]["all"]["n"] > 100
+    assert foreign["report_cards"]["cards"] == [] and "Score more clips of each" in printed
+    repair = foreign["repair"]
+    assert repair["n"] == repair["kept"] + repair["repaired"] + repair["else"]
 
 
 def test_the_base_model_recognises_natives_whom_it_heard_better_than_those_it_never_heard(
