@@ -2,7 +2,6 @@
 
 import csv
 import io
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -291,12 +290,12 @@ def test_three_thousand_clips_with_letters_open_within_two_seconds(opened, pages
     session.send("Performance.enable")
     work = ("ScriptDuration", "LayoutDuration", "RecalcStyleDuration")
     totals = []
-    for _ in range(4):
-        metrics = session.send("Performance.getMetrics")["metrics"]
-        totals.append(sum(metric["value"] for metric in metrics if metric["name"] in work))
+    for _ in range(3):
         page.reload()
         expect(page.get_by_role("status")).to_have_text("1–50 of 3,000 clips")
-    assert 0 < min(later - earlier for earlier, later in pairwise(totals)) < 2
+        metrics = session.send("Performance.getMetrics")["metrics"]
+        totals.append(sum(metric["value"] for metric in metrics if metric["name"] in work))
+    assert 0 < min(totals) < 2
 
 
 def test_hostile_letters_and_names_stay_text(opened, hostile_text):
