@@ -39,7 +39,7 @@ class Demo:
     cer_of_the_test_split: float = 0.2
     punctuation_gain: float = 0.02
     gain: float = 0.0
-    marks: str = ".,"
+    marks: str = "."
 
 
 @pytest.fixture(scope="session")

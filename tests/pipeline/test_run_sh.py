@@ -38,15 +38,23 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
 ):
     printed = run(["./run.sh"], cwd=clone)
     results = clone / "demo_output" / "wav2vec2_korean_demo" / "results"
-    tuned, base = (
-        json_of(results / name)["scores"] for name in ("korean.json", "korean.base_model.json")
+    tuned, listener, base = (
+        json_of(results / f"korean{of}.json")["scores"]
+        for of in ("", ".wav2vec2_korean_demo-listener", ".base_model")
     )
+    assert base["cer"]["rate"] - listener["cer"]["rate"] > demo.punctuation_gain
     assert base["cer"]["rate"] - tuned["cer"]["rate"] > demo.punctuation_gain
     gain = base["cer_no_punctuation"]["rate"] - tuned["cer_no_punctuation"]["rate"]
     assert gain > demo.gain
     hypotheses = [row["pred_text"] for row in rows_of(results / "korean.jsonl")]
     assert all(any(mark in text for text in hypotheses) for mark in demo.marks)
-    assert printed.count("CER: ") == printed.count("WER: ") == 4
+    # Three models on natives, on learners, and on the slips, where each slip is kept or not.
+    assert printed.count("\nCER: ") == printed.count("\nWER: ") == 9
+    assert "demo-listener" in (results / "experiments.md").read_text(encoding="utf-8")
+    repair = json_of(results / "slips" / "foreign.json")["repair"]
+    assert repair["n"] == demo.n_slip_clips and repair["kept"] > repair["repaired"]
+    # Both models are scored on the learners who chose nothing.
+    assert json_of(results / "foreign.json")["n_clips"] < demo.n_learner_clips
     assert printed.count("recipe demo") >= 3
     for name in ("korean", "foreign"):
         assert (
