@@ -57,8 +57,8 @@ def pitch(waveform):
     return spectrum.argmax() * 16_000 / len(waveform)
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_no_recipe_of_the_file_augments_or_has_another_rate_for_the_head(name):
+@pytest.mark.parametrize("name", [name for name in RECIPES if "listener" not in name])
+def test_no_recipe_but_the_listeners_augments_or_has_another_rate_for_the_head(name):
     recipe = RECIPES[name]
     assert (recipe.speeds, recipe.gains, recipe.mask_feature_prob) == ((1.0,), None, 0.0)
     assert recipe.head_learning_rate is None
