@@ -15,7 +15,7 @@ usage() {
 ./run.sh --korean DIR [--foreign DIR]     run the whole pipeline on real corpora; --korean and --foreign
                                           may be given several times, as to script 1
     --gpus N          processes of script 2, one for each GPU; all GPUs of this machine if not given
-    --recipe NAME     v1, v2, v3, v3-as-run, v7 or listener; v3 if not given
+    --recipe NAME     v1, v2, v3, v3-as-run, v7 or listener (wants --foreign); v3 if not given
     --base-model M    hub name or local folder of the base model
     --stage N         first script to run, 1 to 4; 1 if not given
     --stop-stage N    last script to run, 1 to 4; 4 if not given
@@ -55,6 +55,10 @@ case $stage$stop_stage in [1-4][1-4]) ;; *) fail "--stage and --stop-stage are n
 case $gpus in *[!0-9]*|0) fail "--gpus $gpus: pass a whole number above 0." ;; esac
 if [ "$mode" = demo ] && [ -n "${foreign[*]-}$gpus$recipe$base_model" ]; then
   fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo uses none of them."
+fi
+
+if [ "$recipe" = listener ] && [ -z "${foreign[*]-}" ] && [ ! -f data/processed/foreign.jsonl ]; then
+  fail "--recipe listener needs learners' clips: pass --foreign DIR. · 학습자 음성이 필요합니다."
 fi
 
 given_base_model=$base_model

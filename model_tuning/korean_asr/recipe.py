@@ -158,7 +158,7 @@ class Recipe:
     layerdrop: float = _value(0.1, "share of layers that an update skips", BELOW_1)
     mask_time_prob: float = _value(0.05, "share of frames where a mask starts", BELOW_1)
     mask_feature_prob: float = _value(
-        0.0, "share of the network's features, at most, that masks take from a clip", BELOW_1
+        0.0, "about the share of the network's features that masks take from a clip", BELOW_1
     )
     speeds: tuple[float, ...] = _value(
         (1.0,), "one is drawn for a clip in each epoch: 0.9 makes it longer and lower", SPEEDS

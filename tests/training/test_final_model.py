@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korean_asr.decoding import decoded, error_rates, rates_and_loss
+from korean_asr.decoding import decoded, error_rates
 from korean_asr.errors import DataError, SharedError, UsageError
 from korean_asr.model import expanded_base_model, load_recogniser
 from korean_asr.recipe import batch_plan
@@ -324,7 +324,7 @@ def test_a_share_of_the_base_is_blended_into_the_final_model_and_scored(
     n_old = len(base["lm_head.bias"])
     assert torch.equal(blend["lm_head.weight"][n_old:], best["lm_head.weight"][n_old:])
     assert not torch.equal(blend["lm_head.weight"][:n_old], best["lm_head.weight"][:n_old])
-    assert result.validation == rates_and_loss(wanted.recogniser, wanted.validation)
+    assert result.validation == error_rates(wanted.recogniser, wanted.validation)
     best_cer = result.progress.best_cer
     assert result.validation["cer"] < best_cer
     scores = [(0.0, best_cer), (0.75, result.validation["cer"])]

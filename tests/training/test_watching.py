@@ -79,7 +79,7 @@ def test_the_chosen_checkpoint_is_marked_in_the_curve(tmp_path):
     log = [row(2), evaluation(2, 0.5), row(4), evaluation(4, 0.4)]
     marks = []
     for chosen in ([], [4], [2, 4]):
-        draw_training_curve(log, tmp_path / "curve.png", chosen)
+        draw_training_curve(log, chosen, tmp_path / "curve.png")
         marks.append(n_green(tmp_path / "curve.png"))
     assert marks[0] == 0 and 100 < marks[1] < marks[2]
 
@@ -96,7 +96,7 @@ def test_the_best_checkpoint_so_far_is_marked_where_the_best_is_chosen(
 
 @pytest.mark.parametrize("rows", [[], [row(2)], [evaluation(2)], [row(2), evaluation(2)]])
 def test_a_curve_is_drawn_of_any_log_also_one_without_validation_loss(tmp_path, rows):
-    draw_training_curve(rows, tmp_path / "curve.png", [2])
+    draw_training_curve(rows, [2], tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -319,8 +319,10 @@ def add_gaps_to_korean(plan: Plan, evaluations: list[Evaluation]) -> None:
 
     if not is_first():
         return
+    # Script 3 writes the results of several models into one folder, the first one's.
+    shared = [plan.results, results_folder(plan.models)]
     for model, evaluation in zip(plan.models, evaluations, strict=True):
-        natives = natives_of(evaluation, [plan.results, results_folder([model])])
+        natives = natives_of(evaluation, [*shared, results_folder([model])])
         found = gap(evaluation, natives) if natives else None
         evaluation.facts.update(natives=natives, gap_to_korean=found)
 

@@ -210,7 +210,7 @@ class Experiment:
         checkpoint, half_written = last_complete_checkpoint(self.checkpoints)
         notes += [f"{path} is only half written, so it is not used." for path in half_written]
         if checkpoint:
-            notes.append(f"continuing from {checkpoint} · 이어서 학습합니다.")
+            notes.append(f"continuing from {checkpoint} · 이 체크포인트에서 이어갑니다.")
         for note in notes:
             print(note)
         return checkpoint

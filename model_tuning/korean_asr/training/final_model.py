@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from korean_asr.decoding import error_rates, rates_and_loss
+from korean_asr.decoding import error_rates
 from korean_asr.errors import DataError, SharedError, UsageError
 from korean_asr.hardware import from_first, is_first, weights_from_first
 from korean_asr.model import load_recogniser
@@ -199,7 +199,7 @@ def _scored_mean(job: Job, checkpoints: list[Path]) -> dict[str, float]:
         states = (load_recogniser(str(path)).model.state_dict() for path in checkpoints)
         model.load_state_dict(mean_state(states))
     weights_from_first(model)
-    return rates_and_loss(job.recogniser, job.validation, "validation")
+    return error_rates(job.recogniser, job.validation, "validation")
 
 
 def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalModel:
@@ -217,7 +217,7 @@ def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalMo
         # Without the base these weights are scored already.
         natives, learners = final.rates, None
         if share:
-            natives = rates_and_loss(job.recogniser, job.validation, "validation")
+            natives = error_rates(job.recogniser, job.validation, "validation")
         if job.learner_validation:
             learners = error_rates(job.recogniser, job.learner_validation, "learners")
         rates[share] = natives
@@ -230,7 +230,7 @@ def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalMo
         final.update,
         rates[share],
         {**final.record, "base_share": share, "shares": [one.record() for one in scored]},
-        f"{final.words} with {share:g} of the base's weights",
+        f"{final.words} with {share:g} of the base's weights" if share else final.words,
     )
 
 

@@ -38,11 +38,16 @@ The weights are that mean.
 The weights are those of update {{ final_update }} of {{ updates }}, {{
 "the last" if recipe.final_model == "last" else "the checkpoint of the lowest validation CER" }}.
 {% endif %}
-{% if final.shares %}
+{% if final.shares and not final.base_share %}
+
+No share of the base model lowers the sum of both errors, so nothing is blended.
+{% elif final.shares %}
 
 They are blended with the base's (weight interpolation, Wortsman et al. 2022): {{
 final.base_share }} × base + {{ (1 - final.base_share)|round(6) }} × fine-tuned. The rows of new
 tokens{{ "" if recipe.head == "resize" else ", here the whole head," }} are not blended.
+{% endif %}
+{% if final.shares %}
 
 | base's share | natives' CER | learners' CER without punctuation |
 |---|---|---|

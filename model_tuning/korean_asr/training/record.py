@@ -10,7 +10,12 @@ from korean_asr.recipe import CHOOSE
 from korean_asr.training.base_shares import PICTURE_FILE, draw_shares
 from korean_asr.training.experiment import EXPERIMENT_FILE, SCRIPT, Data, Experiment, public_command
 from korean_asr.training.model_card import model_card
-from korean_asr.training.watching import CURVE_FILE, LOG_FILE, try_to_draw
+from korean_asr.training.watching import (
+    CURVE_FILE,
+    LOG_FILE,
+    draw_training_curve,
+    try_to_draw,
+)
 
 
 def experiment_record(
@@ -51,7 +56,8 @@ def experiment_record(
 def _draw_shares(record: dict[str, Any], path: Path) -> None:
     """Draw the shares that were tried, or remove the picture of an earlier final model."""
     if record["recipe"].get("base_share") == CHOOSE:
-        draw_shares(record["final"]["shares"], record["final"]["base_share"], path)
+        final = record["final"]
+        try_to_draw(path, draw_shares, final["shares"], final["base_share"])
     else:
         path.unlink(missing_ok=True)
 
@@ -65,7 +71,7 @@ def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any])
     output = experiment.output
     write_json_lines(output / LOG_FILE, log)
     chosen = run.final["averaged"] if run.final_update is None else [run.final_update]
-    try_to_draw(log, output / CURVE_FILE, chosen)
+    try_to_draw(output / CURVE_FILE, draw_training_curve, log, chosen)
     _draw_shares(record, output / PICTURE_FILE)
     with whole_file(output / "README.md") as file:
         file.write(model_card(record))

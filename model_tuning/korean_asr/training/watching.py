@@ -1,6 +1,6 @@
 """How training goes, for eyes: the log, the curve, and TensorBoard where a recipe asks for it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +55,22 @@ class Watch:
             # The last update is chosen when it is reached.
             is_chosen = progress.best_update is not None and self.recipe.final_model != "last"
             chosen = [progress.best_update] if is_chosen else []
-            try_to_draw(log, self.output / CURVE_FILE, chosen)
+            try_to_draw(self.output / CURVE_FILE, draw_training_curve, log, chosen)
 
     def _begun(self, log: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Open TensorBoard's folder; returns the rows of the log that it does not hold yet."""
-        # It takes seconds to import, and is optional.
-        from torch.utils.tensorboard import SummaryWriter
-
         folder = self.output / RUNS_FOLDER
         # A run that continues repeats what was reported behind its checkpoint. TensorBoard drops
         # the points from this step on.
         is_held = any(folder.glob("events.out.tfevents.*"))
         first_new = log[-1]["step"] + 1 if log else 0
-        self.board = SummaryWriter(str(folder), purge_step=first_new if is_held else None)
+        try:
+            # It takes seconds to import, and is optional.
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(folder), purge_step=first_new if is_held else None)
+        except Exception as error:
+            _say_not_written(folder, error)
         return [] if is_held else list(log)
 
     def _report(self, rows: list[dict[str, Any]]) -> None:
@@ -86,10 +89,10 @@ class Watch:
             _say_not_written(self.output / RUNS_FOLDER, error)
 
 
-def try_to_draw(log: list[dict[str, Any]], path: Path, chosen: Sequence[int]) -> None:
-    """Draw the curve as draw_training_curve does, or print why that failed."""
+def try_to_draw(path: Path, draw: Callable[..., None], *drawn: Any) -> None:
+    """Call draw(*drawn, path), or print why the picture could not be drawn."""
     try:
-        draw_training_curve(log, path, chosen)
+        draw(*drawn, path)
     # A font, a folder, another version: whatever it is, the model matters more than its picture.
     except Exception as error:
         _say_not_written(path, error)
@@ -103,7 +106,7 @@ def _say_not_written(path: Path, error: Exception) -> None:
     )
 
 
-def draw_training_curve(log: list[dict[str, Any]], path: Path, chosen: Sequence[int] = ()) -> None:
+def draw_training_curve(log: list[dict[str, Any]], chosen: Sequence[int], path: Path) -> None:
     """Draw losses and learning rate over updates, and validation CER and WER below, as a PNG.
 
     chosen: the updates whose weights the final model has, which are marked.
