@@ -357,9 +357,9 @@ def _write_report(
                 report.rows,
                 audio,
                 embed_audio or is_embedded,
-                experiments,
                 [(other.summary["model"], other.rows) for other in others],
                 pictures(report.rows, folder),
+                experiments,
             )
         )
     counted = [row | counts for row, counts in zip(report.rows, report.counts, strict=True)]

@@ -17,9 +17,9 @@ def evaluation_page(
     rows: list[dict[str, Any]],
     audio: list[str | None],
     embedded: bool = False,
-    experiments: Any = None,
     others: Sequence[OtherModel] = (),
     pictures: Mapping[int, dict[str, Any]] = MappingProxyType({}),
+    experiments: Any = None,
 ) -> str:
     """Render one self-contained page about a korean.json or foreign.json, to be written as UTF-8.
 
@@ -27,10 +27,10 @@ def evaluation_page(
     rows: the clips of the .jsonl beside it.
     audio: the address for each clip's player, or None.
     embedded: the addresses are data: URLs, so the page says that the corpus' licence applies.
-    experiments: what compares several models, or None: notes, and blocks, each with title, columns,
-        rows and notes.
     others: (name, rows) of each other model that was scored on the same clips, in the same order.
     pictures: index of a clip -> what it sounds like; see evaluation/pictures.py.
+    experiments: what compares several models, or None: notes, and blocks, each with title, columns,
+        rows and notes.
     """
     data = clip_data(rows, audio, list(others), dict(pictures))
     return page(
