@@ -99,7 +99,7 @@ def run(warm_python):
             returned, printed = warm_python(script, cwd or os.getcwd(), envs)
         else:
             result = subprocess.run(
-                arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=600, **options
+                arguments, cwd=cwd, env=env, capture_output=True, text=True, timeout=1800, **options
             )
             returned, printed = result.returncode, result.stdout + result.stderr
         assert returned == status, printed
