@@ -40,7 +40,8 @@ def test_one_two_and_four_processes_train_the_same_model(
         model, checkpoints = tmp_path / f"model_{n_processes}", tmp_path / f"c_{n_processes}"
         options = ["--data", tmp_path / "data", "--base-model", BASE, "--output", model]
         options += ["--checkpoints", checkpoints, "--recipe", "demo", "--epochs", "1"]
-        options += ["--eval-steps", "10", "--save-steps", "10", "--final-model", "last"]
+        options += ["--eval-steps", "2", "--save-steps", "2", "--final-model", "average"]
+        options += ["--base-share", "0.3"]
         options += [*STILL, *AUGMENTED]
         # Micro-batches by seconds instead of clips must still give the same model.
         if n_processes == 4:
