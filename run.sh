@@ -57,8 +57,8 @@ if [ "$mode" = demo ] && [ -n "${foreign[*]-}$gpus$recipe$base_model" ]; then
   fail "--foreign, --gpus, --recipe and --base-model go with --korean DIR; the demo uses none of them."
 fi
 
-if [ "$recipe" = listener ] && [ -z "${foreign[*]-}" ] && [ ! -f data/processed/foreign.jsonl ]; then
-  fail "--recipe listener needs learners' clips: pass --foreign DIR. · 학습자 음성이 필요합니다."
+if [[ $recipe = *listener ]] && [ -z "${foreign[*]-}" ] && [ ! -f data/processed/foreign.jsonl ]; then
+  fail "--recipe $recipe needs learners' clips: pass --foreign DIR. · 학습자 음성이 필요합니다."
 fi
 
 given_base_model=$base_model

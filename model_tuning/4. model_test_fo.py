@@ -5,8 +5,8 @@
 
 The clips are data/processed/foreign.jsonl, or the model's split/foreign_test.jsonl where a part of
 them was used for training. 3,000 are drawn with a fixed seed, spread over first languages, then
-speakers. Learners' labels have no punctuation, so the scores without it
-are the fair ones here. Run script 3 first: its results on Korean speakers give the gap.
+speakers. Learners' labels have no punctuation, so the scores without it are the fair ones here. Run
+script 3 first: its results on Korean speakers are the yardstick.
 """
 
 import sys

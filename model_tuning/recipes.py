@@ -122,13 +122,13 @@ LISTENER = replace(
 DEMO = replace(
     V3,
     name="demo",
-    # 24 updates an epoch, 192 in all: a minute on two cores. The best is in the middle.
+    # 24 updates an epoch, 192 in all: a minute on two cores.
     epochs=8.0,
     batch_per_gpu=8,
     accumulation=1,
     gpus=1,
-    # A model of 2 million parameters takes a larger one than one of 317 million: with 1e-4 it
-    # writes no commas. With 5e-4 it forgets how to recognise what 192 clips do not hold.
+    # A model of 2 million parameters takes a larger one than one of 317 million. With 5e-4 it
+    # forgets how to recognise what 192 clips do not hold.
     learning_rate=2e-4,
     # Four times in a run.
     eval_steps=48,
