@@ -343,6 +343,7 @@ def memory(bench: Bench) -> tuple[Rows, list[str]]:
             # What is too much for one size is too much for the next.
             peak = update_peak_mb(updater, longest, recipe) if peak is not None else None
             row[f"{n} clips, MB"] = "out of memory" if peak is None else peak
+            print(f"{row['precision']}, {n} clips: {row[f'{n} clips, MB']}", flush=True)
             most = n if peak is not None and peak <= MB_OF_3090 else most
             peaks[precision, checkpointing, n] = peak
         rows.append({**row, "of these fit into 24 GB": float(most)})
