@@ -81,9 +81,11 @@ def start():
             folder = str(SCRIPTS[number].parent)
             words += ["-c", PLANTED.format(folder=folder, code=code)]
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}
+        # Up to five scripts run at once: threads without a core of their own wait for each other.
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 5))}
         return subprocess.Popen(
             [*words, str(SCRIPTS[number]), *map(str, arguments)],
-            env={**os.environ, **hidden, **environment},
+            env={**os.environ, **threads, **hidden, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
