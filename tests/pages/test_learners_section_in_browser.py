@@ -9,6 +9,7 @@ from korean_asr.pages.evaluation_page import evaluation_page
 
 pytestmark = pytest.mark.pipeline
 
+LATE_S = 0.4  # a busy machine stops a player late
 # Ids of a corpus are long, and have no place to break.
 IDS = [name + "_20210809" * 4 for name in ("clip_a", "clip_b")]
 CLIP = {"id": IDS[1], "syllable": "자", "start": 0.5, "end": 0.56, "score": -4.2}
@@ -90,5 +91,9 @@ def test_a_phone_shows_learners_and_plays_their_clips(browser, page_file, scheme
     syllable = section.locator(".jamo").first.get_by_role("link", name="자, clip clip_b_").first
     syllable.tap()
     expect(page.locator("#clip-1")).to_be_focused()
+    # The syllable alone, 0.5-0.56 s and 0.1 s around it.
+    player = page.locator("#clip-1 audio").element_handle()
+    page.wait_for_function("player => player.currentTime > 0 && player.paused", arg=player)
+    assert 0.6 < player.evaluate("player => player.currentTime") < 0.66 + LATE_S
     assert complaints == []
     context.close()

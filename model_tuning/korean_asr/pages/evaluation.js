@@ -178,17 +178,20 @@ function turn(pages) {
   byId("status").scrollIntoView();
 }
 
-function reveal(hash) {
+// A link to a syllable plays it.
+function reveal(hash, syllable = {}) {
   const clip = clips[/^#clip-(\d+)$/.exec(hash)?.[1]];
   if (!clip) return;
   if (!chosen.includes(clip)) {
     byId("filters").reset();
-    setTimeout(reveal, 0, hash);  // once the reset has brought all clips back
+    setTimeout(reveal, 0, hash, syllable);  // once the reset has brought all clips back
     return;
   }
   first = Math.floor(chosen.indexOf(clip) / PAGE) * PAGE;
   show();
-  byId("clip-" + clip.index).focus();
+  const row = byId("clip-" + clip.index);
+  row.focus();
+  if (syllable.start) sound.playPart(row, Number(syllable.start), Number(syllable.end));
 }
 
 function sortBy(key) {
@@ -209,7 +212,7 @@ byId("previous").addEventListener("click", () => turn(-1));
 byId("next").addEventListener("click", () => turn(1));
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#clip-"]');
-  if (link) { event.preventDefault(); reveal(link.hash); }
+  if (link) { event.preventDefault(); reveal(link.hash, link.dataset); }
 });
 addEventListener("hashchange", () => reveal(location.hash));
 

@@ -34,12 +34,18 @@ function seek(player, time) {
 
 // With onwards, playing goes on behind the letter.
 function playLetter(letter, onwards) {
-  const player = playerOf(rowOf(letter));
+  const { from, to } = letter.dataset;
+  playPart(rowOf(letter), Number(from), onwards ? Infinity : Number(to));
+}
+
+// Seconds of the row's clip.
+function playPart(row, from, to) {
+  const player = playerOf(row);
   if (!player) return;
   const offset = offsetOf(player);
   audio = player;
-  until = onwards ? Infinity : offset + Number(letter.dataset.to) + AROUND_S;
-  seek(player, offset + Math.max(0, Number(letter.dataset.from) - AROUND_S));
+  until = offset + to + AROUND_S;
+  seek(player, offset + Math.max(0, from - AROUND_S));
   start(player);
 }
 
@@ -107,5 +113,5 @@ document.addEventListener("mousedown", (event) => {
   if (event.shiftKey && event.target.closest(".letter")) event.preventDefault();
 });
 
-return { playLetter, playOrPause, rowOf };
+return { playLetter, playOrPause, playPart, rowOf };
 })();
