@@ -34,6 +34,7 @@ from korean_asr.model_folder import (
     results_folder,
 )
 from korean_asr.overlap import Seen, seen_in_training
+from korean_asr.rates import stored_rate
 
 # Modules that import torch (hardware, model, decoding) are imported where they are called, so that
 # --help answers at once.
@@ -306,7 +307,7 @@ def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -
             "padding_waste": round(decoded.padding_waste, 4),
             "n_processes": n_processes(),
         },
-        "lowest_reachable_cer": round(outside.lowest_cer, 6),
+        "lowest_reachable_cer": stored_rate(outside.lowest_cer),
     }
 
 

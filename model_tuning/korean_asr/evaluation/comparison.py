@@ -8,6 +8,7 @@ from korean_asr.errors import DataError
 from korean_asr.evaluation.intervals import Units, drawn_rates, interval
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.metrics import ERROR_RATES
+from korean_asr.rates import stored_rate
 
 GAP_SCORES = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "jamo")
 GAP_SEED = 42
@@ -65,7 +66,7 @@ def differences(first: Evaluation, other: Evaluation) -> dict[str, dict[str, Any
             continue
         bounds = interval(drawn[0][:, column] - drawn[1][:, column])
         found[name] = {
-            "lower_by": round(first.totals[name].rate - other.totals[name].rate, 6),
+            "lower_by": stored_rate(first.totals[name].rate - other.totals[name].rate),
             "interval": bounds,
             "decided": bool(bounds and (bounds[0] > 0 or bounds[1] < 0)),
         }
@@ -85,9 +86,9 @@ def gap(foreign: Evaluation, korean: Evaluation) -> dict[str, Any]:
         column = list(foreign.totals).index(name)
         foreign_rate, korean_rate = foreign.totals[name].rate, korean.totals[name].rate
         gaps[name] = {
-            "korean": round(korean_rate, 6),
-            "foreign": round(foreign_rate, 6),
-            "difference": round(foreign_rate - korean_rate, 6),
+            "korean": stored_rate(korean_rate),
+            "foreign": stored_rate(foreign_rate),
+            "difference": stored_rate(foreign_rate - korean_rate),
             "interval": interval(foreign.drawn[:, column] - korean.drawn[order, column]),
         }
     return {

@@ -29,6 +29,7 @@ from korean_asr.messages import (
 )
 from korean_asr.metrics import RULE
 from korean_asr.pages.evaluation_page import experiments_page
+from korean_asr.rates import shown_bounds, shown_rate
 from korean_asr.recipe import VALUES
 
 UNKNOWN = "–"
@@ -274,8 +275,8 @@ def _score_block(
 
 def _score_cells(score: dict[str, Any]) -> list[str]:
     bounds, difference = score["interval"], score["difference"]
-    shown = UNKNOWN if bounds is None else f"{bounds[0]:.4f}–{bounds[1]:.4f}"
-    return [f"{score['rate']:.4f}", shown, _difference(difference) if difference else UNKNOWN]
+    shown = UNKNOWN if bounds is None else shown_bounds(bounds)
+    return [shown_rate(score["rate"]), shown, _difference(difference) if difference else UNKNOWN]
 
 
 def _difference(difference: dict[str, Any]) -> str:
@@ -283,7 +284,9 @@ def _difference(difference: dict[str, Any]) -> str:
     if not difference["decided"]:
         return TOO_CLOSE
     low, high = (-bound for bound in reversed(difference["interval"]))
-    return f"{-difference['lower_by']:+.4f} ({low:+.4f} to {high:+.4f})"
+    return "{} ({} to {})".format(
+        *(shown_rate(value, "+") for value in (-difference["lower_by"], low, high))
+    )
 
 
 def _first_code_block(compared: ExperimentTable) -> Block | None:
@@ -293,7 +296,7 @@ def _first_code_block(compared: ExperimentTable) -> Block | None:
     rows = []
     for row in compared.rows:
         rates = row["first_code"]
-        shown = [f"{rates[name]:.4f}" if name in rates else UNKNOWN for name in names]
+        shown = [shown_rate(rates[name]) if name in rates else UNKNOWN for name in names]
         rows.append([row["model"], *shown])
     return Block(
         "Korean speakers, as the original code counts · 한국어 화자, 원래 코드의 방식",

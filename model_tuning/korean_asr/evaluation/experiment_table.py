@@ -11,6 +11,7 @@ from korean_asr.files import as_read
 from korean_asr.manifest import content_checksum
 from korean_asr.messages import CORPORA, english
 from korean_asr.metrics import corpus_counts, first_code_counts
+from korean_asr.rates import stored_rate
 from korean_asr.recipe import VALUES
 
 # Learners' labels have no punctuation, so the scores without it are the fair ones for them.
@@ -156,7 +157,7 @@ def _scored(model: Experiment, first: Experiment, corpus: str) -> dict[str, Any]
         "weights_sha256": weights_of(evaluation),
         "scores": {
             name: {
-                "rate": round(evaluation.totals[name].rate, 6),
+                "rate": stored_rate(evaluation.totals[name].rate),
                 "interval": interval(evaluation.drawn[:, columns[name]]),
                 "difference": compared.get(name),
             }
@@ -171,4 +172,4 @@ def _first_code(model: Experiment) -> dict[str, float]:
     if not evaluation or not model.characters:
         return {}
     counts = corpus_counts(first_code_counts(*pair, model.characters) for pair in evaluation.pairs)
-    return {name: round(count.rate, 6) for name, count in counts.items()}
+    return {name: stored_rate(count.rate) for name, count in counts.items()}

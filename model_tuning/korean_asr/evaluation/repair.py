@@ -13,6 +13,7 @@ from korean_asr.alignment import aligned, matches
 from korean_asr.evaluation.intervals import drawn_rates, interval
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.metrics import NOT_SCORED, too_long, without_punctuation_and_spaces
+from korean_asr.rates import stored_rate
 from korean_asr.transcripts import n_digits_and_latin, without_tags
 
 OUTCOMES = ("kept", "repaired", "else")
@@ -142,7 +143,7 @@ def repair_rate(
     row |= {"rate": None, "interval": None, "n_clips": len(clips), "drawn": None}
     if clips:
         units = evaluation.units_among(clips)
-        row["rate"] = round(row["repaired"] / row["n"], 6)
+        row["rate"] = stored_rate(row["repaired"] / row["n"])
         row["interval"] = interval(drawn_rates(_ratios([found[i] for i in clips]), units)[:, 0])
         row["drawn"] = units.drawn
     row["n_other_sentences"] = sum(found[index].is_other_sentence for index in indices)

@@ -6,6 +6,7 @@ from typing import Any
 
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.metrics import RULE
+from korean_asr.rates import stored_rate
 from korean_asr.recipe import CHOOSE
 from korean_asr.training.base_shares import PICTURE_FILE, draw_shares
 from korean_asr.training.experiment import EXPERIMENT_FILE, SCRIPT, Data, Experiment, public_command
@@ -14,6 +15,7 @@ from korean_asr.training.watching import (
     CURVE_FILE,
     LOG_FILE,
     draw_training_curve,
+    logged,
     try_to_draw,
 )
 
@@ -46,7 +48,7 @@ def experiment_record(
         "final_update": run.final_update,
         "final": run.final,
         "resumed_from_update": run.resumed_from,
-        "validation": {name: round(rate, 6) for name, rate in run.validation.items()},
+        "validation": {name: stored_rate(rate) for name, rate in run.validation.items()},
         "nonfinite_updates": progress.n_nonfinite,
         "skipped_updates": progress.n_skipped,
         "speed": {**progress.speed(), "seconds_since_last_start": round(run.seconds, 1)},
@@ -69,7 +71,7 @@ def write_record(experiment: Experiment, data: Data, run, facts: dict[str, Any])
     """
     record, log = experiment_record(experiment, data, run, facts), run.progress.log
     output = experiment.output
-    write_json_lines(output / LOG_FILE, log)
+    write_json_lines(output / LOG_FILE, logged(log))
     chosen = run.final["averaged"] if run.final_update is None else [run.final_update]
     try_to_draw(output / CURVE_FILE, draw_training_curve, log, chosen)
     _draw_shares(record, output / PICTURE_FILE)
