@@ -10,7 +10,12 @@ from typing import Any
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import SharedError, printable
-from korean_asr.evaluation.comparison import comparison, gap, refuse_different_clips
+from korean_asr.evaluation.comparison import (
+    comparison,
+    gap,
+    refuse_different_clips,
+    side_by_side,
+)
 from korean_asr.evaluation.experiment_report import (
     experiment_lines,
     shown_experiments,
@@ -387,10 +392,14 @@ def reports_of(
     folder: where the files will be; paths of audio may be relative to it.
     by_speaker: as for show().
     """
+    summaries = [with_learners(evaluation, by_speaker) for evaluation in evaluations]
+    first = evaluations[owner]
+    compared = [None if other is first else comparison(first, other) for other in evaluations]
+    if len(evaluations) > 1 and first.corpus == "foreign":
+        rows = side_by_side(summaries, compared)
+        summaries = [summary | {"side_by_side": rows} for summary in summaries]
     reports = []
-    for index, evaluation in enumerate(evaluations):
-        summary = with_learners(evaluation, by_speaker)
-        if index != owner:
-            summary = {**summary, "compared_with": comparison(evaluations[owner], evaluation)}
-        reports.append(Report(summary, evaluation.rows(folder), evaluation.clip_counts()))
+    for evaluation, summary, found in zip(evaluations, summaries, compared, strict=True):
+        whole = {**summary, "compared_with": found} if found else summary
+        reports.append(Report(whole, evaluation.rows(folder), evaluation.clip_counts()))
     return reports

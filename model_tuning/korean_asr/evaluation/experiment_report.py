@@ -22,6 +22,8 @@ from korean_asr.messages import (
     CORPORA,
     DIFFERENCE,
     EXPERIMENTS,
+    OUTCOMES,
+    REPAIR_RATE,
     SCORES,
     TOO_CLOSE,
     english,
@@ -174,6 +176,7 @@ def shown_experiments(compared: ExperimentTable) -> ShownExperiments:
         _recipe_block(compared),
         _training_block(compared),
         *(_score_block(compared, *block) for block in SCORE_BLOCKS),
+        _repair_block(compared),
         _first_code_block(compared),
     ]
     return ShownExperiments([part for part in parts if part], compared.notes)
@@ -273,6 +276,35 @@ def _score_block(
     return Block(title, columns, rows, tuple(notes))
 
 
+def _repair_block(compared: ExperimentTable) -> Block | None:
+    """Learners' CER, and beside it how many of their slips each model repaired."""
+    known = [(row["model"], row["corpora"].get("foreign")) for row in compared.rows]
+    repairs = [scored["repair"] for _, scored in known if scored and scored["repair"]["n"]]
+    if not repairs:
+        return None
+    rows = []
+    for model, scored in known:
+        if not scored or not scored["repair"]["n"]:
+            rows.append([model, *[UNKNOWN] * 6])
+            continue
+        repair, cer = scored["repair"], shown_rate(scored["scores"]["cer_no_punctuation"]["rate"])
+        counts = [f"{repair[name]:,}/{repair['n']:,}" for name in ("kept", "repaired")]
+        rows.append([model, cer, *counts, *_score_cells(repair)])
+    columns = [MODEL, "CER · 글자 오류율", OUTCOMES["kept"], OUTCOMES["repaired"]]
+    notes = ["CER without punctuation; a listener keeps slips, a corrector repairs them"]
+    if drawn := next((row["difference"]["drawn"] for row in repairs if row["difference"]), None):
+        notes.append(
+            f"difference: from {compared.first}, on the same {N_DRAWS:,} draws of {drawn}; below "
+            "0 is the better listener · 첫 모델과의 차이이며 0보다 작으면 더 좋습니다"
+        )
+    return Block(
+        "Foreign speakers of Korean, slips of readers · 외국인 화자, 제시문과 다르게 읽은 부분",
+        [*columns, REPAIR_RATE, INTERVAL, DIFFERENCE],
+        rows,
+        tuple(notes),
+    )
+
+
 def _score_cells(score: dict[str, Any]) -> list[str]:
     bounds, difference = score["interval"], score["difference"]
     shown = UNKNOWN if bounds is None else shown_bounds(bounds)
@@ -320,7 +352,7 @@ def _sheets(compared: ExperimentTable) -> dict[str, list[dict[str, Any]]]:
         "experiments": [_flat(row, compared) for row in compared.rows],
         "sources": [
             {"model": row["model"], "corpus": corpus, "rule": RULE}
-            | {key: value for key, value in scored.items() if key != "scores"}
+            | {key: value for key, value in scored.items() if key not in ("scores", "repair")}
             for row in compared.rows
             for corpus, scored in row["corpora"].items()
         ],
@@ -339,6 +371,9 @@ def _flat(row: dict[str, Any], compared: ExperimentTable) -> dict[str, Any]:
         scored = row["corpora"].get(corpus, {}).get("scores", {})
         for score in scores:
             flat |= _flat_score(f"{corpus}_{score}", scored.get(score) or {})
+    repair = row["corpora"].get("foreign", {}).get("repair", {})
+    flat |= _flat_score("repair_rate", repair)
+    flat |= {f"repair_rate_{key}": repair.get(key) for key in ("n", "kept", "repaired")}
     return flat | row["first_code"]
 
 

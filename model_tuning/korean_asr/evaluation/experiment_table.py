@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from korean_asr.evaluation.comparison import differences, same_clips
+from korean_asr.evaluation.comparison import differences, repair_difference, same_clips
 from korean_asr.evaluation.experiments import Experiment, Experiments, weights_of
 from korean_asr.evaluation.intervals import interval
+from korean_asr.evaluation.repair import repair_rate, slips_of
 from korean_asr.files import as_read
 from korean_asr.manifest import content_checksum
 from korean_asr.messages import CORPORA, english
@@ -149,6 +150,7 @@ def _scored(model: Experiment, first: Experiment, corpus: str) -> dict[str, Any]
     if model is not first and _is_compared(first, model, corpus):
         compared = differences(first.evaluations[corpus], evaluation)
     columns = {name: column for column, name in enumerate(evaluation.totals)}
+    repair = {"repair": _repair(model, first)} if corpus == "foreign" else {}
     return {
         "n_clips": len(evaluation.utterances),
         "manifest": evaluation.manifest,
@@ -163,7 +165,17 @@ def _scored(model: Experiment, first: Experiment, corpus: str) -> dict[str, Any]
             }
             for name in SCORES_OF[corpus]
         },
+        **repair,
     }
+
+
+def _repair(model: Experiment, first: Experiment) -> dict[str, Any]:
+    """The repair rate of a model on learners, and how much lower than the first model's it is."""
+    evaluation, difference = model.evaluations["foreign"], None
+    found = slips_of(evaluation)
+    if model is not first and _is_compared(first, model, "foreign"):
+        difference = repair_difference(first.evaluations["foreign"], evaluation)
+    return repair_rate(evaluation, found, range(len(found))) | {"difference": difference}
 
 
 def _first_code(model: Experiment) -> dict[str, float]:

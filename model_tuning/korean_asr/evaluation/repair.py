@@ -144,18 +144,17 @@ def repair_rate(
     if clips:
         units = evaluation.units_among(clips)
         row["rate"] = stored_rate(row["repaired"] / row["n"])
-        row["interval"] = interval(drawn_rates(_ratios([found[i] for i in clips]), units)[:, 0])
+        row["interval"] = interval(drawn_rates(repair_ratios(found, clips), units)[:, 0])
         row["drawn"] = units.drawn
     row["n_other_sentences"] = sum(found[index].is_other_sentence for index in indices)
     row["n_other_writing"] = sum(found[index].n_writing for index in indices)
     return row
 
 
-def _ratios(clips: list[ClipSlips]) -> np.ndarray:
-    """Repaired slips and all slips of each clip, (n_clips, 1, 2)."""
-    pairs = [
-        (sum(slip.outcome == "repaired" for slip in clip.slips), len(clip.slips)) for clip in clips
-    ]
+def repair_ratios(found: list[ClipSlips], indices: Sequence[int]) -> np.ndarray:
+    """Repaired slips and all slips of each of some clips, (n_clips, 1, 2)."""
+    clips = [found[index].slips for index in indices]
+    pairs = [(sum(slip.outcome == "repaired" for slip in slips), len(slips)) for slips in clips]
     return np.array(pairs, np.float64)[:, None, :]
 
 

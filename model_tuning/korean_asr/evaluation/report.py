@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.audio_container import with_remedy
+from korean_asr.evaluation.comparison import names_apart
 from korean_asr.evaluation.learner_report import learner_lines
 from korean_asr.evaluation.pictures import pictures
 from korean_asr.evaluation.spreadsheet import workbook
@@ -14,6 +15,7 @@ from korean_asr.messages import (
     FEW_CLIPS,
     JAMO_POSITIONS,
     LOWEST_CER,
+    REPAIR_RATE,
     SCORES,
     SEEN_IN_TRAINING,
     SLICES,
@@ -264,14 +266,12 @@ def comparison_lines(reports: list[Report], comparisons: list[dict[str, Any]]) -
 
     comparisons: comparison() of the first and each other model.
     """
-    names = [report.summary["model"] for report in reports]
-    if len(set(names)) < len(names):
-        # Two files of results, or two folders, of one name.
-        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    names = names_apart([report.summary["model"] for report in reports])
     rows = [["", *names]]
     for score, title in SCORES.items():
         rates = [_rate(report.summary["scores"][score]["rate"]) for report in reports]
         rows.append([english(title), *rates])
+    rows += _repair_rows([report.summary.get("repair") or {} for report in reports])
     lines = ["", "Side by side · 모델 비교", *table(rows, "<" + ">" * len(names))]
     n_draws = reports[0].summary["intervals"]["draws"]
     for name, compared in zip(names[1:], comparisons, strict=True):
@@ -279,8 +279,28 @@ def comparison_lines(reports: list[Report], comparisons: list[dict[str, Any]]) -
         verdicts = [[english(SCORES[score]), verdict(name, row)] for score, row in rates]
         draws = f"the same {n_draws:,} draws of {compared['drawn']}"
         lines += ["", f"{name} against {names[0]}, on {draws}"]
+        if repair := compared.get("repair_rate"):
+            told = verdict(name, repair)
+            if repair["drawn"] != compared["drawn"]:
+                # The clips with slips alone.
+                told += f", draws of {repair['drawn']}"
+            verdicts.append([english(REPAIR_RATE), told])
         lines += table(verdicts, "<<", indent="  ")
     return lines
+
+
+def _repair_rows(repairs: list[dict[str, Any]]) -> list[list[str]]:
+    """The repair rate of each model, and of how many slips; no row where none has slips."""
+    if not any(repair.get("n") for repair in repairs):
+        return []
+    rows = [[english(REPAIR_RATE), *(_rate(repair.get("rate")) for repair in repairs)]]
+    for outcome in ("repaired", "kept"):
+        shown = [
+            f"{repair[outcome]:,}/{repair['n']:,}" if repair.get("n") else _rate(None)
+            for repair in repairs
+        ]
+        rows.append([f"  {outcome}, of slips", *shown])
+    return rows
 
 
 def verdict(name: str, difference: dict[str, Any]) -> str:
