@@ -75,10 +75,14 @@ def test_what_a_user_wrote_by_hand_stays_to_the_letter(card):
     )
     card = card.replace("  results:\n", f"  results:\n  {theirs}")
     card = card.replace("language: ko\n", "language:   ko  # spoken\nco2:\n- 1\n\n")
+    # Between the scores and what follows them.
+    index_end = "\n---\n# m"
+    card = card.replace(index_end, "\n# of my own\n\nthanks: you" + index_end)
     card = card.replace("# m\n", "# My model\n\n\tHere I tell of it. <!-- a note -->\n")
     new = with_result(card, "m", TEST)
     assert "language:   ko  # spoken\nco2:\n- 1\n\n" in new
     assert "# My model\n\n\tHere I tell of it. <!-- a note -->\n" in new
+    assert "\n# of my own\n\nthanks: you\n---\n" in new
     found = {(one.dataset_name, one.metric_value) for one in ModelCard(new).data.eval_results}
     assert ("KsponSpeech", 0.07) in found and len(found) == 5
     # Without the new result it is the card that it was, but for the form of its model-index.
