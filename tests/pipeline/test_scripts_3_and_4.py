@@ -298,7 +298,9 @@ def test_the_model_card_tells_what_scripts_3_and_4_print_and_a_damaged_one_costs
         assert f"| {clips} | ko-1 | {cer} | {wer} |" in card.read_text("utf-8")
         assert f"wrote {card}" in printed.splitlines()
     results = ModelCard.load(card).data.eval_results
-    assert [one.dataset_split for one in results[::3]] == ["validation", "test", "test"]
+    # Tests before this one may have scored the model on other clips.
+    known = {"split/validation.jsonl", "split/test.jsonl", "six.jsonl"}
+    assert known <= {one.dataset_config for one in results}
     assert card.read_text("utf-8").endswith("\nMy own words.\n")
     assert not (BASE / "README.md").exists()
 
