@@ -36,7 +36,7 @@ def main() -> None:
     hardware.join_processes()
     if from_first(is_first() and this.is_finished(SEVEN_FILES)):
         say(f"{this.output} holds this very experiment, finished. · 이미 끝난 실험입니다.")
-        return
+        return record.renew_license(this)
 
     # 2. The base model, tokens for what it cannot write, a head as large as the tokenizer.
     say(f"loading {source}")

@@ -26,6 +26,7 @@ from korean_asr.evaluation.experiment_report import (
     compared_experiments,
     show_experiments,
 )
+from korean_asr.evaluation.model_cards import renew_cards
 
 
 def main() -> None:
@@ -56,6 +57,9 @@ def main() -> None:
 
     # 6. Write results/korean.{json,jsonl,html,xlsx}, then print.
     show(evaluations, plan.results, plan.owner, arguments.embed_audio, experiments=experiments)
+
+    # 7. The cards of models that script 2 made tell the new scores.
+    renew_cards(plan.models, evaluations, plan.manifest, plan.results)
 
 
 if __name__ == "__main__":

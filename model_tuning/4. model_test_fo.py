@@ -23,6 +23,7 @@ from korean_asr.evaluation.command_line import (
     show,
     show_rescored,
 )
+from korean_asr.evaluation.model_cards import renew_cards
 
 MANIFEST = Path("data/processed/foreign.jsonl")
 
@@ -61,6 +62,9 @@ def main() -> None:
 
     # 6. Write results/foreign.{json,jsonl,html,xlsx}, then print.
     show(evaluations, plan.results, plan.owner, arguments.embed_audio, arguments.by_speaker)
+
+    # 7. The cards of models that script 2 made tell the new scores.
+    renew_cards(plan.models, evaluations, plan.manifest, plan.results)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What options of the scripts may hold: a path that is named, and a value that is given once."""
 
 import argparse
+import re
 from pathlib import Path
 
 
@@ -23,3 +24,13 @@ def given_name(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError(f"'{text}' is empty, and a path or a name is wanted")
     return text
+
+
+def given_license(text: str) -> str:
+    """The hub's id of a license, in small letters. Raises ArgumentTypeError for other text."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", text.lower()):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no id of a license: cc-by-nc-4.0 and apache-2.0 are. The list is at "
+            "https://huggingface.co/docs/hub/repositories-licenses · 라이선스 id를 확인하세요"
+        )
+    return text.lower()

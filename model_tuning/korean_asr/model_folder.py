@@ -105,7 +105,7 @@ def _not_a_model(folder: Path, name: str, error: Exception) -> DataError:
 
 def public_name(source: str) -> str:
     """The name of a model in reports: its hub name, or the last part of its folder's path."""
-    return source if _is_hub_name(source) else Path(source).resolve().name
+    return source if is_hub_name(source) else Path(source).resolve().name
 
 
 def one_line(error: Exception) -> str:
@@ -113,7 +113,7 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _is_hub_name(source: str) -> bool:
+def is_hub_name(source: str) -> bool:
     """Whether a source looks like `owner/name`, and neither it nor `owner` is a folder here."""
     # The hub allows neither two dots nor two dashes, nor an end in `.git`, `.` or `-`.
     if re.search(r"\.\.|--|\.git$|[.-]$", source):
@@ -124,7 +124,7 @@ def _is_hub_name(source: str) -> bool:
 
 
 def _folder(source: str, with_weights: bool) -> Path:
-    if not _is_hub_name(source):
+    if not is_hub_name(source):
         return _local_folder(Path(source), with_weights)
     # Imported here: it takes a quarter of a second, which a local folder does not need.
     from huggingface_hub import snapshot_download

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from korean_asr.arguments import GivenOnce, given_name, given_path
+from korean_asr.arguments import GivenOnce, given_license, given_name, given_path
 from korean_asr.errors import UsageError
 from korean_asr.recipe import CHOOSE, IN_UTF_8, VALUES, WITHOUT_LEARNERS, Recipe
 
@@ -109,6 +109,12 @@ def training_command(
         "--checkpoints",
         type=given_path,
         help="(default wav2vec2_finetune_ko_<recipe>, for v3 without its name)",
+    )
+    add(
+        "--license",
+        type=given_license,
+        help="license on the model card, by the hub's id, such as cc-by-nc-4.0; if not given, it "
+        "says that the terms of the training data hold. No part of the experiment",
     )
     add("--check", action="store_true", help="inspect all inputs, name every fault, write nothing")
     add("--fresh", action="store_true", help="start over; old folders are renamed, not deleted")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from korean_asr.messages import table
+from korean_asr.rates import shown_rate, stored_rate
 
 # U+2047, as SentencePiece writes an unknown token. It equals no character of a label, and its
 # Unicode category is punctuation.
@@ -168,7 +169,7 @@ def printed_outside(outside: Outside) -> list[str]:
     lines = [
         f"{TITLE}: {_share(outside)} · 어휘에 없는 글자",
         f"  most frequent: {_most_frequent(outside)}",
-        f"  lowest reachable CER {outside.lowest_cer:.4f}",
+        f"  lowest reachable CER {shown_rate(outside.lowest_cer)}",
     ]
     return lines + _printed_advice([outside])
 
@@ -181,7 +182,10 @@ def printed_outside_of_parts(parts: dict[str, Outside]) -> list[str]:
     for name, outside in parts.items():
         row = [name, _share(outside)]
         if outside.n_touched:
-            row += [f"lowest reachable CER {outside.lowest_cer:.4f}", _most_frequent(outside)]
+            row += [
+                f"lowest reachable CER {shown_rate(outside.lowest_cer)}",
+                _most_frequent(outside),
+            ]
         rows.append(row)
     return [
         f"{TITLE} · 어휘에 없는 글자",
@@ -222,6 +226,6 @@ def outside_record(outside: Outside) -> dict[str, Any]:
         "n_touched": outside.n_touched,
         "n_characters": outside.n_characters,
         "n_outside": outside.n_outside,
-        "lowest_cer": round(outside.lowest_cer, 6),
+        "lowest_cer": stored_rate(outside.lowest_cer),
         "characters": dict(outside.most_frequent()),
     }

@@ -36,6 +36,8 @@ LIGHT = {
     "lock",
     "errors",
     "model_folder",
+    "rates",
+    "card_file",
 }
 HEAVY = {"torch", "transformers", "datasets", "librosa", "matplotlib", "pandas"}
 IMPORT_EACH = f"""

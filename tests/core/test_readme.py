@@ -28,6 +28,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 OPTIONS_OF_OTHERS = {
     "--nproc_per_node", "--nnodes", "--rdzv-backend", "--rdzv-endpoint", "--rdzv-id",
     "--nodes", "--ntasks-per-node", "--gpus-per-node", "--cpus-per-task",
+    "--exclude", "--private",
 }  # fmt: skip
 
 

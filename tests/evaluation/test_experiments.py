@@ -455,3 +455,35 @@ def test_only_the_first_process_compares(scored, monkeypatch, tmp_path):
     monkeypatch.setenv("RANK", "1")
     two = [scored(GOOD), dataclasses.replace(scored(BAD), model="b")]
     assert compared_experiments(["a", "b"], two, tmp_path) is None
+
+
+def test_the_repair_rate_stands_beside_the_learners_cer(
+    add, folder, scored, printed_table, table_of, workbook_in
+):
+    said, prompt = "밥을 먹어어요", "밥을 먹었어요"
+    texts = {"a_corrector": [prompt] * 15 + [said] * 5, "b_listener": [prompt] + [said] * 19}
+    for name, heard in texts.items():
+        clips = {"prompt": [prompt] * 20}
+        one = scored([(said, text) for text in heard], "foreign", clips=clips, manifest="f.jsonl")
+        write_json(folder / name / "results" / "foreign.json", one.summary | {"model": name})
+        write_json_lines(folder / name / "results" / "foreign.jsonl", one.rows(Path("/")))
+    add("c_without_slips", GOOD, GOOD)
+    text, title = printed_table(), "Foreign speakers of Korean, slips of readers"
+    # 15 wrong letters of 140 with the spaces, and one.
+    assert cells(text, "a_corrector", title)[:4] == ["0.1071", "5/20", "15/20", "0.7500"]
+    listener = cells(text, "b_listener", title)
+    assert listener[:4] == ["0.0071", "19/20", "1/20", "0.0500"] and listener[5] == "-0.7000"
+    assert cells(text, "c_without_slips", title) == ["–"] * 6
+    assert "below 0 is the better listener" in text
+    paths = write_experiments(table_of(), folder / "written")
+    first, second, third = workbook_in(paths[1].read_bytes()).sheets["experiments"]
+    assert (first["repair_rate"], first["repair_rate_n"], first["repair_rate_kept"]) == (
+        0.75,
+        20,
+        5,
+    )
+    assert second["repair_rate"] == 0.05 and second["repair_rate_repaired"] == 1
+    assert second["repair_rate_difference"] == -0.7 and second["repair_rate_decided"] is True
+    assert third.get("repair_rate") is None and third["repair_rate_n"] == 0
+    assert "repair" not in workbook_in(paths[1].read_bytes()).sheets["sources"][0]
+    assert "| b_listener | 0.0071 | 19/20 | 1/20 | 0.0500 |" in paths[0].read_text("utf-8")

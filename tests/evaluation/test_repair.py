@@ -2,15 +2,19 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from korean_asr.alignment import aligned
+from korean_asr.evaluation.command_line import reports_of
+from korean_asr.evaluation.comparison import comparison
 from korean_asr.evaluation.learners import with_learners
 from korean_asr.evaluation.natives import rescored
 from korean_asr.evaluation.repair import N_LISTED, Slip, clip_slips
+from korean_asr.evaluation.report import comparison_lines
 from korean_asr.manifest import REPOSITORY
 from korean_asr.metrics import MAX_CHARACTERS, NOT_SCORED, Hypothesis
 
@@ -195,3 +199,75 @@ def test_korean_speakers_have_no_such_keys(scored):
     assert (
         not {"repair", "syllables", "report_cards"} & with_learners(scored([("가", "가")])).keys()
     )
+
+
+# What 20 readers of one slip each wrote: a listener keeps 18 and repairs 1, a corrector repairs 15.
+LISTENER = [SLIP[0]] * 18 + [SLIP[1], SLIP[2]]
+CORRECTOR = [SLIP[1]] * 15 + [SLIP[0]] * 4 + [SLIP[2]]
+
+
+@pytest.fixture
+def results_file(tmp_path):
+    """A function that writes another system's file: a hypothesis a reader of SLIP, and no slip."""
+
+    def write(name, hypotheses, with_prompt=True):
+        prompt = {"prompt": SLIP[1]} if with_prompt else {}
+        rows = [{"text": SLIP[0], "pred_text": text} | prompt for text in hypotheses]
+        rows.append({"text": "가나다", "pred_text": "가나라", "prompt": "가나다"})
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        return tmp_path / f"{name}.jsonl"
+
+    return write
+
+
+@pytest.fixture
+def side(results_file):
+    """A function that makes the lines that compare two systems, and their reports."""
+
+    def compared(*systems):
+        evaluations = [rescored(results_file(*system), "foreign") for system in systems]
+        reports = reports_of(evaluations, Path())
+        others = [comparison(evaluations[0], other) for other in evaluations[1:]]
+        return "\n".join(comparison_lines(reports, others)), reports
+
+    return compared
+
+
+def test_two_systems_files_are_compared_by_repair_rate_too(side):
+    text, reports = side(("whisper", CORRECTOR), ("listener", LISTENER))
+    assert re.search(r"^repair rate +0\.7500 +0\.0500$", text, re.M)
+    assert re.search(r"^  repaired, of slips +15/20 +1/20$", text, re.M)
+    assert re.search(r"^  kept, of slips +4/20 +18/20$", text, re.M)
+    (line,) = re.findall(r"^  repair rate  .*$", text, re.M)
+    assert "listener is lower by 70.00 points, 95 % interval" in line and "too close" not in line
+    assert line.endswith(", draws of 20 clips (fewer than 20 speakers are known)")
+    rows = reports[0].summary["side_by_side"]
+    assert rows == reports[1].summary["side_by_side"]
+    assert [row["model"] for row in rows] == ["whisper", "listener"]
+    assert [row["repair"]["rate"] for row in rows] == [0.75, 0.05]
+    assert rows[0]["differences"] == {}
+    difference = rows[1]["differences"]["repair_rate"]
+    assert difference["lower_by"] == 0.7 and difference["decided"]
+    low, high = difference["interval"]
+    assert 0.4 <= low < 0.7 < high <= 0.95
+    assert reports[1].summary["compared_with"]["repair_rate"] == difference
+
+
+def test_the_pair_is_drawn_together(side):
+    # Both repair the same clips: the difference is nothing in every draw.
+    _, reports = side(("one", CORRECTOR), ("two", CORRECTOR))
+    difference = reports[1].summary["compared_with"]["repair_rate"]
+    assert (difference["lower_by"], difference["interval"]) == (0.0, [0.0, 0.0])
+    # As many, but others.
+    text, _ = side(("one", CORRECTOR), ("two", CORRECTOR[::-1]))
+    assert re.search(r"^  repair rate +too close to call · .*two is lower by 0\.00 poi", text, re.M)
+
+
+def test_a_file_without_prompts_has_no_rate_to_be_compared(side):
+    text, reports = side(("ours", LISTENER), ("theirs", CORRECTOR, False))
+    assert re.search(r"^repair rate +0\.0500 +–$", text, re.M)
+    assert re.search(r"^  kept, of slips +18/20 +–$", text, re.M)
+    assert "repair_rate" not in reports[1].summary["compared_with"]
+    text, reports = side(("ours", LISTENER, False), ("theirs", CORRECTOR, False))
+    assert "repair rate" not in text and reports[0].summary["side_by_side"] == []

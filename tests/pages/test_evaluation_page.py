@@ -342,6 +342,53 @@ def test_the_difference_to_another_model_is_shown_with_its_verdict(summary, rows
         assert shown in text, shown
 
 
+@pytest.fixture
+def corrector_and_listener():
+    """The rows `side_by_side` of a model that repairs 15 of 20 slips and of one that repairs 1."""
+    cer = {"rate": 0.3, "interval": [0.2, 0.4]}
+    repaired = {"n": 20, "kept": 4, "repaired": 15, "rate": 0.75, "interval": [0.55, 0.9]}
+    kept = {"n": 20, "kept": 18, "repaired": 1, "rate": 0.05, "interval": [0.0, 0.15]}
+    close = {"lower_by": 0.01, "interval": [-0.1, 0.1], "decided": False}
+    differences = {
+        "cer": close,
+        "cer_no_punctuation": {"lower_by": -0.1, "interval": [-0.2, -0.05], "decided": True},
+        "repair_rate": {"lower_by": 0.7, "interval": [0.4, 0.9], "decided": True, "drawn": "x"},
+    }
+    one = {"cer": cer, "cer_no_punctuation": cer, "differences": {}}
+    return [
+        one | {"model": "whisper", "repair": repaired},
+        one | {"model": "listener", "repair": kept, "differences": differences},
+    ]
+
+
+def test_the_repair_rate_of_each_model_stands_beside_its_cer(
+    summary, rows, words, parsed, corrector_and_listener, hostile
+):
+    summary["side_by_side"] = corrector_and_listener
+    page = evaluation_page(summary, rows, AUDIO)
+    assert parsed(page).wrong == [] and not re.search("<th(?! scope=)[ >]", page)
+    text = words(page)
+    for shown in (
+        "whisper listener CER 글자 오류율 0.3000 0.2000–0.4000 0.3000 0.2000–0.4000 too close",
+        "0.3000 0.2000–0.4000 higher 더 높음 0.1000, 0.0500–0.2000",
+        "repair rate 교정률 0.7500 0.5500–0.9000 0.0500 0.0000–0.1500 lower 더 낮음 "
+        "0.7000, 0.4000–0.9000",
+        "repaired 제시문대로 교정 15 of 20 1 of 20 kept 말한 대로 인식 4 of 20 18 of 20",
+    ):
+        assert shown in text, shown
+    summary["side_by_side"] = hostile(corrector_and_listener)
+    assert parsed(evaluation_page(summary, rows, AUDIO)).wrong == []
+    summary["side_by_side"] = []
+    assert 'side-by-side"' not in evaluation_page(summary, rows, AUDIO)
+
+
+def test_the_difference_in_repair_rate_is_shown_with_its_verdict(summary, rows, words):
+    lower = {"lower_by": 0.7, "interval": [0.4, 0.9], "decided": True, "drawn": "20 clips"}
+    summary["compared_with"] = {"model": "m", "differences": {}, "repair_rate": lower}
+    text = words(evaluation_page(summary, rows, AUDIO))
+    assert "repair rate 교정률 0.7000 0.4000–0.9000 lower 더 낮음" in text
+
+
 def test_several_models_have_a_section_that_the_page_of_one_lacks(
     summary, rows, experiments, words, parsed
 ):

@@ -39,7 +39,14 @@ def page_file(tmp_path_factory, foreign_summary, foreign_rows, hostile_text):
     positions = dict.fromkeys(("onset", "nucleus", "coda"), [JAMO] * 10)
     part = PART | {"positions": positions}
     speakers = ["VN0001", hostile_text, *(f"VN{n:04}" for n in range(2, 500))]
+    close = {"lower_by": 0.01, "interval": [-0.1, 0.1], "decided": False}
+    side = {"cer": RATES, "cer_no_punctuation": RATES, "repair": RATES}
     summary = foreign_summary | {
+        "side_by_side": [
+            side | {"model": "whisper", "differences": {}},
+            side | {"model": hostile_text, "differences": dict.fromkeys(("cer",), close)},
+        ],
+        "compared_with": {"model": "whisper", "differences": {"cer": close, "swer": close}},
         "repair": RATES | {"slips": {"repaired": slips}},
         "syllables": {
             "threshold": -1.25,

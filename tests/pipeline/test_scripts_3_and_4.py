@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from huggingface_hub import ModelCard
 
 from korean_asr.manifest import REPOSITORY, read_manifest, write_manifest
 from korean_asr.metrics import corpus_counts, utterance_counts
@@ -275,6 +277,40 @@ def test_what_each_experiment_brought_is_shown_again_from_files_alone(
     assert parts[0] == parts[1] and "Korean speakers · 한국어 화자" in parts[0]
     names = ("experiments.html", "experiments.md", "experiments.xlsx")
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [*names, "model"]
+
+
+def test_the_model_card_tells_what_scripts_3_and_4_print_and_a_damaged_one_costs_no_score(
+    command, run, trained, processed, tmp_path
+):
+    model = tmp_path / "model"
+    shutil.copytree(trained[0], model, ignore=shutil.ignore_patterns("results"))
+    card = model / "README.md"
+    card.write_text(card.read_text("utf-8") + "\nMy own words.\n", encoding="utf-8")
+    write_manifest(tmp_path / "six.jsonl", read_manifest(processed[0] / "foreign.jsonl")[:6])
+    foreign = ["--manifest", tmp_path / "six.jsonl"]
+    for number, options, clips in (
+        (3, [], "Korean speakers, split/test.jsonl | 24"),
+        (4, foreign, "Foreign speakers of Korean, six.jsonl | 6"),
+    ):
+        printed = run(command(number, "--model", model, "--model", BASE, *options))
+        # The first report is that of the fine-tuned model.
+        cer, wer = (re.search(rf"^{name}: (\S+)$", printed, re.M)[1] for name in ("CER", "WER"))
+        assert f"| {clips} | ko-1 | {cer} | {wer} |" in card.read_text("utf-8")
+        assert f"wrote {card}" in printed.splitlines()
+    results = ModelCard.load(card).data.eval_results
+    # Tests before this one may have scored the model on other clips.
+    known = {"split/validation.jsonl", "split/test.jsonl", "six.jsonl"}
+    assert known <= {one.dataset_config for one in results}
+    assert card.read_text("utf-8").endswith("\nMy own words.\n")
+    assert not (BASE / "README.md").exists()
+
+    card.write_text("---\nlicense: [\n---\n", encoding="utf-8")
+    shutil.rmtree(model / "results")
+    printed = run(command(4, "--model", model, *foreign))
+    (line,) = (line for line in printed.splitlines() if line.startswith("WARNING"))
+    assert f"{card} stays as it is, because" in line and str(model / "results") in line
+    assert (model / "results" / "foreign.json").is_file() and "Traceback" not in printed
+    assert card.read_text("utf-8") == "---\nlicense: [\n---\n"
 
 
 @pytest.mark.parametrize(

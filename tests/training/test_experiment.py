@@ -51,6 +51,8 @@ def experiment(output, checkpoints, identity, fresh=False, check=False):
         fresh=fresh,
         check=check,
         base_model="/models/of/kim/base",
+        data=output.parent / "data",
+        license=None,
         words=["--output", str(output)],
     )
     return Experiment(command, identity)

@@ -1,13 +1,17 @@
 """Script 2 in this process, on a tiny model and twelve clips."""
 
+import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import pytest
+from huggingface_hub import ModelCard
 
-from korean_asr.manifest import write_manifest
+from korean_asr.manifest import read_manifest, write_manifest
 
 SCRIPT = next(Path(__file__).parents[2].glob("model_tuning/2. *.py"))
 VALUES = ["--recipe", "demo", "--group-by", "none", "--epochs", "0.5"]
@@ -72,6 +76,8 @@ def test_another_final_model_of_a_finished_run_is_made_without_training(
             last / "model.safetensors"
         ).read_bytes()
         assert (model / "results.old").is_dir() and not (model / "results").exists()
+        assert "README.md, of the final model before, was renamed to" in printed
+        assert (model / "README.md.old").is_file()
         assert script_2(*run, "--final-model", "last")[1].count("finished") == 1
         # And back: the same bytes as when it was trained.
         status, printed = script_2(*run, "--final-model", "average", "--base-share", "0.3")
@@ -81,6 +87,62 @@ def test_another_final_model_of_a_finished_run_is_made_without_training(
     assert status == 1 and f"{last.name} is not there, or not whole" in printed
     assert "Traceback" not in printed and "loading" not in printed
     assert (model / "model.safetensors").read_bytes() == weights
+
+
+SNIPPET = re.compile("```python\n(.*?)```", re.S)
+
+
+def test_the_card_can_be_published_and_its_lines_of_python_run_as_they_stand(
+    script_2, tmp_path, capsys
+):
+    (tmp_path / "data" / "preprocessing.json").write_text(
+        '{"korean": {"folder": "/data/of/kim/a, hf:owner/set/ko", "corpora": '
+        '{"a": {"folder": "/data/of/kim/a"}, "set": {"folder": "hf:owner/set/ko"}}}}'
+    )
+    clips = read_manifest(tmp_path / "data" / "korean.jsonl")
+    named = [replace(clip, corpus=("a", "set")[n % 2]) for n, clip in enumerate(clips)]
+    write_manifest(tmp_path / "data" / "korean.jsonl", named)
+    status, printed = script_2("--license", "CC-BY-NC-4.0")
+    assert status == 0, printed
+    card = ModelCard.load(tmp_path / "wav2vec2_korean_demo" / "README.md")
+    data = card.data
+    assert (data.license, data.license_name) == ("cc-by-nc-4.0", None)
+    assert (data.language, data.library_name, data.metrics) == (
+        "ko",
+        "transformers",
+        ["cer", "wer"],
+    )
+    assert data.pipeline_tag == "automatic-speech-recognition"
+    # The base is a folder, and one of the corpora.
+    assert data.base_model is None and data.datasets == ["owner/set"]
+    assert "`a`, `owner/set`" in card.text and "kim" not in str(card)
+    (rate,) = re.findall(r"validation CER (\S+)  WER \S+$", printed, re.M)[-1:]
+    assert f"| Korean speakers, split/validation.jsonl | 1 | ko-1 | {rate} |" in card.text
+    values = [one.metric_value for one in data.eval_results]
+    assert f"{values[0]:.4f}" == rate and data.eval_results[0].metric_name == "CER"
+
+    copyfile(clips[0].audio_filepath, tmp_path / "recording.wav")
+    (code,) = SNIPPET.findall(card.text)
+    assert 'model="wav2vec2_korean_demo"' in code
+    exec(code, {})
+    assert capsys.readouterr().out.endswith("\n")
+
+
+def test_another_license_is_no_other_experiment_and_only_changes_the_card(script_2, tmp_path):
+    path = tmp_path / "wav2vec2_korean_demo" / "README.md"
+    assert script_2()[0] == 0
+    first = path.read_text(encoding="utf-8")
+    assert "license: other\n" in first and "https://aihub.or.kr" in first
+    path.write_text(first.replace("\n## Data", "\nMine.\n\n## Data"), encoding="utf-8")
+    status, printed = script_2("--license", "mit")
+    assert status == 0 and "finished" in printed and "names the license mit" in printed
+    second = path.read_text(encoding="utf-8")
+    assert "license: mit\n" in second and "\nMine.\n" in second and "aihub" not in second
+    path.write_text("no metadata", encoding="utf-8")
+    status, printed = script_2("--license", "mit")
+    assert status == 0 and "stays as it is, because it lacks the two comments" in printed
+    status, printed = script_2("--license", "do what you like")
+    assert status == 2 and "'do what you like' is no id of a license" in printed
 
 
 def test_check_looks_at_everything_and_writes_nothing(script_2, tmp_path):

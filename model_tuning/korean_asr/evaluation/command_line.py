@@ -10,7 +10,12 @@ from typing import Any
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import SharedError, printable
-from korean_asr.evaluation.comparison import comparison, gap, refuse_different_clips
+from korean_asr.evaluation.comparison import (
+    comparison,
+    gap,
+    refuse_different_clips,
+    side_by_side,
+)
 from korean_asr.evaluation.experiment_report import (
     experiment_lines,
     shown_experiments,
@@ -34,6 +39,7 @@ from korean_asr.model_folder import (
     results_folder,
 )
 from korean_asr.overlap import Seen, seen_in_training
+from korean_asr.rates import stored_rate
 
 # Modules that import torch (hardware, model, decoding) are imported where they are called, so that
 # --help answers at once.
@@ -306,7 +312,7 @@ def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -
             "padding_waste": round(decoded.padding_waste, 4),
             "n_processes": n_processes(),
         },
-        "lowest_reachable_cer": round(outside.lowest_cer, 6),
+        "lowest_reachable_cer": stored_rate(outside.lowest_cer),
     }
 
 
@@ -386,10 +392,14 @@ def reports_of(
     folder: where the files will be; paths of audio may be relative to it.
     by_speaker: as for show().
     """
+    summaries = [with_learners(evaluation, by_speaker) for evaluation in evaluations]
+    first = evaluations[owner]
+    compared = [None if other is first else comparison(first, other) for other in evaluations]
+    if len(evaluations) > 1 and first.corpus == "foreign":
+        rows = side_by_side(summaries, compared)
+        summaries = [summary | {"side_by_side": rows} for summary in summaries]
     reports = []
-    for index, evaluation in enumerate(evaluations):
-        summary = with_learners(evaluation, by_speaker)
-        if index != owner:
-            summary = {**summary, "compared_with": comparison(evaluations[owner], evaluation)}
-        reports.append(Report(summary, evaluation.rows(folder), evaluation.clip_counts()))
+    for evaluation, summary, found in zip(evaluations, summaries, compared, strict=True):
+        whole = {**summary, "compared_with": found} if found else summary
+        reports.append(Report(whole, evaluation.rows(folder), evaluation.clip_counts()))
     return reports

@@ -22,6 +22,8 @@ from korean_asr.messages import (
     CORPORA,
     DIFFERENCE,
     EXPERIMENTS,
+    OUTCOMES,
+    REPAIR_RATE,
     SCORES,
     TOO_CLOSE,
     english,
@@ -29,6 +31,7 @@ from korean_asr.messages import (
 )
 from korean_asr.metrics import RULE
 from korean_asr.pages.evaluation_page import experiments_page
+from korean_asr.rates import shown_bounds, shown_rate
 from korean_asr.recipe import VALUES
 
 UNKNOWN = "–"
@@ -173,6 +176,7 @@ def shown_experiments(compared: ExperimentTable) -> ShownExperiments:
         _recipe_block(compared),
         _training_block(compared),
         *(_score_block(compared, *block) for block in SCORE_BLOCKS),
+        _repair_block(compared),
         _first_code_block(compared),
     ]
     return ShownExperiments([part for part in parts if part], compared.notes)
@@ -272,10 +276,39 @@ def _score_block(
     return Block(title, columns, rows, tuple(notes))
 
 
+def _repair_block(compared: ExperimentTable) -> Block | None:
+    """Learners' CER, and beside it how many of their slips each model repaired."""
+    known = [(row["model"], row["corpora"].get("foreign")) for row in compared.rows]
+    repairs = [scored["repair"] for _, scored in known if scored and scored["repair"]["n"]]
+    if not repairs:
+        return None
+    rows = []
+    for model, scored in known:
+        if not scored or not scored["repair"]["n"]:
+            rows.append([model, *[UNKNOWN] * 6])
+            continue
+        repair, cer = scored["repair"], shown_rate(scored["scores"]["cer_no_punctuation"]["rate"])
+        counts = [f"{repair[name]:,}/{repair['n']:,}" for name in ("kept", "repaired")]
+        rows.append([model, cer, *counts, *_score_cells(repair)])
+    columns = [MODEL, "CER · 글자 오류율", OUTCOMES["kept"], OUTCOMES["repaired"]]
+    notes = ["CER without punctuation; a listener keeps slips, a corrector repairs them"]
+    if drawn := next((row["difference"]["drawn"] for row in repairs if row["difference"]), None):
+        notes.append(
+            f"difference: from {compared.first}, on the same {N_DRAWS:,} draws of {drawn}; below "
+            "0 is the better listener · 첫 모델과의 차이이며 0보다 작으면 더 좋습니다"
+        )
+    return Block(
+        "Foreign speakers of Korean, slips of readers · 외국인 화자, 제시문과 다르게 읽은 부분",
+        [*columns, REPAIR_RATE, INTERVAL, DIFFERENCE],
+        rows,
+        tuple(notes),
+    )
+
+
 def _score_cells(score: dict[str, Any]) -> list[str]:
     bounds, difference = score["interval"], score["difference"]
-    shown = UNKNOWN if bounds is None else f"{bounds[0]:.4f}–{bounds[1]:.4f}"
-    return [f"{score['rate']:.4f}", shown, _difference(difference) if difference else UNKNOWN]
+    shown = UNKNOWN if bounds is None else shown_bounds(bounds)
+    return [shown_rate(score["rate"]), shown, _difference(difference) if difference else UNKNOWN]
 
 
 def _difference(difference: dict[str, Any]) -> str:
@@ -283,7 +316,9 @@ def _difference(difference: dict[str, Any]) -> str:
     if not difference["decided"]:
         return TOO_CLOSE
     low, high = (-bound for bound in reversed(difference["interval"]))
-    return f"{-difference['lower_by']:+.4f} ({low:+.4f} to {high:+.4f})"
+    return "{} ({} to {})".format(
+        *(shown_rate(value, "+") for value in (-difference["lower_by"], low, high))
+    )
 
 
 def _first_code_block(compared: ExperimentTable) -> Block | None:
@@ -293,7 +328,7 @@ def _first_code_block(compared: ExperimentTable) -> Block | None:
     rows = []
     for row in compared.rows:
         rates = row["first_code"]
-        shown = [f"{rates[name]:.4f}" if name in rates else UNKNOWN for name in names]
+        shown = [shown_rate(rates[name]) if name in rates else UNKNOWN for name in names]
         rows.append([row["model"], *shown])
     return Block(
         "Korean speakers, as the original code counts · 한국어 화자, 원래 코드의 방식",
@@ -317,7 +352,7 @@ def _sheets(compared: ExperimentTable) -> dict[str, list[dict[str, Any]]]:
         "experiments": [_flat(row, compared) for row in compared.rows],
         "sources": [
             {"model": row["model"], "corpus": corpus, "rule": RULE}
-            | {key: value for key, value in scored.items() if key != "scores"}
+            | {key: value for key, value in scored.items() if key not in ("scores", "repair")}
             for row in compared.rows
             for corpus, scored in row["corpora"].items()
         ],
@@ -336,6 +371,9 @@ def _flat(row: dict[str, Any], compared: ExperimentTable) -> dict[str, Any]:
         scored = row["corpora"].get(corpus, {}).get("scores", {})
         for score in scores:
             flat |= _flat_score(f"{corpus}_{score}", scored.get(score) or {})
+    repair = row["corpora"].get("foreign", {}).get("repair", {})
+    flat |= _flat_score("repair_rate", repair)
+    flat |= {f"repair_rate_{key}": repair.get(key) for key in ("n", "kept", "repaired")}
     return flat | row["first_code"]
 
 

@@ -4,13 +4,15 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
-from korean_asr.evaluation.comparison import differences, same_clips
+from korean_asr.evaluation.comparison import differences, repair_difference, same_clips
 from korean_asr.evaluation.experiments import Experiment, Experiments, weights_of
 from korean_asr.evaluation.intervals import interval
+from korean_asr.evaluation.repair import repair_rate, slips_of
 from korean_asr.files import as_read
 from korean_asr.manifest import content_checksum
 from korean_asr.messages import CORPORA, english
 from korean_asr.metrics import corpus_counts, first_code_counts
+from korean_asr.rates import stored_rate
 from korean_asr.recipe import VALUES
 
 # Learners' labels have no punctuation, so the scores without it are the fair ones for them.
@@ -148,6 +150,7 @@ def _scored(model: Experiment, first: Experiment, corpus: str) -> dict[str, Any]
     if model is not first and _is_compared(first, model, corpus):
         compared = differences(first.evaluations[corpus], evaluation)
     columns = {name: column for column, name in enumerate(evaluation.totals)}
+    repair = {"repair": _repair(model, first)} if corpus == "foreign" else {}
     return {
         "n_clips": len(evaluation.utterances),
         "manifest": evaluation.manifest,
@@ -156,13 +159,23 @@ def _scored(model: Experiment, first: Experiment, corpus: str) -> dict[str, Any]
         "weights_sha256": weights_of(evaluation),
         "scores": {
             name: {
-                "rate": round(evaluation.totals[name].rate, 6),
+                "rate": stored_rate(evaluation.totals[name].rate),
                 "interval": interval(evaluation.drawn[:, columns[name]]),
                 "difference": compared.get(name),
             }
             for name in SCORES_OF[corpus]
         },
+        **repair,
     }
+
+
+def _repair(model: Experiment, first: Experiment) -> dict[str, Any]:
+    """The repair rate of a model on learners, and how much lower than the first model's it is."""
+    evaluation, difference = model.evaluations["foreign"], None
+    found = slips_of(evaluation)
+    if model is not first and _is_compared(first, model, "foreign"):
+        difference = repair_difference(first.evaluations["foreign"], evaluation)
+    return repair_rate(evaluation, found, range(len(found))) | {"difference": difference}
 
 
 def _first_code(model: Experiment) -> dict[str, float]:
@@ -171,4 +184,4 @@ def _first_code(model: Experiment) -> dict[str, float]:
     if not evaluation or not model.characters:
         return {}
     counts = corpus_counts(first_code_counts(*pair, model.characters) for pair in evaluation.pairs)
-    return {name: round(count.rate, 6) for name, count in counts.items()}
+    return {name: stored_rate(count.rate) for name, count in counts.items()}

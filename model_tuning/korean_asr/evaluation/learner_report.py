@@ -16,6 +16,7 @@ from korean_asr.messages import (
     placed,
     table,
 )
+from korean_asr.rates import shown_bounds, shown_rate
 
 INTERVAL = "95 % interval"
 # Cards that are printed, and jamo of each position.
@@ -40,7 +41,7 @@ def _repair_lines(repair: Row, languages: dict[str, Row]) -> list[str]:
     if repair["n"]:
         counts = ", ".join(f"{repair[name]:,} {name}" for name in OUTCOMES)
         lines = [
-            f"{REPAIR_RATE}: {repair['rate']:.4f} ({_bounds(repair['interval'])}), "
+            f"{REPAIR_RATE}: {shown_rate(repair['rate'])} ({_bounds(repair['interval'])}), "
             f"{repair['n']:,} slips in {repair['n_clips']:,} clips: {counts}; "
             f"draws of {repair['drawn']}"
         ]
@@ -56,7 +57,7 @@ def _repair_lines(repair: Row, languages: dict[str, Row]) -> list[str]:
         row = part["repair"]
         if row["n"]:
             counts = [f"{row[key]:,}" for key in ("n", *OUTCOMES)]
-            rows.append([f"  {name}", *counts, f"{row['rate']:.4f}", _bounds(row["interval"])])
+            rows.append([f"  {name}", *counts, shown_rate(row["rate"]), _bounds(row["interval"])])
     return lines + (table(rows, "<>>>>><") if len(rows) > 1 else [])
 
 
@@ -67,7 +68,7 @@ def _syllable_lines(found: Row) -> list[str]:
     rows = [["", "syllables", "below", "share", INTERVAL, "jamo of most, times of all"]]
     for name, part in {"all": found["all"], **found["first_languages"]}.items():
         if part["n"]:
-            counts = [f"{part['n']:,}", f"{part['below']:,}", f"{part['share']:.4f}"]
+            counts = [f"{part['n']:,}", f"{part['below']:,}", shown_rate(part["share"])]
             rows.append([f"  {name}", *counts, _bounds(part["interval"]), _jamo_of_most(part)])
     return [
         BELOW_THRESHOLD,
@@ -99,7 +100,7 @@ def _card_lines(found: Row) -> list[str]:
     for card in cards[:N_CARDS]:
         language = f" ({card['first_language']})" if card["first_language"] else ""
         sounds = ", ".join(_sound(sound) for sound in card["sounds"])
-        rate, bounds = f"{card['rate']:.4f}", _bounds(card["interval"])
+        rate, bounds = shown_rate(card["rate"]), _bounds(card["interval"])
         rows.append([f"  {card['speaker']}{language}", f"{card['n_clips']}", rate, bounds, sounds])
     lines = [title, *table(rows, "<>><<")]
     if not found["natives"]:
@@ -112,12 +113,12 @@ def _card_lines(found: Row) -> list[str]:
 def _sound(sound: Row) -> str:
     """`ㄲ- 3/3 (0.0210)`."""
     natives = sound["natives"]
-    usual = f" ({natives['rate']:.4f})" if natives and natives["rate"] is not None else ""
+    usual = f" ({shown_rate(natives['rate'])})" if natives and natives["rate"] is not None else ""
     return f"{placed(sound['position'], sound['reference'])} {sound['n']}/{sound['of']}{usual}"
 
 
 def _bounds(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.4f}–{bounds[1]:.4f}"
+    return "–" if bounds is None else shown_bounds(bounds)
 
 
 # Sheets

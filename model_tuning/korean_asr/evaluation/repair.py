@@ -13,6 +13,7 @@ from korean_asr.alignment import aligned, matches
 from korean_asr.evaluation.intervals import drawn_rates, interval
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.metrics import NOT_SCORED, too_long, without_punctuation_and_spaces
+from korean_asr.rates import stored_rate
 from korean_asr.transcripts import n_digits_and_latin, without_tags
 
 OUTCOMES = ("kept", "repaired", "else")
@@ -142,19 +143,18 @@ def repair_rate(
     row |= {"rate": None, "interval": None, "n_clips": len(clips), "drawn": None}
     if clips:
         units = evaluation.units_among(clips)
-        row["rate"] = round(row["repaired"] / row["n"], 6)
-        row["interval"] = interval(drawn_rates(_ratios([found[i] for i in clips]), units)[:, 0])
+        row["rate"] = stored_rate(row["repaired"] / row["n"])
+        row["interval"] = interval(drawn_rates(repair_ratios(found, clips), units)[:, 0])
         row["drawn"] = units.drawn
     row["n_other_sentences"] = sum(found[index].is_other_sentence for index in indices)
     row["n_other_writing"] = sum(found[index].n_writing for index in indices)
     return row
 
 
-def _ratios(clips: list[ClipSlips]) -> np.ndarray:
-    """Repaired slips and all slips of each clip, (n_clips, 1, 2)."""
-    pairs = [
-        (sum(slip.outcome == "repaired" for slip in clip.slips), len(clip.slips)) for clip in clips
-    ]
+def repair_ratios(found: list[ClipSlips], indices: Sequence[int]) -> np.ndarray:
+    """Repaired slips and all slips of each of some clips, (n_clips, 1, 2)."""
+    clips = [found[index].slips for index in indices]
+    pairs = [(sum(slip.outcome == "repaired" for slip in slips), len(slips)) for slips in clips]
     return np.array(pairs, np.float64)[:, None, :]
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.audio_container import with_remedy
+from korean_asr.evaluation.comparison import names_apart
 from korean_asr.evaluation.learner_report import learner_lines
 from korean_asr.evaluation.pictures import pictures
 from korean_asr.evaluation.spreadsheet import workbook
@@ -14,6 +15,7 @@ from korean_asr.messages import (
     FEW_CLIPS,
     JAMO_POSITIONS,
     LOWEST_CER,
+    REPAIR_RATE,
     SCORES,
     SEEN_IN_TRAINING,
     SLICES,
@@ -24,6 +26,7 @@ from korean_asr.messages import (
 )
 from korean_asr.pages.evaluation_page import evaluation_page
 from korean_asr.pages.players import players
+from korean_asr.rates import shown_bounds, shown_rate
 
 INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
@@ -52,8 +55,8 @@ def report_lines(report: Report) -> list[str]:
     lines = [
         _warning_line(summary["warning"]),
         *_heading_lines(summary),
-        f"CER: {scores['cer']['rate']:.4f}",
-        f"WER: {scores['wer']['rate']:.4f}",
+        f"CER: {shown_rate(scores['cer']['rate'])}",
+        f"WER: {shown_rate(scores['wer']['rate'])}",
         "",
         *_error_rate_lines(scores),
         "",
@@ -135,7 +138,7 @@ def _condition_lines(summary: dict[str, Any]) -> list[str]:
     if summary["lowest_reachable_cer"] is not None:
         # Not `CER: ` again: users find the headline rate by it with grep.
         lowest = f"{english(LOWEST_CER)} with this model's characters"
-        lines.append(f"{lowest}: {summary['lowest_reachable_cer']:.4f}")
+        lines.append(f"{lowest}: {shown_rate(summary['lowest_reachable_cer'])}")
     if decoding:
         lines.append(
             f"decoded in {decoding['precision']}, {decoding['n_processes']} process(es): "
@@ -144,7 +147,7 @@ def _condition_lines(summary: dict[str, Any]) -> list[str]:
         )
     if summary["calibration"]:
         error = summary["calibration"]["error"]
-        lines.append(f"calibration error of the model's confidence: {error:.4f}")
+        lines.append(f"calibration error of the model's confidence: {shown_rate(error)}")
     return lines
 
 
@@ -184,7 +187,8 @@ def _gap_lines(gap: dict[str, Any] | None) -> list[str]:
         ]
     rows = [["gap to Korean speakers · 한국어 화자와의 차이", "Korean", "foreign", "gap", INTERVAL]]
     for name, row in gap["scores"].items():
-        rates = [f"{row['korean']:.4f}", f"{row['foreign']:.4f}", f"{row['difference']:+.4f}"]
+        rates = [shown_rate(row["korean"]), shown_rate(row["foreign"])]
+        rates.append(shown_rate(row["difference"], "+"))
         rows.append([english(SCORES[name]), *rates, _bounds(row["interval"])])
     korean = gap["korean"]
     # Results that an older version wrote do not say it.
@@ -262,14 +266,12 @@ def comparison_lines(reports: list[Report], comparisons: list[dict[str, Any]]) -
 
     comparisons: comparison() of the first and each other model.
     """
-    names = [report.summary["model"] for report in reports]
-    if len(set(names)) < len(names):
-        # Two files of results, or two folders, of one name.
-        names = [f"{name} ({number})" for number, name in enumerate(names, 1)]
+    names = names_apart([report.summary["model"] for report in reports])
     rows = [["", *names]]
     for score, title in SCORES.items():
         rates = [_rate(report.summary["scores"][score]["rate"]) for report in reports]
         rows.append([english(title), *rates])
+    rows += _repair_rows([report.summary.get("repair") or {} for report in reports])
     lines = ["", "Side by side · 모델 비교", *table(rows, "<" + ">" * len(names))]
     n_draws = reports[0].summary["intervals"]["draws"]
     for name, compared in zip(names[1:], comparisons, strict=True):
@@ -277,8 +279,28 @@ def comparison_lines(reports: list[Report], comparisons: list[dict[str, Any]]) -
         verdicts = [[english(SCORES[score]), verdict(name, row)] for score, row in rates]
         draws = f"the same {n_draws:,} draws of {compared['drawn']}"
         lines += ["", f"{name} against {names[0]}, on {draws}"]
+        if repair := compared.get("repair_rate"):
+            told = verdict(name, repair)
+            if repair["drawn"] != compared["drawn"]:
+                # The clips with slips alone.
+                told += f", draws of {repair['drawn']}"
+            verdicts.append([english(REPAIR_RATE), told])
         lines += table(verdicts, "<<", indent="  ")
     return lines
+
+
+def _repair_rows(repairs: list[dict[str, Any]]) -> list[list[str]]:
+    """The repair rate of each model, and of how many slips; no row where none has slips."""
+    if not any(repair.get("n") for repair in repairs):
+        return []
+    rows = [[english(REPAIR_RATE), *(_rate(repair.get("rate")) for repair in repairs)]]
+    for outcome in ("repaired", "kept"):
+        shown = [
+            f"{repair[outcome]:,}/{repair['n']:,}" if repair.get("n") else _rate(None)
+            for repair in repairs
+        ]
+        rows.append([f"  {outcome}, of slips", *shown])
+    return rows
 
 
 def verdict(name: str, difference: dict[str, Any]) -> str:
@@ -287,9 +309,11 @@ def verdict(name: str, difference: dict[str, Any]) -> str:
     A point is 0.01.
     """
     low, high = difference["interval"] or (0.0, 0.0)
-    points, low, high = (100 * value for value in (difference["lower_by"], low, high))
+    # The four digits that the tables show.
+    digits = (shown_rate(value) for value in (difference["lower_by"], low, high))
+    points, low, high = (100 * float(shown) for shown in digits)
     direction = "lower"
-    if points < 0:
+    if difference["lower_by"] < 0:
         direction, points, low, high = "higher", -points, -high, -low
     # Adding 0 turns -0.0 into 0.0, which is written without a sign.
     shown, low, high = (f"{round(value, 2) + 0:.2f}" for value in (points, low, high))
@@ -298,15 +322,15 @@ def verdict(name: str, difference: dict[str, Any]) -> str:
 
 
 def _named_rate(score: str, scores: dict[str, Any]) -> str:
-    return f"{english(SCORES[score])} {scores[score]['rate']:.4f}"
+    return f"{english(SCORES[score])} {shown_rate(scores[score]['rate'])}"
 
 
 def _rate(rate: float | None) -> str:
-    return "–" if rate is None else f"{rate:.4f}"
+    return "–" if rate is None else shown_rate(rate)
 
 
 def _bounds(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else f"{bounds[0]:.4f}–{bounds[1]:.4f}"
+    return "–" if bounds is None else shown_bounds(bounds)
 
 
 def write_reports(

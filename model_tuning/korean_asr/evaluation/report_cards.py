@@ -8,6 +8,7 @@ from korean_asr.evaluation.confusions import most_frequent
 from korean_asr.evaluation.intervals import drawn_rates, interval
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.metrics import corpus_counts
+from korean_asr.rates import stored_rate
 
 # A speaker with fewer clips has no card.
 MIN_CLIPS = 5
@@ -64,7 +65,7 @@ def _card(
         "n_clips": len(indices),
         "errors": total.errors,
         "reference_length": total.reference_length,
-        "rate": round(total.rate, 6),
+        "rate": stored_rate(total.rate),
         "interval": interval(drawn[:, 0]),
         "drawn": units.drawn,
         "sounds": [
@@ -103,7 +104,7 @@ class Sounds:
     def rate(self, sound: Sound) -> dict[str, Any]:
         """How often a sound was heard otherwise; the rate is None if it was never said."""
         n, of = self.heard[sound], self.said[sound]
-        return {"n": n, "of": of, "rate": round(n / of, 6) if of else None}
+        return {"n": n, "of": of, "rate": stored_rate(n / of) if of else None}
 
     def worst(self) -> list[Sound]:
         """The N_SOUNDS that were heard otherwise most often; of equal ones the rarer come first."""

@@ -36,6 +36,7 @@ from korean_asr.metrics import (
     utterance_counts,
 )
 from korean_asr.progress_line import counted
+from korean_asr.rates import stored_rate
 from korean_asr.transcripts import without_tags
 
 # The rate of a slice of fewer clips says little, so the report marks it.
@@ -248,7 +249,7 @@ class Evaluation:
                 row["seen_in_training"] = True
             row["pred_text"] = hypothesis.text
             counts = self.per_utterance[index]
-            row |= {name: round(counts[name].rate, 6) for name in ("cer", "wer", "cer_no_space")}
+            row |= {name: stored_rate(counts[name].rate) for name in ("cer", "wer", "cer_no_space")}
             row |= _flat(counts, ("cer", "wer"))
             if hypothesis.confidence is not None:
                 row["confidence"] = round(hypothesis.confidence, 6)
@@ -291,13 +292,13 @@ def _score_row(counts: Counts) -> dict[str, Any]:
     if isinstance(counts, HitCounts):
         rates = {"precision": counts.precision, "recall": counts.recall, "f1": counts.rate}
         return {
-            **{name: None if rate is None else round(rate, 6) for name, rate in rates.items()},
+            **{name: None if rate is None else stored_rate(rate) for name, rate in rates.items()},
             "hits": counts.hits,
             "reference": counts.reference,
             "hypothesis": counts.hypothesis,
         }
     return {
-        "rate": round(counts.rate, 6),
+        "rate": stored_rate(counts.rate),
         "substitutions": counts.substitutions,
         "deletions": counts.deletions,
         "insertions": counts.insertions,

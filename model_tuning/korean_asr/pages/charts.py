@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from korean_asr.rates import shown_rate
+
 WIDTH = 360
 RIGHT = 14  # margin, with room for half of the last tick's text
 CHARACTER = 6.6  # width of a Latin letter in a text of 12 units; a Hangul syllable takes two
@@ -170,8 +172,9 @@ def _in_words(labels: list[str], slices: dict[str, Any], score: str) -> str:
     rates = [part["scores"][score]["rate"] for part in slices.values()]
     low, high = rates.index(min(rates)), rates.index(max(rates))
     if len(rates) == 1:
-        return f"{rates[0]:.4f} ({labels[0]})"
-    return f"lowest {rates[low]:.4f} ({labels[low]}), highest {rates[high]:.4f} ({labels[high]})"
+        return f"{shown_rate(rates[0])} ({labels[0]})"
+    lowest, highest = (f"{shown_rate(rates[i])} ({labels[i]})" for i in (low, high))
+    return f"lowest {lowest}, highest {highest}"
 
 
 # Calibration

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from korean_asr import messages
 from korean_asr.pages import charts
+from korean_asr.rates import shown_rate
 
 FOLDER = Path(__file__).parent
 N_SHOWN = 200  # characters of one text; a line of a corpus may be as long as a file
@@ -120,12 +121,12 @@ def percent(n: int, whole: int) -> float:
 
 def rate(value: Any) -> str:
     """Write a rate to four digits, or a dash for anything but a number."""
-    return f"{value:.4f}" if isinstance(value, int | float) else "—"
+    return shown_rate(value) if isinstance(value, int | float) else "—"
 
 
 def between(interval: list[float] | None) -> Markup:
     """Write both ends of an interval, which may break between them."""
-    return Markup("{:.4f}–<wbr>{:.4f}").format(*interval) if interval else Markup()
+    return Markup("{}–<wbr>{}").format(*map(shown_rate, interval)) if interval else Markup()
 
 
 def sha256(script: str) -> str:

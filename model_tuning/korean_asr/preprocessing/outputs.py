@@ -20,6 +20,7 @@ from korean_asr.preprocessing.counts import (
     Tally,
     by_number,
 )
+from korean_asr.rates import stored_rate
 from korean_asr.vocabulary import advice
 
 N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 50, 100
@@ -113,7 +114,7 @@ def _vocabulary(tally: Tally, alphabet: Alphabet) -> dict[str, Any]:
         "n_touched": outside.n_touched,
         "n_characters": outside.n_characters,
         "n_outside": outside.n_outside,
-        "lowest_cer": round(outside.lowest_cer, 6),
+        "lowest_cer": stored_rate(outside.lowest_cer),
         "advice": advice([outside]),
         "n_kinds": len(outside.characters),
         "characters": [

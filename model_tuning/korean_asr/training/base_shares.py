@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.messages import table
+from korean_asr.rates import shown_rate, stored_rate
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # that base_share "choose" tries
 PICTURE_FILE = "base_shares.png"  # in the model folder
@@ -34,10 +35,10 @@ class ScoredShare:
 
     def record(self) -> dict[str, Any]:
         """The row of experiment.json."""
-        learner_cer = None if self.learner_cer is None else round(self.learner_cer, 6)
+        learner_cer = None if self.learner_cer is None else stored_rate(self.learner_cer)
         return {
             "share": self.share,
-            "cer": round(self.cer, 6),
+            "cer": stored_rate(self.cer),
             "learner_cer_no_punctuation": learner_cer,
         }
 
@@ -51,9 +52,9 @@ def printed_shares(scored: Sequence[ScoredShare], chosen: float) -> list[str]:
     """The shares as lines of a table, `*` behind the chosen one."""
     rows = [["base's share", "natives' CER", "learners' CER without punctuation", ""]]
     for one in scored:
-        learners = "–" if one.learner_cer is None else f"{one.learner_cer:.4f}"
+        learners = "–" if one.learner_cer is None else shown_rate(one.learner_cer)
         mark = "*" if one.share == chosen else ""
-        rows.append([f"{one.share:g}", f"{one.cer:.4f}", learners, mark])
+        rows.append([f"{one.share:g}", shown_rate(one.cer), learners, mark])
     title = "blended with the base model, on validation · 기본 모델과 가중치 혼합"
     return [title, *table(rows, ">>><", indent="  ")]
 

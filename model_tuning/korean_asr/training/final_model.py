@@ -15,6 +15,7 @@ from korean_asr.decoding import error_rates
 from korean_asr.errors import DataError, SharedError, UsageError
 from korean_asr.hardware import from_first, is_first, weights_from_first
 from korean_asr.model import load_recogniser
+from korean_asr.rates import shown_rate, stored_rate
 from korean_asr.recipe import CHOOSE, WITHOUT_LEARNERS
 from korean_asr.training.base_shares import SHARES, ScoredShare, chosen_share, printed_shares
 from korean_asr.training.batches import Job
@@ -44,8 +45,8 @@ class FinalModel:
     @property
     def line(self) -> str:
         """The line to print."""
-        cer, wer = self.rates["cer"], self.rates["wer"]
-        return f"final model: {self.words}, validation CER {cer:.4f}  WER {wer:.4f}"
+        cer, wer = (shown_rate(self.rates[name]) for name in ("cer", "wer"))
+        return f"final model: {self.words}, validation CER {cer}  WER {wer}"
 
 
 def made_final(
@@ -65,7 +66,7 @@ def made_final(
         if update != progress.update and is_first():
             load_weights(checkpoint_in(checkpoints, update), job.recogniser.model)
         rates = progress.rates_of(update)
-        record = {recipe.final_model: round(rates["cer"], 6)}
+        record = {recipe.final_model: stored_rate(rates["cer"])}
         final = FinalModel(update, rates, record, _update_in_words(job, progress, update))
     return _blended(job, final, say) if recipe.base_share else final
 
@@ -168,14 +169,15 @@ def _average_or_best(
     best, best_update = progress.rates_of(progress.best_update), progress.best_update
     rates = _scored_mean(job, [checkpoint_in(checkpoints, update) for update in averaged])
     say(
-        f"validation CER {best['cer']:.4f} of the best checkpoint (update {best_update:,}), "
-        f"{rates['cer']:.4f} of the mean of {_named(averaged)}"
+        f"validation CER {shown_rate(best['cer'])} of the best checkpoint "
+        f"(update {best_update:,}), "
+        f"{shown_rate(rates['cer'])} of the mean of {_named(averaged)}"
     )
     if gone := [update for update in ranked[:n_wanted] if update not in complete]:
         say(f"  no longer on disk, of the {n_wanted} best: {_named(gone)}")
     record = {
-        "best": round(best["cer"], 6),
-        "average": round(rates["cer"], 6),
+        "best": stored_rate(best["cer"]),
+        "average": stored_rate(rates["cer"]),
         "averaged": sorted(averaged),
     }
     if rates["cer"] < best["cer"]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from korean_asr.files import json_value, read_json
 from korean_asr.progress_line import ProgressLine
+from korean_asr.rates import shown_rate
 
 
 @dataclass(slots=True)
@@ -166,7 +167,7 @@ class TrainingBar:
         loss = f"  loss {scores['loss']:.3f}" if "loss" in scores else ""
         self.say(
             f"update {self.progress.update:>6,}  epoch {epoch:.2f}  "
-            f"validation CER {scores['cer']:.4f}  WER {scores['wer']:.4f}{loss}"
+            f"validation CER {shown_rate(scores['cer'])}  WER {shown_rate(scores['wer'])}{loss}"
         )
 
     def say(self, line: str) -> None:

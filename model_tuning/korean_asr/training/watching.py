@@ -6,6 +6,7 @@ from typing import Any
 
 from korean_asr.files import json_line, write_json_lines
 from korean_asr.model_folder import one_line
+from korean_asr.rates import stored_rate
 from korean_asr.training.progress import Progress
 
 LOG_FILE, CURVE_FILE = "training_log.jsonl", "training_curve.png"
@@ -42,13 +43,13 @@ class Watch:
         log = progress.log
         if self.n_written is None:
             # Drops what a killed run logged behind the checkpoint from which this one continues.
-            write_json_lines(self.output / LOG_FILE, log)
+            write_json_lines(self.output / LOG_FILE, logged(log))
             new = self._begun(log) if self.recipe.report_to == "tensorboard" else []
         else:
             new = log[self.n_written :]
             # Added, not written anew: a long run has many rows, and `tail -f` follows the file.
             with (self.output / LOG_FILE).open("a", encoding="utf-8") as file:
-                file.writelines(json_line(row) + "\n" for row in new)
+                file.writelines(json_line(row) + "\n" for row in logged(new))
         self.n_written = len(log)
         self._report(new)
         if any("eval_cer" in row for row in new):
@@ -87,6 +88,17 @@ class Watch:
         except Exception as error:
             self.board = None
             _say_not_written(self.output / RUNS_FOLDER, error)
+
+
+def logged(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a Progress.log as LOG_FILE holds them: rates of validation as all files do."""
+    return [
+        {
+            key: stored_rate(value) if key.startswith("eval_") and key != "eval_loss" else value
+            for key, value in row.items()
+        }
+        for row in log
+    ]
 
 
 def try_to_draw(path: Path, draw: Callable[..., None], *drawn: Any) -> None:

@@ -1,0 +1,46 @@
+"""Put the scores of scripts 3 and 4 on the cards of the models that script 2 made."""
+
+from functools import partial
+from pathlib import Path
+
+from korean_asr.card_file import CARD_FILE, CARD_SCORES, CardResult, renew, with_result
+from korean_asr.errors import printable
+from korean_asr.evaluation.scores import Evaluation
+from korean_asr.model_folder import results_folder
+
+
+def renew_cards(
+    sources: list[str], evaluations: list[Evaluation], manifest: Path, results: Path
+) -> None:
+    """Renew the card of each model that script 2 made, and print what became of it.
+
+    sources: folder or hub name of each model. results: the folder of the files of results; where
+    --output chose another than the model's, nothing in a model folder is written. Scores on clips
+    of the training data do not get onto a card. Only the first process writes.
+    """
+    from korean_asr.hardware import is_first
+
+    if not is_first() or results != results_folder(sources):
+        return
+    for source, evaluation in zip(sources, evaluations, strict=True):
+        folder = Path(source)
+        # As script 2 leaves it. Another's model may have a card, too.
+        is_ours = (folder / "experiment.json").is_file() and (folder / "split").is_dir()
+        if not is_ours or evaluation.overlap or not (folder / CARD_FILE).is_file():
+            continue
+        rates = {name: evaluation.totals[name].rate for name in CARD_SCORES}
+        shown = f"split/{manifest.name}" if _is_within(manifest, folder) else manifest.name
+        result = CardResult(evaluation.corpus, shown, len(evaluation.utterances), rates)
+        name = folder.resolve().name
+        why = renew(folder, partial(with_result, name=name, result=result))
+        path = printable(str(folder / CARD_FILE))
+        print(
+            f"WARNING · 경고: {path} stays as it is, because {printable(why)}. The scores are in "
+            f"{printable(str(results))}. · 모델 카드를 갱신하지 못했습니다."
+            if why
+            else f"wrote {path}"
+        )
+
+
+def _is_within(manifest: Path, folder: Path) -> bool:
+    return manifest.resolve().parent == (folder / "split").resolve()
