@@ -19,6 +19,9 @@ usage() {
     --base-model M    hub name or local folder of the base model
     --stage N         first script to run, 1 to 4; 1 if not given
     --stop-stage N    last script to run, 1 to 4; 4 if not given
+./run.sh listen --model M RECORDING...    what a model hears in recordings or folders of them: text, times, confidence
+    --sentence TEXT   what was read aloud: tells what was heard instead, letter by letter
+    --output FILE     write .csv, .jsonl, .srt or .txt; more: ./run.sh listen --help
 The first call makes .venv by python3, or by the program that PYTHON names: PYTHON=python3.12 ./run.sh
 처음 실행할 때 .venv를 만들고 필요한 패키지를 설치합니다.
 TEXT
@@ -33,7 +36,7 @@ mode=demo; korean=(); foreign=(); gpus=; recipe=; base_model=; stage=1; stop_sta
 while [ $# -gt 0 ]; do
   case $1 in
     test) mode=test; shift; continue ;;
-    bench) mode=bench; shift; break ;;  # the other options are for the benchmarks
+    bench|listen) mode=$1; shift; break ;;  # the other options are for the benchmarks, or for listen.py
     -h|--help) usage; exit 0 ;;
     --korean|--foreign|--gpus|--recipe|--base-model|--stage|--stop-stage) [ $# -ge 2 ] || fail "$1 wants a value." ;;
     *) usage >&2; fail "unknown option $1" ;;
@@ -101,6 +104,23 @@ fi
 # PYTHONUTF8: file names are UTF-8 whatever the locale.
 export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1
 
+install_optional() { # why
+  cmp -s requirements-optional.txt .venv/installed-optional.txt && return
+  say "installing what is optional, $1 · 선택 패키지를 설치합니다"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-optional.txt
+  cp requirements-optional.txt .venv/installed-optional.txt
+}
+
+if [ "$mode" = listen ]; then
+  for word in "$@"; do
+    case $word in --page|--page=*) install_optional "for the page" ;; esac
+  done
+  # Its paths start where the user stands.
+  listen=$PWD/model_tuning/listen.py
+  cd "$started_in"
+  exec python "$listen" "$@"
+fi
+
 # Said before the hours of script 1, which needs no card: torch cannot use the cards of this machine.
 if [ "$stop_stage" -gt 1 ] && command -v nvidia-smi >/dev/null; then
   seen=$(PYTHONPATH=model_tuning python -c '
@@ -113,11 +133,7 @@ sys.exit(exit_status(refuse_unusable_cards) or print(torch.cuda.device_count()))
 fi
 
 if [ "$mode" = test ]; then
-  if ! cmp -s requirements-optional.txt .venv/installed-optional.txt; then
-    say "installing what is optional, for its tests · 선택 패키지를 설치합니다"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-optional.txt
-    cp requirements-optional.txt .venv/installed-optional.txt
-  fi
+  install_optional "for its tests"
   say "ruff"
   ruff check .
   ruff format --check .

@@ -1,15 +1,15 @@
-"""What options of the scripts may hold: a path that is named, and data that is named once."""
+"""What options of the scripts may hold: a path that is named, and a value that is given once."""
 
 import argparse
 from pathlib import Path
 
 
 class GivenOnce(argparse.Action):
-    """An option that names data: of two, one would be left out without a word."""
+    """An option with one value: of two, one would be left out without a word."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         if getattr(namespace, self.dest) is not self.default:
-            raise argparse.ArgumentError(self, "it was given twice, and takes one path")
+            raise argparse.ArgumentError(self, "it was given twice, and takes one value")
         setattr(namespace, self.dest, values)
 
 

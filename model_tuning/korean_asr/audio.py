@@ -29,6 +29,13 @@ ENCODER_LAYERS = ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2))
 # A shorter waveform has no frame.
 MIN_SAMPLES = 400
 AUDIO_SUFFIXES = {".wav", ".pcm", ".flac", ".mp3", ".ogg"}
+# Types of audio that need not be readable. They are found too, so that a clip of such a type is not
+# said to be missing.
+OTHER_AUDIO_SUFFIXES = (
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".dsf",
+    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpga", ".nist", ".oga", ".opus",
+    ".spx", ".sph", ".voc", ".w64", ".webm", ".wma", ".wv",
+)  # fmt: skip
 
 
 def n_frames(n_samples: int) -> int:

@@ -13,7 +13,7 @@ from korean_asr.manifest import REPOSITORY
 ROOT = REPOSITORY / "model_tuning"
 FILES = sorted(ROOT.rglob("*.py"))
 SCRIPTS = [path for path in FILES if re.match(r"\d\. ", path.name)]
-STAGES = ("preprocessing", "training", "evaluation")
+STAGES = ("preprocessing", "training", "evaluation", "listening")
 # These load neither torch nor transformers, so that script 1 and the tests of text start at once.
 LIGHT = {
     "transcripts",
@@ -89,6 +89,7 @@ ALLOWED = {
     "preprocessing": {"pages", "shared"},
     "training": {"shared"},
     "evaluation": {"pages", "shared"},
+    "listening": {"pages", "shared"},
     "pages": {"shared"},
     "shared": set(),
 }

@@ -10,7 +10,7 @@ from korean_asr.metrics import panel_counts
 from korean_asr.recipe import Recipe
 
 PACKAGE = REPOSITORY / "model_tuning" / "korean_asr"
-STAGES = ("preprocessing", "training", "evaluation")
+STAGES = ("preprocessing", "training", "evaluation", "listening")
 READMES = {
     name: (REPOSITORY / name).read_text(encoding="utf-8")
     for name in (

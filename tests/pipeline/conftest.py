@@ -15,7 +15,8 @@ import pytest
 from korean_asr.manifest import REPOSITORY
 
 SCRIPTS = {int(path.name[0]): path for path in (REPOSITORY / "model_tuning").glob("[1-4]. *.py")}
-MODEL_SCRIPTS = [str(SCRIPTS[number]) for number in (2, 3, 4)]
+LISTEN = REPOSITORY / "model_tuning" / "listen.py"
+MODEL_SCRIPTS = [str(path) for path in (SCRIPTS[2], SCRIPTS[3], SCRIPTS[4], LISTEN)]
 TORCHRUN = ["-m", "torch.distributed.run"]
 DEMO = REPOSITORY / "data" / "demo"
 
@@ -28,6 +29,12 @@ def command():
         return [sys.executable, str(SCRIPTS[number]), *map(str, arguments)]
 
     return words
+
+
+@pytest.fixture(scope="session")
+def listen():
+    """listen(*arguments): the command line of listen.py."""
+    return lambda *arguments: [sys.executable, str(LISTEN), *map(str, arguments)]
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +92,9 @@ def _as_torchrun_sets_them(env, n_processes):
 def run(warm_python):
     """run(arguments, status=0, cwd=None): stdout and stderr, once the exit status is as wanted.
 
-    Scripts 2 to 4 start from a process that has imported the heavy packages, by torchrun's
-    environment where arguments are those of on(). real_torchrun=True calls torchrun itself.
+    Scripts 2 to 4 and listen.py start from a process that has imported the heavy packages, by
+    torchrun's environment where arguments are those of on(). real_torchrun=True calls torchrun
+    itself.
     """
 
     def finished(arguments, status=0, cwd=None, env=os.environ, real_torchrun=False, **options):

@@ -82,6 +82,20 @@ def test_single_stages_run_on_a_corpus_named_from_where_the_user_stands(run, clo
     assert len(clips) == 253 and {clip.corpus for clip in clips} == {"mine", "my own"}
 
 
+def test_recordings_are_heard_that_are_named_from_where_the_user_stands(run, clone, tmp_path):
+    (clip,) = KOREAN.rglob("dialog_00000003.flac")
+    shutil.copy(clip, tmp_path / "내 녹음.flac")
+    model = ["--model", str(clone / "data" / "demo" / "base_model")]
+    output = ["--output", "들은 것.txt"]
+    printed = run([str(clone / "run.sh"), "listen", *model, "내 녹음.flac", *output], cwd=tmp_path)
+    assert printed.startswith("내 녹음.flac  ") and "실컷" in printed
+    assert "실컷" in (tmp_path / "들은 것.txt").read_text(encoding="utf-8")
+    # What is optional is for --page.
+    assert not (clone / ".venv" / "installed-optional.txt").exists()
+    assert "--sentence TEXT" in run(["./run.sh", "listen", "--help"], cwd=clone)
+    assert "./run.sh listen --model M" in run(["./run.sh", "--help"], cwd=clone)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,7 +12,7 @@ import runpy
 import signal
 import sys
 
-# Scripts 2 to 4 import these; the project's own modules are imported by each process anew.
+# Scripts 2 to 4 and listen.py import these; each process imports the project's own modules anew.
 for name in ("torch", "transformers.models.wav2vec2.modeling_wav2vec2", "jiwer", "pandas"):
     importlib.import_module(name)
 

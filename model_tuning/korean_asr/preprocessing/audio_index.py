@@ -12,17 +12,11 @@ from itertools import islice, takewhile
 from typing import NamedTuple
 
 from korean_asr.archive_file import Place
+from korean_asr.audio import OTHER_AUDIO_SUFFIXES
 from korean_asr.preprocessing.archive_scan import PackedAudio, Scanned
 
 # (key, value) pairs: clips with equal metadata share one object.
 Facts = tuple[tuple[str, str], ...]
-# Types of audio that need not be readable. They are found too, so that a clip of such a type is not
-# said to be missing.
-OTHER_AUDIO_SUFFIXES = (
-    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".caf", ".dsf",
-    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".mpga", ".nist", ".oga", ".opus",
-    ".spx", ".sph", ".voc", ".w64", ".webm", ".wma", ".wv",
-)  # fmt: skip
 _ARCHIVE_SUFFIX = re.compile(r"\.(?:tar|tar\.gz|tgz|zip)$", re.I)
 # At most so many folders that agree equally well are compared: a million files named 1.wav must not
 # take hours.

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from korean_asr.audio import OTHER_AUDIO_SUFFIXES
 from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archive_scan import Scanned
 from korean_asr.preprocessing.archives import (
@@ -24,7 +25,6 @@ from korean_asr.preprocessing.archives import (
     unpack_command,
 )
 from korean_asr.preprocessing.audio_index import (
-    OTHER_AUDIO_SUFFIXES,
     AudioIndex,
     stem_of,
 )

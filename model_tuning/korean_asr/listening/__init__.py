@@ -1,0 +1,1 @@
+"""listen.py: what a model hears in recordings, and when."""

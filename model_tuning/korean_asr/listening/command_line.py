@@ -1,0 +1,80 @@
+"""The command line of listen.py: its options, and what is wrong usage."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+from korean_asr.arguments import GivenOnce, given_name, given_path
+from korean_asr.errors import UsageError
+from korean_asr.listening.outputs import refuse_unusable_output
+from korean_asr.listening.recordings import found_recordings
+from korean_asr.listening.sentence import cleaned_sentence
+from korean_asr.model_folder import model_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a command line asks for.
+
+    sentence: what was read aloud in the one recording, cleaned.
+    """
+
+    model: str
+    recordings: list[Path]
+    sentence: str | None
+    output: Path | None
+    precision: str
+
+
+def listening_options() -> argparse.ArgumentParser:
+    """Make the parser of listen.py."""
+    parser = argparse.ArgumentParser(
+        description="Write what a model hears in recordings, when, and how sure it is.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    model = {"type": given_name, "action": GivenOnce}
+    add("--model", **model, required=True, help="model folder or hub name")
+    add(
+        "recordings",
+        type=given_path,
+        nargs="+",
+        metavar="RECORDING",
+        help="audio file, or a folder of them: wav, flac, mp3, ogg; m4a, mp4, webm and others with "
+        "requirements-optional.txt",
+    )
+    what = "what was read aloud: tells what was heard instead"
+    add("--sentence", action=GivenOnce, metavar="TEXT", help=what)
+    add(
+        "--output",
+        type=given_path,
+        action=GivenOnce,
+        metavar="FILE",
+        help="write a file, by its ending .csv (Excel), .jsonl (letters with times), .srt "
+        "(subtitles) or .txt",
+    )
+    add(
+        "--precision",
+        default="float32",
+        help="number format of the network: float32 (if not given), bf16 or fp16",
+    )
+    return parser
+
+
+def request_of(arguments: argparse.Namespace) -> Request:
+    """Check a command line before torch is imported and the model loaded.
+
+    Raises UsageError for wrong usage; DataError for a recording, a folder or a model that is not
+    there; OSError that names the folder where --output cannot be written.
+    """
+    sentence = None if arguments.sentence is None else cleaned_sentence(arguments.sentence)
+    recordings = found_recordings(arguments.recordings)
+    if sentence is not None and len(recordings) > 1:
+        raise UsageError(
+            f"--sentence is of one recording, and {len(recordings):,} are given. Pass one. "
+            "· --sentence는 녹음 하나에만 사용할 수 있습니다."
+        )
+    if arguments.output:
+        refuse_unusable_output(arguments.output, recordings)
+    model_folder(arguments.model)
+    return Request(arguments.model, recordings, sentence, arguments.output, arguments.precision)
