@@ -28,7 +28,8 @@ def evenly(n, step=0.2):
         # Letters end 0.1 s after their start: pauses of 0.69 and of 0.70 s.
         ("밥 물", [0.0, 0.79], ["밥 물"]),
         ("밥 물", [0.0, 0.8], ["밥", "물"]),
-        ("밥물", [2.3, 3.1], ["밥", "물"]),
+        # 2.01 - 1.31 is less than 0.7 in binary.
+        ("밥물", [1.21, 2.01], ["밥", "물"]),
         # A mark, which is not heard, stays with its sentence, and pauses before and behind are one.
         ("밥. 물", [0.0, 1.5, 1.7], ["밥.", "물"]),
         ("밥, 물", [0.0, 0.4, 0.8], ["밥,", "물"]),

@@ -13,11 +13,12 @@ from korean_asr.metrics import Hypothesis
 
 
 def test_subtitles_are_numbered_and_have_milliseconds(tmp_path, heard_of):
-    heard = heard_of("a.wav", "밥. 물 국.", [0.42, 0.6, 59.95, 3599.9, 3661.05])
+    # 1000 * 2.01 is less than 2010 in binary.
+    heard = heard_of("a.wav", "밥. 물 국.", [0.42, 0.6, 2.01, 3599.9, 3661.05])
     write_output(tmp_path / "a.srt", [heard])
     assert (tmp_path / "a.srt").read_bytes().decode() == (
         "1\n00:00:00,420 --> 00:00:00,700\n밥.\n\n"
-        "2\n00:00:59,950 --> 00:01:00,050\n물\n\n"
+        "2\n00:00:02,010 --> 00:00:02,110\n물\n\n"
         "3\n00:59:59,900 --> 01:01:01,150\n국.\n\n"
     )
 
@@ -122,7 +123,9 @@ def test_an_output_that_cannot_be_written_is_wrong_usage(tmp_path, output, n, me
         refuse_unusable_output(tmp_path / output, recordings)
 
 
-def test_an_ending_in_capitals_is_taken_and_a_folder_that_takes_no_file_is_told(tmp_path):
-    refuse_unusable_output(tmp_path / "A.SRT", [tmp_path / "a.wav"])
+def test_an_ending_in_capitals_is_taken_and_a_folder_that_takes_no_file_is_told(tmp_path, heard_of):
+    refuse_unusable_output(tmp_path / "A.TXT", [tmp_path / "a.wav"])
+    write_output(tmp_path / "A.TXT", [heard_of("a.wav", "밥", [0.1])])
+    assert (tmp_path / "A.TXT").read_text(encoding="utf-8") == "밥\n"
     with pytest.raises(OSError, match="no file can be made here"):
         refuse_unusable_output(type(tmp_path)("/proc/a.txt"), [tmp_path / "a.wav"])

@@ -1,5 +1,6 @@
 """Which recordings a command line names, what the model hears in them, and how it is printed."""
 
+import os
 import shutil
 
 import numpy as np
@@ -29,6 +30,14 @@ def test_a_missing_path_and_a_folder_without_audio_are_told(tmp_path):
         found_recordings([tmp_path, tmp_path / "nowhere.wav"][1:])
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=f"{tmp_path} holds no audio file"):
+        found_recordings([tmp_path])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_told_rather_than_passed_over(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"x")
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(PermissionError, match="closed"):
         found_recordings([tmp_path])
 
 

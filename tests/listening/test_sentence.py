@@ -90,6 +90,7 @@ def test_letters_outside_the_vocabulary_and_a_sentence_that_does_not_fit_are_tol
     lines = compared("밥물", [("밥", None), ("물", None)], "")
     assert lines[1] == "  heard · 인식 결과  ∅" and "does not fit into the recording" in lines[2]
     assert not any("fit" in line for line in compared("밥물", [("밥", 2.0), ("물", None)], "밥"))
+    assert not any("fit" in line for line in compared("핥", [("핥", None)], ""))
 
 
 def test_the_tiny_model_scores_the_letters_of_a_sentence(tiny_recogniser, recordings):

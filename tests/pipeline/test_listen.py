@@ -128,7 +128,7 @@ def test_a_mistake_is_told_in_one_line(run, listen, folder, arguments, status, m
 
 
 def test_help_and_wrong_usage_are_answered_within_a_second_without_torch(folder, listen):
-    for arguments, status in (["--help"], 0), (["--model", BASE, "nowhere.wav"], 1):
+    for arguments, status in (["--help"], 0), (["--model", "nowhere", "recording.flac"], 1):
         command = listen(*arguments)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(

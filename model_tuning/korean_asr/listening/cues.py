@@ -68,7 +68,7 @@ def _sentences(letters: list[Letter], spaced: list[bool]) -> Iterator[range]:
             # Differences of two decimals are whole hundredths but for the last bits.
             is_new |= heard_until is not None and round(start - heard_until, 2) >= PAUSE_S
             heard_until = end
-        if is_new and index > first:
+        if is_new:
             yield range(first, index)
             first = index
     if letters:

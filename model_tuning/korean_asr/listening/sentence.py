@@ -21,16 +21,12 @@ WHY_REJECTED = {
 def cleaned_sentence(sentence: str) -> str:
     """Clean a sentence as script 1 cleans labels. Raises UsageError, with the reason, for none."""
     try:
-        text = clean_transcript(sentence)
-        if not all(map(is_mark, text.replace(" ", ""))):
-            return text
-        reason = "empty"
+        return clean_transcript(sentence)
     except Rejected as rejection:
-        reason = rejection.reason
-    raise UsageError(
-        f"--sentence {sentence!r}: {WHY_REJECTED[reason]}. Write what was read aloud, "
-        "in Hangul. · 소리 내어 읽은 문장을 한글로 입력하세요."
-    )
+        raise UsageError(
+            f"--sentence {sentence!r}: {WHY_REJECTED[rejection.reason]}. Write what was read "
+            "aloud, in Hangul. · 소리 내어 읽은 문장을 한글로 입력하세요."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
