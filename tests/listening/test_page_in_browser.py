@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_a_chosen_file_is_compared_with_a_sentence_letter_by_letter(opened, text
     expect(page.locator(".heard .mark")).to_have_count(0)
 
 
-def test_without_a_recording_and_with_a_broken_or_silent_one_a_sentence_says_so(opened, tmp_path):
+def test_of_no_recording_and_of_a_broken_silent_or_long_one_the_page_says_so(opened, tmp_path):
     page = opened()
     listen(page)
     message = page.locator(".heard .message")
@@ -168,6 +169,11 @@ def test_without_a_recording_and_with_a_broken_or_silent_one_a_sentence_says_so(
     choose(page, tmp_path / "silent.wav")
     listen(page)
     expect(page.locator(".heard .note").nth(1)).to_contain_text("Every sample is equal")
+    page.get_by_label("Clear").first.click()
+    soundfile.write(tmp_path / "long.wav", np.zeros(4_000 * 606), 4_000)
+    choose(page, tmp_path / "long.wav")
+    listen(page)
+    expect(message).to_contain_text("up to 10 minutes; this one has 10.1")
 
 
 def test_a_hostile_sentence_is_refused_or_shown_as_text(opened):
@@ -189,6 +195,8 @@ def test_the_page_is_served_to_this_machine_alone_and_forgets_what_it_was_sent(o
         with socket.socket() as tried:
             tried.settimeout(2)
             assert tried.connect_ex((other, port)) != 0
+    with urllib.request.urlopen(address) as answer:
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
     page = opened()
     for _ in range(2):
         choose(page, SPOKEN)

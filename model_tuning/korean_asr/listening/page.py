@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.audio import UnreadableAudio, audio_info
-from korean_asr.errors import DataError, UsageError
+from korean_asr.errors import DataError
 from korean_asr.listening.heard import heard_in, told_problem
-from korean_asr.listening.sentence import cleaned_sentence
+from korean_asr.listening.sentence import UnusableSentence, cleaned_sentence
 from korean_asr.listening.shown import shown_recording
 from korean_asr.pages.heard import heard_html, message_html
 from korean_asr.pages.html import source
@@ -107,7 +107,7 @@ class Uploads:
         self.held[session] = path
         try:
             meant = cleaned_sentence(sentence) if sentence.strip() else None
-        except UsageError as error:
+        except UnusableSentence as error:
             return message_html(str(error))
         recogniser = self.recogniser
         if seconds := too_long(path):
