@@ -2,6 +2,7 @@
 
     python model_tuning/listen.py --model wav2vec2_korean_v3 RECORDING [FOLDER …]
     python model_tuning/listen.py --model wav2vec2_korean_v3 RECORDING --sentence "읽은 문장"
+    python model_tuning/listen.py --model wav2vec2_korean_v3 --page
 
 It prints text, times and confidence; --output writes them as .csv, .jsonl, .srt or .txt. With
 --sentence it tells, letter by letter, what was heard instead.
@@ -28,14 +29,21 @@ def main() -> None:
     refuse_unavailable(request.precision, device_here())
     recogniser = load_recogniser(request.model)
 
-    # 3. Decode, with the times of letters.
+    # 3. The page asks for recordings itself.
+    if request.page:
+        from korean_asr.listening.page import serve_page
+
+        serve_page(recogniser, request.precision)
+        return
+
+    # 4. Decode, with the times of letters.
     recordings = listened(recogniser, request.recordings, request.sentence, request.precision)
 
-    # 4. Write the file first: a reader such as `| head`, which closes the output, must not lose it.
+    # 5. Write the file first: a reader such as `| head`, which closes the output, must not lose it.
     if request.output:
         write_output(request.output, recordings)
 
-    # 5. Print; what could not be read is told among the others, on stderr.
+    # 6. Print; what could not be read is told among the others, on stderr.
     for heard in recordings:
         if heard.hypothesis.problem:
             print(told_problem(heard), file=sys.stderr)

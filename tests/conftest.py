@@ -1,6 +1,11 @@
 """Fixtures: a real wav2vec2-CTC of random weights, and real audio files."""
 
+import fcntl
 import json
+import os
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +17,12 @@ import soundfile
 SYLLABLES = list("가나다라마바사아자차카타파하밥국물말")
 # As in the base model: `|` amid the syllables, [UNK] and [PAD] last, <s> and </s> outside the head.
 TOKENS = [*SYLLABLES[:9], "|", *SYLLABLES[9:], "[UNK]", "[PAD]"]
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+INSTALL = (
+    ["apt-get", "update"],
+    ["apt-get", "install", "-y", "--no-install-recommends", "chromium"],
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,27 @@ def pytest_terminal_summary(terminalreporter):
             "too few GPUs here",
             yellow=True,
         )
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """How Playwright launches a Chromium: its path and arguments.
+
+    It is installed where it is missing and can be; where there is none, the test is skipped.
+    """
+    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
+        # Of tests that run side by side one installs the browser, and the others wait.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = next(filter(None, map(shutil.which, BROWSERS)), None)
+        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
+            for command in INSTALL:
+                subprocess.run(command, capture_output=True, timeout=600)
+            found = shutil.which(BROWSERS[0])
+    if not found:
+        names = ", ".join(BROWSERS)
+        pytest.skip(f"NO BROWSER: none of {names} is on the PATH, so the page is NOT tested in one")
+    # root has no sandbox.
+    return {"executable_path": found, "args": ["--no-sandbox"] if os.geteuid() == 0 else []}
 
 
 @pytest.fixture(scope="session", name="syllables")

@@ -1,24 +1,13 @@
 """Fixtures of the page tests: records to show, and ways to read a page."""
 
 import copy
-import fcntl
 import html
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-INSTALL = (
-    ["apt-get", "update"],
-    ["apt-get", "install", "-y", "--no-install-recommends", "chromium"],
-)
 VOID = {"br", "meta", "link", "input", "wbr"}
 HOSTILE = "<script>alert(1)</script><b \"'>&amp;"
 
@@ -88,24 +77,10 @@ def hostile():
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Return a Chromium, installed where it is missing and can be; skip where there is none."""
-    # Imported here because most tests of pages need no browser.
-
-    with (Path(tempfile.gettempdir()) / "korean_asr_browser.lock").open("w") as lock:
-        # Of tests that run side by side one installs the browser, and the others wait.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        found = next(filter(None, map(shutil.which, BROWSERS)), None)
-        if not found and os.geteuid() == 0 and shutil.which("apt-get"):
-            for command in INSTALL:
-                subprocess.run(command, capture_output=True, timeout=600)
-            found = shutil.which(BROWSERS[0])
-    if not found:
-        names = ", ".join(BROWSERS)
-        pytest.skip(f"NO BROWSER: none of {names} is on the PATH, so the page is NOT tested in one")
+def browser(chromium):
+    """Return a Chromium."""
     with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has no sandbox
-        browser = playwright.chromium.launch(executable_path=found, args=options)
+        browser = playwright.chromium.launch(**chromium)
         yield browser
         browser.close()
 

@@ -104,7 +104,11 @@ def test_m4a_is_heard_where_pyav_is_installed(run, listen, folder):
     ("arguments", "status", "message"),
     [
         ([], 2, "the following arguments are required: --model"),
-        (["--model", BASE], 2, "required: RECORDING"),
+        (["--model", BASE], 2, "no recording is given"),
+        (["--model", BASE, "--page", "recording.flac"], 2, "a recording does not go with --page"),
+        (["--model", BASE, "--page", "--sentence", "밥"], 2, "--sentence does not go with --page"),
+        (["--model", BASE, "--page", "--output", "a.txt"], 2, "--output does not go with --page"),
+        (["--model", "nowhere", "--page"], 1, "no model folder nowhere"),
         (["--model", BASE, ""], 2, "'' is empty"),
         (["--model", BASE, "--model", "b", "recording.flac"], 2, "it was given twice"),
         (["--model", BASE, "nowhere.wav"], 1, "nowhere.wav does not exist"),

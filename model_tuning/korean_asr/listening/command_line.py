@@ -8,7 +8,7 @@ from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.errors import UsageError
 from korean_asr.listening.outputs import refuse_unusable_output
 from korean_asr.listening.recordings import found_recordings
-from korean_asr.listening.sentence import cleaned_sentence
+from korean_asr.listening.sentence import UnusableSentence, cleaned_sentence
 from korean_asr.model_folder import model_folder
 
 
@@ -24,6 +24,7 @@ class Request:
     sentence: str | None
     output: Path | None
     precision: str
+    page: bool
 
 
 def listening_options() -> argparse.ArgumentParser:
@@ -38,12 +39,17 @@ def listening_options() -> argparse.ArgumentParser:
     add(
         "recordings",
         type=given_path,
-        nargs="+",
+        nargs="*",
         metavar="RECORDING",
         help="audio file, or a folder of them: wav, flac, mp3, ogg; m4a, mp4, webm and others with "
         "requirements-optional.txt",
     )
     what = "what was read aloud: tells what was heard instead"
+    add(
+        "--page",
+        action="store_true",
+        help="open a page of this machine alone: record or choose a recording, hear each letter",
+    )
     add("--sentence", action=GivenOnce, metavar="TEXT", help=what)
     add(
         "--output",
@@ -67,7 +73,14 @@ def request_of(arguments: argparse.Namespace) -> Request:
     Raises UsageError for wrong usage; DataError for a recording, a folder or a model that is not
     there; OSError that names the folder where --output cannot be written.
     """
-    sentence = None if arguments.sentence is None else cleaned_sentence(arguments.sentence)
+    if arguments.page:
+        _refuse_what_the_page_asks_for(arguments)
+    elif not arguments.recordings:
+        raise UsageError(
+            "no recording is given. Pass files or folders, or --page. "
+            "· 녹음 파일이나 폴더를 지정하세요."
+        )
+    sentence = _cleaned(arguments.sentence)
     recordings = found_recordings(arguments.recordings)
     if sentence is not None and len(recordings) > 1:
         raise UsageError(
@@ -77,4 +90,34 @@ def request_of(arguments: argparse.Namespace) -> Request:
     if arguments.output:
         refuse_unusable_output(arguments.output, recordings)
     model_folder(arguments.model)
-    return Request(arguments.model, recordings, sentence, arguments.output, arguments.precision)
+    return Request(
+        arguments.model,
+        recordings,
+        sentence,
+        arguments.output,
+        arguments.precision,
+        arguments.page,
+    )
+
+
+def _cleaned(sentence: str | None) -> str | None:
+    try:
+        return None if sentence is None else cleaned_sentence(sentence)
+    except UnusableSentence as error:
+        raise UsageError(f"--sentence {error}") from None
+
+
+def _refuse_what_the_page_asks_for(arguments: argparse.Namespace) -> None:
+    given = {
+        "a recording": arguments.recordings,
+        "--sentence": arguments.sentence is not None,
+        "--output": arguments.output,
+    }
+    if names := [name for name, value in given.items() if value]:
+        raise UsageError(
+            f"{names[0]} does not go with --page, which asks for recordings and sentences itself. "
+            "· --page에서는 녹음과 문장을 화면에서 지정합니다."
+        )
+    from korean_asr.listening.page import refuse_missing_gradio
+
+    refuse_missing_gradio()

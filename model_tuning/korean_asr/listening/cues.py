@@ -41,7 +41,7 @@ def cues_of(hypothesis: Hypothesis) -> list[Cue]:
     hypothesis: decoded with its letters. A cue ends at a sentence mark, at a pause of PAUSE_S, and
     at the space nearest to the middle of what is longer than LONGEST_S.
     """
-    letters, spaced = hypothesis.letters["hypothesis"], _spaced(hypothesis.text)
+    letters, spaced = hypothesis.letters["hypothesis"], spaces_before(hypothesis.text)
     parts = [
         part
         for sentence in _sentences(letters, spaced)
@@ -50,7 +50,7 @@ def cues_of(hypothesis: Hypothesis) -> list[Cue]:
     return [_cue(part, letters, spaced) for part in parts]
 
 
-def _spaced(text: str) -> list[bool]:
+def spaces_before(text: str) -> list[bool]:
     """Whether a space stands before each letter of a normalised text."""
     pairs = zip(f" {text}", text, strict=False)
     return [before == " " for before, letter in pairs if letter != " "]

@@ -44,6 +44,19 @@ def listened(
     Raises DataError if no recording could be decoded, and UsageError for a number format that the
     device lacks.
     """
+    heard = heard_in(recogniser, recordings, sentence, precision, "listening")
+    _refuse_none_heard(heard)
+    return heard
+
+
+def heard_in(
+    recogniser: Any,
+    recordings: list[Path],
+    sentence: str | None,
+    precision: str,
+    progress: str | None = None,
+) -> list[Heard]:
+    """Do what listened() does, but refuse none. progress: title of the bar, None for no bar."""
     # Imported here: it imports torch.
     from korean_asr.decoding import decoded
 
@@ -51,15 +64,13 @@ def listened(
         Utterance(str(path), os.path.abspath(path), duration=0.0, text=sentence or "")
         for path in recordings
     ]
-    found = decoded(recogniser, clips, "listening", precision, with_letters=True)
-    heard = [
+    found = decoded(recogniser, clips, progress, precision, with_letters=True)
+    return [
         Heard(clip.id, seconds, hypothesis, sentence)
         for clip, seconds, hypothesis in zip(
             clips, found.clip_seconds, found.hypotheses, strict=True
         )
     ]
-    _refuse_none_heard(heard)
-    return heard
 
 
 def _refuse_none_heard(recordings: list[Heard]) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from korean_asr.alignment import aligned
-from korean_asr.errors import UsageError
 from korean_asr.letters import Letters
 from korean_asr.listening.cues import is_mark
 from korean_asr.transcripts import Rejected, clean_transcript
@@ -18,14 +17,18 @@ WHY_REJECTED = {
 }
 
 
+class UnusableSentence(ValueError):
+    """A sentence of which no label would be made; the message names it and the reason."""
+
+
 def cleaned_sentence(sentence: str) -> str:
-    """Clean a sentence as script 1 cleans labels. Raises UsageError, with the reason, for none."""
+    """Clean a sentence as script 1 cleans labels. Raises UnusableSentence that says why not."""
     try:
         return clean_transcript(sentence)
     except Rejected as rejection:
-        raise UsageError(
-            f"--sentence {sentence!r}: {WHY_REJECTED[rejection.reason]}. Write what was read "
-            "aloud, in Hangul. · 소리 내어 읽은 문장을 한글로 입력하세요."
+        raise UnusableSentence(
+            f"{sentence!r}: {WHY_REJECTED[rejection.reason]}. Write what was read aloud, in "
+            "Hangul. · 소리 내어 읽은 문장을 한글로 입력하세요."
         ) from None
 
 
