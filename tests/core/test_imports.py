@@ -36,6 +36,7 @@ LIGHT = {
     "lock",
     "errors",
     "model_folder",
+    "model_kinds",
 }
 HEAVY = {"torch", "transformers", "datasets", "librosa", "matplotlib", "pandas"}
 IMPORT_EACH = f"""
