@@ -148,6 +148,7 @@ def _with_korean_first(known: list[str], korean: str | None) -> list[str]:
 def _read_or_empty(path: Path) -> dict[str, Any]:
     """The object in a file; empty where it is missing or damaged, which others tell."""
     try:
-        return read_json(path)
+        # Nobody may ever write into a pipe.
+        return read_json(path) if path.is_file() else {}
     except (OSError, ValueError):
         return {}

@@ -31,6 +31,8 @@ from korean_asr.weight_checks import refuse_nonfinite_weights, refuse_unfitting_
 # in float32. The batch is halved where memory runs out.
 MAX_CLIPS = {"cpu": 4, "cuda": 16}
 N_READERS = 4
+# From 0.00 to 30.00 s.
+N_TIMESTAMPS = 1_501
 # What generation_config.json must say.
 NEEDED_SETTINGS = ("is_multilingual", "no_timestamps_token_id")
 NEEDED_OF_MULTILINGUAL = ("lang_to_id", "task_to_id")
@@ -72,6 +74,19 @@ class WhisperRecogniser:
     def window_s(self) -> float:
         """The seconds that the model hears at once."""
         return self.window_samples / SAMPLE_RATE
+
+    def texts(self, ids: torch.Tensor) -> list[str]:
+        """The text of each clip, normalised. ids: (B, n_tokens), with tokens that write no text."""
+        no_timestamps = self.model.generation_config.no_timestamps_token_id
+        # The end of text, then languages and tasks, then timestamps. Old folders do not mark all of
+        # them as special.
+        first, last = self.tokenizer.eos_token_id, no_timestamps + N_TIMESTAMPS
+        written = [[index for index in row if not first <= index <= last] for row in ids.tolist()]
+        # Cleaning would remove spaces before marks.
+        texts = self.tokenizer.batch_decode(
+            written, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [normalised(text) for text in texts]
 
     def features(self, waveform: np.ndarray) -> dict[str, torch.Tensor]:
         """input_features (1, n_mels, n_frames) float32, and attention_mask if it is a long clip.
@@ -292,14 +307,9 @@ class Generation:
         ids, are_finite = self._generated(batch)
         n_windows = sum(math.ceil(clip.seconds / recogniser.window_s) for clip in batch)
         self.batch_seconds.append(n_windows * recogniser.window_s)
-        # Cleaning would remove spaces before marks.
-        texts = recogniser.tokenizer.batch_decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        texts = recogniser.texts(ids)
         return [
-            Hypothesis(normalised(text), is_silent=clip.is_silent)
-            if is_finite
-            else Hypothesis("", NOT_FINITE)
+            Hypothesis(text, is_silent=clip.is_silent) if is_finite else Hypothesis("", NOT_FINITE)
             for clip, text, is_finite in zip(batch, texts, are_finite, strict=True)
         ]
 
