@@ -37,14 +37,12 @@ N_TIMESTAMPS = 1_501
 NEEDED_SETTINGS = ("is_multilingual", "no_timestamps_token_id")
 NEEDED_OF_MULTILINGUAL = ("lang_to_id", "task_to_id")
 # Greedy decoding, and nothing that looks at the result and tries again, or at the text before.
+# Whisper samples only where generate() is given a temperature.
 GREEDY = {
     "num_beams": 1,
-    "do_sample": False,
-    "temperature": 1.0,
     "num_return_sequences": 1,
     "max_new_tokens": None,
     "condition_on_prev_tokens": False,
-    "compression_ratio_threshold": None,
     "logprob_threshold": None,
     "no_speech_threshold": None,
     "return_dict_in_generate": False,

@@ -1,5 +1,6 @@
 """A tiny Whisper of random weights: its texts, what is refused, and clips that are no use."""
 
+import dataclasses
 import json
 import shutil
 
@@ -105,6 +106,29 @@ def test_a_long_clip_is_heard_to_its_end_and_counts_its_windows(whisper, clip, n
     assert texts(result)[1] != texts(head)[0] != ""
 
 
+def test_the_samples_decide_which_clip_is_long_whatever_the_manifest_claims(whisper, clip, noise):
+    clips = [clip(str(n), noise(16_000 * s, n)) for n, s in enumerate((2, 31, 1, 33))]
+    expected = texts(decoded_by_whisper(whisper, clips))
+    for claimed in (0.0, 0.5, 500.0):
+        wrong = [dataclasses.replace(one, duration=claimed) for one in clips]
+        assert texts(decoded_by_whisper(whisper, wrong)) == expected
+
+
+def test_a_short_clip_is_heard_once_though_the_model_writes_timestamps(whisper, clips):
+    first = whisper.tokenizer.convert_tokens_to_ids("<|0.00|>")
+    with torch.no_grad():
+        whisper.model.proj_out.weight[first : first + 20].normal_(0, 0.4)
+    heard, written = [], []
+    whisper.model.get_encoder().register_forward_hook(lambda *_: heard.append(1))
+    whisper.model.proj_out.register_forward_hook(
+        lambda *call: written.append((call[2].argmax(-1) >= first).any().item())
+    )
+    result = decoded_by_whisper(whisper, clips[:8], max_clips=4)
+    assert any(written) and len(heard) == result.n_batches == 2
+    assert texts(result) == texts(decoded_by_whisper(whisper, clips[:8], max_clips=1))
+    assert not any("<|" in text for text in texts(result))
+
+
 def test_a_clip_of_exactly_the_window_is_no_long_one(whisper, clip, noise):
     sound = noise(16_000 * 30 + 1, 5)
     assert set(whisper.features(sound[:-1])) == {"input_features"}
@@ -193,17 +217,18 @@ def test_a_clip_of_nan_is_told_apart_from_its_neighbours(whisper, clips):
 
 
 def test_what_a_folder_says_of_beams_sampling_and_length_is_not_followed(
-    whisper, tiny_whisper, clips, tmp_path
+    whisper, tiny_whisper, clip, clips, noise, tmp_path
 ):
     folder = changed(
         tiny_whisper, tmp_path / "copy", "generation_config.json",
         num_beams=3, do_sample=True, temperature=5.0, max_length=4, max_new_tokens=2,
         task="translate", language="en", return_timestamps=True, forced_decoder_ids=[[1, 300]],
         logprob_threshold=0.0, no_speech_threshold=0.0, compression_ratio_threshold=0.0,
-        condition_on_prev_tokens=True,
+        condition_on_prev_tokens=True, num_return_sequences=2, return_dict_in_generate=True,
     )  # fmt: skip
-    expected = texts(decoded_by_whisper(whisper, clips[:8]))
-    assert texts(decoded_by_whisper(load_whisper(folder, "ko"), clips[:8])) == expected
+    clips = [*clips[:8], clip("long", noise(16_000 * 70, 3))]
+    expected = texts(decoded_by_whisper(whisper, clips))
+    assert texts(decoded_by_whisper(load_whisper(folder, "ko"), clips)) == expected
 
 
 def test_an_english_only_model_is_given_no_language(tiny_whisper, clips, tmp_path, whisper):
