@@ -319,5 +319,17 @@ def test_bf16_is_said_where_it_is_used(whisper, clips):
 
     if not has_bf16(torch.device("cpu")):
         pytest.skip("this CPU has no bf16")
+    made = set()
+    whisper.model.proj_out.register_forward_hook(lambda *call: made.add(call[2].dtype))
     result = decoded_by_whisper(whisper, clips[:4], precision="bf16")
-    assert result.precision == "bf16" and all(texts(result))
+    assert (result.precision, made) == ("bf16", {torch.bfloat16})
+    assert any(texts(result))
+
+
+def test_a_space_before_a_mark_stays(tiny_whisper, tmp_path):
+    cleaning = "clean_up_tokenization_spaces"
+    settings = {cleaning: True, f"{cleaning}_for_bpe_even_though_it_will_corrupt_output": True}
+    folder = changed(tiny_whisper, tmp_path / "copy", "tokenizer_config.json", **settings)
+    recogniser = load_whisper(folder, "ko")
+    ids = recogniser.tokenizer("밥 . 국 ?", add_special_tokens=False, return_tensors="pt")
+    assert recogniser.texts(ids["input_ids"]) == ["밥 . 국 ?"]
