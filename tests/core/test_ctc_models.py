@@ -125,6 +125,14 @@ def test_an_adapter_in_a_pickle_of_weights_is_read(tiny_mms, utterances, tmp_pat
     assert made == expected
 
 
+def test_a_damaged_adapter_is_refused_though_a_pickle_lies_beside_it(tiny_mms, tmp_path):
+    copy = shutil.copytree(tiny_mms, tmp_path / "copy")
+    torch.save(load_file(copy / "adapter.kor.safetensors"), copy / "adapter.kor.bin")
+    (copy / "adapter.kor.safetensors").write_bytes(b"no weights")
+    with pytest.raises(DataError, match="copy cannot be loaded as wav2vec2-CTC"):
+        load_ctc(str(copy), "kor")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
