@@ -70,11 +70,14 @@ def test_our_own_kind_with_other_frames_is_refused(scored_with, tiny_base, tmp_p
         scored_with(copy)
 
 
-def test_a_missing_adapter_is_told_before_any_clip_is_read(scored_with, tiny_mms, tmp_path):
+def test_a_missing_adapter_is_told_before_any_clip_is_read(
+    scored_with, tiny_mms, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("korean_asr.evaluation.command_line.seen_in_training", None)
     copy = shutil.copytree(tiny_mms, tmp_path / "copy")
     (copy / "adapter.kor.safetensors").unlink()
     with pytest.raises(DataError, match="copy is not a .* lacks adapter.kor.safetensors"):
-        scored_with(copy, language="kor", utterances=[])
+        scored_with(copy, language="kor")
 
 
 def test_the_rates_of_the_original_code_are_unknown_of_other_vocabularies(
