@@ -148,6 +148,138 @@ def tiny_base(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def other_ctc(tiny_base, tmp_path_factory):
+    """other_ctc(kind, norm, **settings): a tiny CTC model of another kind, with the same tokens.
+
+    kind: a model_type. norm: its feat_extract_norm. settings: of its configuration.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCTC
+
+    def made(kind, norm="layer", **settings):
+        folder = tmp_path_factory.mktemp("other") / f"tiny_{kind}"
+        config = json.loads((tiny_base / "config.json").read_text(encoding="utf-8"))
+        for name in ("architectures", "model_type", "transformers_version"):
+            config.pop(name, None)
+        torch.manual_seed(1)
+        settings = config | {"feat_extract_norm": norm} | settings
+        model = AutoModelForCTC.from_config(AutoConfig.for_model(kind, **settings))
+        with torch.no_grad():
+            model.lm_head.weight.normal_(0, 1)
+            model.lm_head.bias.normal_(0, 0.5)
+        model.save_pretrained(folder)
+        for path in tiny_base.glob("*.json"):
+            if path.name != "config.json":
+                shutil.copy(path, folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_mms(other_ctc):
+    """The folder of a wav2vec2 with adapters for Korean and English, as MMS has them.
+
+    The weights of model.safetensors write English; each language has a head of its own size.
+    """
+    import torch
+    from safetensors.torch import save_file
+    from transformers import Wav2Vec2ForCTC
+
+    special = ["<pad>", "<s>", "</s>", "<unk>", "|"]
+    vocabularies = {"eng": [*special, *"abcdefg"], "kor": [*special, *SYLLABLES]}
+    folder = other_ctc("wav2vec2", adapter_attn_dim=4, vocab_size=12, pad_token_id=0)
+    for language, tokens in vocabularies.items():
+        torch.manual_seed(len(tokens))
+        model = Wav2Vec2ForCTC.from_pretrained(folder)
+        model.init_adapter_layers()
+        model.lm_head = torch.nn.Linear(32, len(tokens))
+        torch.nn.init.normal_(model.lm_head.weight)
+        weights = {name: values.detach() for name, values in model._get_adapters().items()}
+        weights |= {f"lm_head.{name}": v.detach() for name, v in model.lm_head.named_parameters()}
+        # Adapters start as nothing; these change what is heard.
+        weights = {name: v + 0.3 * torch.randn_like(v) for name, v in weights.items()}
+        save_file(weights, folder / f"adapter.{language}.safetensors", metadata={"format": "pt"})
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    nested = {name: {t: i for i, t in enumerate(tokens)} for name, tokens in vocabularies.items()}
+    settings = {"word_delimiter_token": "|", "tokenizer_class": "Wav2Vec2CTCTokenizer"}
+    for name, content in (
+        ("vocab.json", nested),
+        ("special_tokens_map.json", special),
+        ("tokenizer_config.json", special | settings | {"target_lang": "eng"}),
+    ):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+LANGUAGES, TASKS = ("en", "ko"), ("translate", "transcribe")
+WHISPER_TOKENS = (
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    *(f"<|{name}|>" for name in (*LANGUAGES, *TASKS)),
+    "<|startofprev|>",
+    "<|nospeech|>",
+    "<|notimestamps|>",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory):
+    """The folder of a multilingual Whisper with random weights that writes syllables."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import (
+        GenerationConfig,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+        WhisperTokenizer,
+    )
+
+    folder = tmp_path_factory.mktemp("whisper") / "tiny_whisper"
+    bytes_and_pairs = ByteLevelBPETokenizer()
+    words = [f"{a}{b} {b}{a}" for a in SYLLABLES for b in SYLLABLES]
+    bytes_and_pairs.train_from_iterator(words, vocab_size=400, show_progress=False)
+    saved = json.loads(bytes_and_pairs.to_str())["model"]
+    tokenizer = WhisperTokenizer(saved["vocab"], [tuple(pair) for pair in saved["merges"]])
+    tokenizer.add_tokens([*WHISPER_TOKENS], special_tokens=True)
+    tokenizer.add_tokens([f"<|{0.02 * step:.2f}|>" for step in range(1501)])
+    tokenizer.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
+    ids = tokenizer.get_vocab()
+    start, end = ids["<|startoftranscript|>"], ids["<|endoftext|>"]
+    special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    torch.manual_seed(2)
+    config = WhisperConfig(
+        vocab_size=len(tokenizer), d_model=32, encoder_layers=1, decoder_layers=2,
+        encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=32,
+        decoder_ffn_dim=32, max_target_positions=24, decoder_start_token_id=start, **special,
+        begin_suppress_tokens=None, suppress_tokens=None,
+    )  # fmt: skip
+    model = WhisperForConditionalGeneration(config)
+    with torch.no_grad():
+        for name, values in model.named_parameters():
+            # What it writes depends on what it hears.
+            if "encoder_attn." in name or "conv" in name or "embed_tokens" in name:
+                values.mul_(12)
+        model.model.encoder.layer_norm.weight.mul_(20)
+        # Timestamps would be the likeliest of so many random tokens.
+        model.proj_out.weight[ids["<|0.00|>"] :] = 0
+    texts = {index: tokenizer.decode([index]) for index in saved["vocab"].values()}
+    parts = [index for index, text in texts.items() if {*text.strip()} - {*SYLLABLES}]
+    model.generation_config = GenerationConfig(
+        decoder_start_token_id=start, **special, max_length=24, is_multilingual=True,
+        lang_to_id={f"<|{code}|>": ids[f"<|{code}|>"] for code in LANGUAGES},
+        task_to_id={task: ids[f"<|{task}|>"] for task in TASKS},
+        no_timestamps_token_id=ids["<|notimestamps|>"],
+        # Bytes, which are parts of characters.
+        suppress_tokens=[*parts, *(ids[name] for name in WHISPER_TOKENS[1:])],
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    return folder
+
+
 def noise(n_samples: int, seed: int) -> np.ndarray:
     """Return a wandering tone in noise, (n_samples,) float32; a random model writes text of it."""
     rng = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,7 @@ from korean_asr.inference import (
     Clip,
     Frames,
     Passes,
+    hears_padding,
     joined,
     length_batches,
     logits_of,
@@ -152,8 +154,7 @@ def decoded(
 
 
 def _most_together(model, max_batch_clips: int) -> int:
-    # Such a model normalises over all samples, so that padding would change the text.
-    return 1 if model.config.feat_extract_norm == "group" else max_batch_clips
+    return 1 if hears_padding(model.config) else max_batch_clips
 
 
 def decoded_by_all(
@@ -164,14 +165,26 @@ def decoded_by_all(
 ) -> Decoded:
     """Like decoded(), shared by all processes of torchrun; each returns the whole result.
 
-    settings: those of decoded(). Clips are dealt in turn, longest first, so that all processes work
-    equally long.
+    settings: those of decoded().
+    """
+    return dealt_to_all(partial(decoded, recogniser, **settings), utterances, progress)
+
+
+def dealt_to_all(
+    decode: Callable[[Sequence[AudioClip], str | None], Decoded],
+    utterances: Sequence[AudioClip],
+    progress: str | None = None,
+) -> Decoded:
+    """What decode(clips, progress) makes of all clips, dealt to the processes of torchrun.
+
+    Each process returns the whole result. Clips are dealt in turn, longest first, so that all
+    processes work equally long.
     """
     if not torch.distributed.is_initialized():
-        return decoded(recogniser, utterances, progress, **settings)
+        return decode(utterances, progress)
     order = sorted(range(len(utterances)), key=lambda index: -utterances[index].duration)
     own = [utterances[index] for index in order[rank() :: n_processes()]]
-    shares = from_all(decoded(recogniser, own, progress if rank() == 0 else None, **settings))
+    shares = from_all(decode(own, progress if rank() == 0 else None))
     hypotheses: list[Hypothesis | None] = [None] * len(utterances)
     clip_seconds = [0.0] * len(utterances)
     losses: list[float | None] = [None] * len(utterances)

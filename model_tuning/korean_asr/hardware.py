@@ -36,16 +36,18 @@ def has_bf16(device: torch.device) -> bool:
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-def inputs_on(device: torch.device, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def inputs_on(
+    device: torch.device, batch: dict[str, torch.Tensor], length_step: int = LENGTH_STEP
+) -> dict[str, torch.Tensor]:
     """Move a batch, and add what the model wants: attention_mask (B, T) int64.
 
     batch: input_values (B, T) float32, padded with zeros, and n_samples (B,) int64. The mask has
     twice the bytes of the samples, so it is made on the device. Without it, a batch decodes to
-    other text than its clips one by one. On a GPU, T becomes a multiple of LENGTH_STEP.
+    other text than its clips one by one. On a GPU, T becomes a multiple of length_step.
     """
     values = batch["input_values"].to(device, non_blocking=True)
     if device.type == "cuda":
-        values = torch.nn.functional.pad(values, (0, -values.shape[1] % LENGTH_STEP))
+        values = torch.nn.functional.pad(values, (0, -values.shape[1] % length_step))
     n_samples = batch["n_samples"].to(device, non_blocking=True)
     mask = torch.arange(values.shape[1], device=device) < n_samples[:, None]
     return {"input_values": values, "attention_mask": mask.long()}

@@ -17,6 +17,7 @@ from korean_asr.audio import SAMPLE_RATE
 from korean_asr.errors import SharedError, writing_into
 from korean_asr.files import json_value, write_json
 from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
+from korean_asr.model_kinds import WAV2VEC2
 from korean_asr.vocabulary import (
     Outside,
     add_tokens,
@@ -24,6 +25,11 @@ from korean_asr.vocabulary import (
     outside_vocabulary,
     token_texts,
     writable_characters,
+)
+from korean_asr.weight_checks import (
+    refuse_nonfinite_weights,
+    refuse_unfitting_head,
+    refuse_unfitting_weights,
 )
 
 SEVEN_FILES = (
@@ -58,9 +64,7 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__(config)
-        convolution = self.wav2vec2.encoder.pos_conv_embed.conv
-        if convolution.in_channels // convolution.groups < NARROW_GROUP:
-            convolution.forward = _in_float32(convolution.forward)
+        compute_narrow_groups_in_float32(self.wav2vec2.encoder.pos_conv_embed)
 
     def resize_token_embeddings(self, new_num_tokens: int, *_, **__) -> nn.Linear:
         """Give the head a row for each token; trained rows and biases stay bit-equal.
@@ -90,6 +94,14 @@ class Wav2Vec2ForCTC(transformers.Wav2Vec2ForCTC):
         return head
 
 
+def compute_narrow_groups_in_float32(module: nn.Module) -> None:
+    """Make the convolutions of narrow groups in a module compute in float32; see NARROW_GROUP."""
+    for convolution in module.modules():
+        is_grouped = isinstance(convolution, nn.Conv1d) and convolution.groups > 1
+        if is_grouped and convolution.in_channels // convolution.groups < NARROW_GROUP:
+            convolution.forward = _in_float32(convolution.forward)
+
+
 def _in_float32(
     forward: Callable[[torch.Tensor], torch.Tensor],
 ) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -104,10 +116,13 @@ def _in_float32(
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """A model with its tokenizer and feature extractor, and its name in reports."""
+    """A model with its tokenizer and feature extractor, and its name in reports.
+
+    model: a Wav2Vec2ForCTC, or another model with a CTC head that ctc_models loaded.
+    """
 
     name: str
-    model: Wav2Vec2ForCTC
+    model: Any
     tokenizer: Wav2Vec2CTCTokenizer
     feature_extractor: Wav2Vec2FeatureExtractor
     weights_sha256: str  # of the file that the weights were loaded from
@@ -167,7 +182,7 @@ def load_recogniser(source: str) -> Recogniser:
     source: a folder or a hub name. Raises DataError if it is not a wav2vec2-CTC model.
     """
     folder = model_folder(source)
-    tokenizer, extractor = _processors(folder)
+    tokenizer, extractor = processors(folder)
     model = _checked_load(folder, tokenizer).eval()
     checksum = weights_checksum(folder)
     return Recogniser(public_name(source), model, tokenizer, extractor, checksum, source)
@@ -188,7 +203,7 @@ def expanded_base_model(
     Returns the model and the tokens that were added. Raises DataError as load_recogniser does.
     """
     folder = model_folder(source)
-    tokenizer, extractor = _processors(folder)
+    tokenizer, extractor = processors(folder)
     added = add_tokens(tokenizer, recipe.added_tokens)
     added += add_tokens(tokenizer, _frequent_characters(tokenizer, recipe.extra_tokens, texts))
     # What the base model lacks starts at random, such as a new head: the seed makes it the same.
@@ -244,9 +259,15 @@ def versions() -> dict[str, str]:
     }
 
 
-def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor]:
+def processors(
+    folder: Path, kind: str = WAV2VEC2, **options: Any
+) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor]:
+    """Read how text is spelled and sound prepared. Raises SharedError for damaged files.
+
+    options: those of the tokenizer.
+    """
     try:
-        tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder)
+        tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder, **options)
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
         for key in ("do_normalize", "return_attention_mask"):
             json_value(vars(extractor), key, bool)
@@ -254,14 +275,19 @@ def _processors(folder: Path) -> tuple[Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtr
     # Values of other types raise a dozen types of exceptions.
     except Exception as error:
         raise SharedError(
-            f"{folder} is not a wav2vec2-CTC model: its tokenizer or feature extractor cannot be "
+            f"{folder} is not a {kind}-CTC model: its tokenizer or feature extractor cannot be "
             f"read ({one_line(error)})."
         ) from None
+    refuse_other_rate(folder, rate)
+    return tokenizer, extractor
+
+
+def refuse_other_rate(folder: Path, rate: float) -> None:
+    """Raise SharedError for a model that wants audio at another rate, in Hz."""
     if rate != SAMPLE_RATE:
         raise SharedError(
             f"{folder} wants audio at {rate:,} Hz; this pipeline reads {SAMPLE_RATE:,} Hz."
         )
-    return tokenizer, extractor
 
 
 def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> Wav2Vec2ForCTC:
@@ -294,85 +320,15 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
     # as uninitialised memory.
     if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
         nn.init.uniform_(model.wav2vec2.masked_spec_embed)
-    _refuse_unfitting_weights(folder, loaded, is_new_head="vocab_size" in settings)
-    _refuse_nonfinite_weights(folder, model)
-    _refuse_unfitting_head(folder, model.config.vocab_size, tokenizer)
+    refuse_unfitting_weights(folder, loaded, is_new_head="vocab_size" in settings)
+    refuse_nonfinite_weights(folder, model)
+    refuse_unfitting_head(folder, model.config.vocab_size, tokenizer)
     return model
-
-
-def _refuse_unfitting_weights(folder: Path, loaded: dict[str, Any], is_new_head: bool) -> None:
-    """Raise SharedError, which names some weights, where transformers would draw any at random.
-
-    loaded: transformers' report. is_new_head: whether the head may have another size.
-    """
-    if any("lm_head" in key for key in loaded["missing_keys"]):
-        raise SharedError(
-            f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech "
-            "recognition."
-        )
-    faults = {
-        "missing in the files": loaded["missing_keys"],
-        "not of this model": loaded["unexpected_keys"],
-        "of another size than config.json says": {key for key, *_ in loaded["mismatched_keys"]},
-    }
-    told = []
-    for fault, found in faults.items():
-        # The embedding of masked frames is used in training alone.
-        names = sorted(name for name in found if "masked_spec_embed" not in name)
-        if is_new_head:
-            names = [name for name in names if not name.startswith("lm_head.")]
-        if names:
-            told.append(f"{_some(names)} {'are' if len(names) > 1 else 'is'} {fault}")
-    if told:
-        raise SharedError(
-            f"{folder}: its weights are not those of its config.json: {'; '.join(told)}. Copy or "
-            "download the whole model again. "
-            "· 가중치가 config.json과 맞지 않습니다. 모델을 다시 받으세요."
-        )
-
-
-def _refuse_nonfinite_weights(folder: Path, model: Wav2Vec2ForCTC) -> None:
-    names = [
-        name
-        for name, values in model.named_parameters()
-        # NaN is the least and the greatest of any values.
-        if not torch.stack(values.detach().aminmax()).isfinite().all()
-    ]
-    if names:
-        raise SharedError(
-            f"{folder}: its weights hold NaN or infinite numbers, in {_some(names)}. Take an "
-            "earlier checkpoint, or copy or download the model again. "
-            "· 가중치에 NaN이나 무한대가 있습니다. 다른 체크포인트를 사용하거나 모델을 "
-            "다시 받으세요."
-        )
-
-
-def _some(names: list[str]) -> str:
-    """At most three names, and how many more there are."""
-    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
-def _refuse_unfitting_head(folder: Path, n_rows: int, tokenizer: Wav2Vec2CTCTokenizer) -> None:
-    if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= n_rows:
-        raise SharedError(f"{folder}: the blank [PAD] lies outside the head of {n_rows} rows.")
-    if n_rows > len(tokenizer):
-        raise SharedError(
-            f"{folder}: the head has {n_rows} rows and the tokenizer only {len(tokenizer)} tokens. "
-            "Put the vocab.json of this model there."
-        )
-    without = sorted(set(range(n_rows)).difference(tokenizer.get_vocab().values()))
-    if without:
-        raise SharedError(
-            f"{folder}: {len(without):,} of the head's {n_rows:,} rows have no token in "
-            f"vocab.json, such as row {without[0]}. Put the vocab.json of this model there. "
-            "· vocab.json에 빠진 번호가 있습니다. 이 모델의 vocab.json을 넣으세요."
-        )
 
 
 def _refuse_unsavable_tokens(folder: Path, tokenizer: Wav2Vec2CTCTokenizer) -> None:
     """Raise SharedError for tokens outside the head that is to be trained, and for half letters."""
-    _refuse_unfitting_head(folder, len(tokenizer), tokenizer)
+    refuse_unfitting_head(folder, len(tokenizer), tokenizer)
     for token in tokenizer.get_vocab():
         try:
             token.encode()

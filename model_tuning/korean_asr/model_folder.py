@@ -9,6 +9,12 @@ from typing import Any
 
 from korean_asr.errors import DataError, is_disk_full
 from korean_asr.files import file_checksum, json_value, read_json
+from korean_asr.model_kinds import (
+    EXTRACTOR_FILES,
+    adapter_of,
+    missing_beside_weights,
+    not_a_model,
+)
 
 # Where transformers looks for weights, in its order, and the names of the files on the hub. The
 # index of a model in several files (shards) lists them.
@@ -20,25 +26,30 @@ WEIGHT_FILES = {
 }
 # The tokens that a model can write; a base model may lack the second file.
 VOCABULARY_FILES = ("vocab.json", "added_tokens.json")
-# How sound is prepared, in the file of transformers 4, or of a processor that 5 has saved.
-EXTRACTOR_FILES = ("preprocessor_config.json", "processor_config.json")
 JSON_FILES = (
     "config.json",
     *EXTRACTOR_FILES,
     *VOCABULARY_FILES,
     "tokenizer_config.json",
     "special_tokens_map.json",
+    # Of Whisper.
+    "tokenizer.json",
+    "generation_config.json",
+    "normalizer.json",
 )
+# Files of a model that are no JSON; few models have them.
+TEXT_FILES = ("merges.txt",)
 HUB_TIMEOUT_S = 10
 
 
-def model_folder(source: str) -> Path:
+def model_folder(source: str, language: str | None = None) -> Path:
     """The folder of a model, given by folder or hub name. A hub model is downloaded once.
 
+    language: of a model that has weights for each, which are needed too.
     Raises DataError for a folder that lacks a file or holds damaged JSON, and for an unreachable
     hub.
     """
-    folder = _folder(source, with_weights=True)
+    folder = _folder(source, with_weights=True, language=language)
     for name in JSON_FILES:
         if (folder / name).is_file():
             content = _json_of(folder, name)
@@ -98,7 +109,7 @@ def _json_of(folder: Path, name: str) -> dict[str, Any]:
 
 def _not_a_model(folder: Path, name: str, error: Exception) -> DataError:
     return DataError(
-        f"{folder} is not a wav2vec2-CTC model: {name} cannot be read ({one_line(error)}). Copy "
+        f"{not_a_model(folder)}: {name} cannot be read ({one_line(error)}). Copy "
         "or download the model again. · 모델 파일이 손상되었습니다. 다시 받으세요."
     )
 
@@ -123,9 +134,9 @@ def is_hub_name(source: str) -> bool:
     return bool(is_well_formed) and not path.exists() and not path.parent.is_dir()
 
 
-def _folder(source: str, with_weights: bool) -> Path:
+def _folder(source: str, with_weights: bool, language: str | None = None) -> Path:
     if not is_hub_name(source):
-        return _local_folder(Path(source), with_weights)
+        return _local_folder(Path(source), with_weights, language)
     # Imported here: it takes a quarter of a second, which a local folder does not need.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -133,33 +144,32 @@ def _folder(source: str, with_weights: bool) -> Path:
     try:
         cached = Path(snapshot_download(source, local_files_only=True))
     except (LocalEntryNotFoundError, FileNotFoundError):
-        return _downloaded(source, with_weights)
+        return _downloaded(source, with_weights, language)
     # The cache may hold a part: script 1 downloads the vocabulary alone.
-    return _downloaded(source, with_weights) if _missing_files(cached, with_weights) else cached
+    if _missing_files(cached, with_weights, language):
+        return _downloaded(source, with_weights, language)
+    return cached
 
 
-def _local_folder(path: Path, with_weights: bool) -> Path:
+def _local_folder(path: Path, with_weights: bool, language: str | None = None) -> Path:
     if not path.is_dir():
         raise DataError(
             f"there is no model folder {path}. Run script 2 first, or pass another folder. "
             "· 모델 폴더가 없습니다. 2번 스크립트를 먼저 실행하거나 다른 폴더를 지정하세요."
         )
-    if missing := _missing_files(path, with_weights):
+    if missing := _missing_files(path, with_weights, language):
         raise DataError(
-            f"{path} is not a wav2vec2-CTC model: it lacks {', '.join(missing)}. "
-            "Run script 2, or pass another."
+            f"{not_a_model(path)}: it lacks {', '.join(missing)}. Run script 2, or pass another."
         )
     return path
 
 
-def _missing_files(folder: Path, with_weights: bool) -> list[str]:
+def _missing_files(folder: Path, with_weights: bool, language: str | None = None) -> list[str]:
     if not with_weights:
         return [] if (folder / "vocab.json").is_file() else ["vocab.json"]
-    missing = [name for name in ("config.json", "vocab.json") if not (folder / name).is_file()]
-    if not any((folder / name).is_file() for name in EXTRACTOR_FILES):
-        missing.append(EXTRACTOR_FILES[0])
     weights = _weight_files(folder) or [folder / next(iter(WEIGHT_FILES))]
-    return missing + [path.name for path in weights if not path.is_file()]
+    weights += filter(None, [adapter_of(folder, language)])
+    return missing_beside_weights(folder) + [path.name for path in weights if not path.is_file()]
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -177,7 +187,7 @@ def _weight_files(folder: Path) -> list[Path]:
         raise _not_a_model(folder, name, error) from None
 
 
-def _downloaded(name: str, with_weights: bool) -> Path:
+def _downloaded(name: str, with_weights: bool, language: str | None = None) -> Path:
     from huggingface_hub import HfApi, constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.utils import disable_progress_bars
@@ -196,9 +206,9 @@ def _downloaded(name: str, with_weights: bool) -> Path:
     disable_progress_bars()
     try:
         files = {file.rfilename for file in HfApi().model_info(name).siblings or ()}
-        weights = [names for file, names in WEIGHT_FILES.items() if file in files][:1]
-        wanted = ["*.json", *weights] if with_weights else list(VOCABULARY_FILES)
-        return _local_folder(Path(snapshot_download(name, allow_patterns=wanted)), with_weights)
+        wanted = _wanted_files(files, language) if with_weights else list(VOCABULARY_FILES)
+        folder = Path(snapshot_download(name, allow_patterns=wanted))
+        return _local_folder(folder, with_weights, language)
     except DataError:
         raise
     except HfHubHTTPError:
@@ -210,6 +220,14 @@ def _downloaded(name: str, with_weights: bool) -> Path:
         if is_disk_full(error):
             raise
         raise DataError(f"'{name}' cannot be downloaded: {one_line(error)} {advice}") from None
+
+
+def _wanted_files(files: set[str], language: str | None) -> list[str]:
+    """Patterns of what a model needs of the files that the hub has. Code is never among them."""
+    weights = [names for file, names in WEIGHT_FILES.items() if file in files][:1]
+    adapters = [f"adapter.{language}.{end}" for end in ("safetensors", "bin")]
+    others = [name for name in TEXT_FILES if name in files]
+    return ["*.json", *weights, *others, *[name for name in adapters if name in files][:1]]
 
 
 def _hub_advice(name: str) -> str:
@@ -333,9 +351,13 @@ def experiment_of(source: str) -> dict[str, Any]:
     return record
 
 
-def weights_checksum(folder: Path) -> str:
-    """SHA-256 of the file that a model's weights are loaded from; of all checksums for shards."""
-    checksums = [file_checksum(path) for path in _weight_files(folder)]
+def weights_checksum(folder: Path, language: str | None = None) -> str:
+    """SHA-256 of the file that a model's weights are loaded from; of all checksums for several.
+
+    Several files are shards, and those of a language.
+    """
+    paths = [*_weight_files(folder), *filter(None, [adapter_of(folder, language)])]
+    checksums = [file_checksum(path) for path in paths]
     if len(checksums) == 1:
         return checksums[0]
     return hashlib.sha256("\n".join(checksums).encode()).hexdigest()

@@ -38,6 +38,7 @@ LIGHT = {
     "model_folder",
     "rates",
     "card_file",
+    "model_kinds",
 }
 HEAVY = {"torch", "transformers", "datasets", "librosa", "matplotlib", "pandas"}
 IMPORT_EACH = f"""

@@ -5,7 +5,6 @@ import random
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.audio_container import with_remedy
@@ -33,19 +32,16 @@ from korean_asr.model_folder import (
     base_of,
     default_foreign_manifest,
     default_manifest,
-    model_folder,
     owner,
-    recipe_of,
     results_folder,
 )
 from korean_asr.overlap import Seen, seen_in_training
-from korean_asr.rates import stored_rate
 
 # Modules that import torch (hardware, model, decoding) are imported where they are called, so that
 # --help answers at once.
 
 SAMPLE_SEED = 42
-OPTIONS_OF_A_MODEL = ("manifest", "with_base", "allow_overlap", "precision")
+OPTIONS_OF_A_MODEL = ("manifest", "with_base", "language", "allow_overlap", "precision")
 OPTIONS_OF_REPORTS = (*OPTIONS_OF_A_MODEL, "embed_audio")
 
 
@@ -63,6 +59,13 @@ def evaluation_options(description: str, manifest_help: str) -> argparse.Argumen
         help="folder for the results; the model's results/ if not given",
     )
     add("--with-base", action="store_true", help="also score the base of the first model")
+    add(
+        "--language",
+        type=given_name,
+        action=GivenOnce,
+        help="language of a model that writes one of several: kor for MMS; ko for Whisper if not "
+        "given",
+    )
     add(
         "--allow-overlap",
         action="store_true",
@@ -129,6 +132,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     precision: str = "float32"
     allow_overlap: bool = False
+    language: str | None = None
 
 
 def evaluation_plan(
@@ -162,6 +166,7 @@ def evaluation_plan(
         owner(models),
         precision=arguments.precision,
         allow_overlap=arguments.allow_overlap,
+        language=arguments.language,
     )
 
 
@@ -204,8 +209,10 @@ def evaluate(plan: Plan) -> list[Evaluation]:
     """Decode and score the clips with every model; under torchrun all processes share the clips.
 
     Raises SharedError if a model was trained on one of the clips and the plan does not allow it,
-    and UsageError for a number format that the device does not have.
+    and UsageError for a number format that the device does not have, or a language that a model
+    does not.
     """
+    from korean_asr.evaluation.recognisers import refuse_unusable
     from korean_asr.hardware import (
         from_first,
         is_first,
@@ -216,9 +223,7 @@ def evaluate(plan: Plan) -> list[Evaluation]:
     if note := on_one_gpu_unless_torchrun():
         print(note)
     # Before the processes join, and before the long work.
-    for source in plan.models:
-        model_folder(source)
-        recipe_of(source)
+    refuse_unusable(plan.models, plan.language)
     join_processes()
     found = from_first(
         [seen_in_training(source, plan.utterances) for source in plan.models]
@@ -246,12 +251,11 @@ def refuse_seen(source: str, utterances: list[Utterance], seen: Seen) -> None:
 
 def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
     """Decode the clips with one model."""
-    from korean_asr.decoding import decoded_by_all
-    from korean_asr.model import load_recogniser
+    from korean_asr.evaluation.recognisers import decoded_clips, facts_of, loaded
 
-    recogniser, clips = load_recogniser(source), plan.utterances
+    recogniser, clips = loaded(source, plan.language), plan.utterances
     title = f"decoding with {recogniser.name}"
-    decoded = decoded_by_all(recogniser, clips, title, precision=plan.precision, with_letters=True)
+    decoded = decoded_clips(recogniser, clips, title, plan.precision)
     _refuse_none_decoded(plan, source, decoded.hypotheses)
     notes = (*plan.notes, *duration_notes(clips, decoded.clip_seconds), *seen.notes)
     return Evaluation(
@@ -262,7 +266,7 @@ def _evaluated(plan: Plan, source: str, seen: Seen) -> Evaluation:
         hypotheses=decoded.hypotheses,
         seen=seen.indices,
         overlap=frozenset(seen.overlap),
-        facts=_facts(source, recogniser, decoded, clips),
+        facts=facts_of(recogniser, source, plan.language, decoded, clips),
         notes=notes,
         warning=seen.warning(recogniser.name),
     )
@@ -289,31 +293,6 @@ def _refuse_none_decoded(plan: Plan, source: str, hypotheses: list[Hypothesis]) 
         f"{clips[0].audio_filepath}). Were they moved? Run script 1 again. "
         "· 읽을 수 있는 음성이 없습니다. 1번 스크립트를 다시 실행하세요."
     )
-
-
-def _facts(source: str, recogniser: Any, decoded: Any, clips: list[Utterance]) -> dict[str, Any]:
-    """What the report says about the model and how it decoded.
-
-    recogniser: a model.Recogniser. decoded: a decoding.Decoded.
-    """
-    from korean_asr.hardware import n_processes
-    from korean_asr.model import versions
-
-    outside = recogniser.outside(clip.text for clip in clips)
-    return {
-        "recipe": recipe_of(source),
-        "versions": versions(),
-        "weights_sha256": recogniser.weights_sha256,
-        "decoding": {
-            "precision": decoded.precision,
-            "rtfx": round(decoded.rtfx, 2),
-            "seconds": round(decoded.seconds, 2),
-            "n_batches": decoded.n_batches,
-            "padding_waste": round(decoded.padding_waste, 4),
-            "n_processes": n_processes(),
-        },
-        "lowest_reachable_cer": stored_rate(outside.lowest_cer),
-    }
 
 
 def add_gaps_to_korean(plan: Plan, evaluations: list[Evaluation]) -> None:

@@ -23,6 +23,7 @@ from korean_asr.model_folder import (
     tokens_in,
     vocabulary_folder,
 )
+from korean_asr.model_kinds import WHISPER, writes_characters
 from korean_asr.overlap import KINDS, Seen
 from korean_asr.vocabulary import characters_of
 
@@ -82,7 +83,8 @@ def experiments_of_models(
         if index in chosen:
             found["foreign"] = _evaluation(evaluation.model, "foreign", chosen[index])
         # What is odd about a vocabulary was told when the model was loaded.
-        characters = _characters(vocabulary_folder(source), [])
+        known = evaluation.facts.get("kind") != WHISPER
+        characters = _characters(vocabulary_folder(source), []) if known else frozenset()
         models.append(Experiment(evaluation.model, experiment_of(source), characters, found))
     return Experiments(models, notes)
 
@@ -229,9 +231,13 @@ def _experiment(
 
 
 def _characters(folder: Path, notes: list[str]) -> frozenset[str]:
-    """The characters of vocab.json; empty where it is missing or, which is noted, damaged."""
+    """The characters of vocab.json; empty where it is missing or, which is noted, damaged.
+
+    They are unknown, too, of a vocabulary of longer tokens, and of one for each language.
+    """
+    is_known = (folder / VOCABULARY_FILES[0]).is_file() and writes_characters(folder)
     try:
-        tokens = tokens_in(folder) if (folder / VOCABULARY_FILES[0]).is_file() else set()
+        tokens = tokens_in(folder) if is_known else set()
     except DataError as error:
         notes.append(str(error))
         tokens = set()

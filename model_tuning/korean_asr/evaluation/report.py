@@ -24,6 +24,7 @@ from korean_asr.messages import (
     english,
     table,
 )
+from korean_asr.model_kinds import WAV2VEC2
 from korean_asr.pages.evaluation_page import evaluation_page
 from korean_asr.pages.players import players
 from korean_asr.rates import shown_bounds, shown_rate
@@ -145,6 +146,10 @@ def _condition_lines(summary: dict[str, Any]) -> list[str]:
             f"{decoding['rtfx']:.1f} seconds of audio a second, "
             f"{decoding['n_batches']:,} batches, {decoding['padding_waste']:.1%} padding"
         )
+    language = (decoding or {}).get("language")
+    if language or summary["kind"] not in (None, WAV2VEC2):
+        told = f", language {language}" if language else ""
+        lines.append(f"kind of model · 모델 종류: {summary['kind']}{told}")
     if summary["calibration"]:
         error = summary["calibration"]["error"]
         lines.append(f"calibration error of the model's confidence: {shown_rate(error)}")

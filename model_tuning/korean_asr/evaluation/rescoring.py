@@ -90,7 +90,8 @@ class Results:
     """The content of a file of results.
 
     trained_on: indices of the clips that the model was trained on.
-    facts: SUMMARY_FACTS and weights_sha256 from the .json of the same clips beside it, else empty.
+    facts: SUMMARY_FACTS, kind and weights_sha256 from the .json of the same clips beside it, else
+        empty.
     """
 
     path: Path
@@ -181,6 +182,9 @@ def _facts_beside(path: Path, utterances: list[Utterance]) -> dict[str, Any]:
         facts = {name: summary[name] for name in SUMMARY_FACTS}
         weights = summary["checksums"]["weights"]
         is_whole = _has_shape(facts, SUMMARY_FACTS) and _has_shape(weights, (None, str))
+        # Files of an older version do not say it.
+        kind = summary.get("kind")
+        facts["kind"] = kind if isinstance(kind, str) else None
         return {**facts, "weights_sha256": weights} if is_whole else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

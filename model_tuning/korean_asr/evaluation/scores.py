@@ -56,7 +56,7 @@ class Evaluation:
     seen: indices of the clips that were seen in training, by id, audio, sentence and speaker; None
         if that is unknown.
     overlap: indices of the clips that the model was trained on.
-    facts: what the texts do not give: recipe, versions, weights_sha256, decoding,
+    facts: what the texts do not give: kind, recipe, versions, weights_sha256, decoding,
         lowest_reachable_cer, gap_to_korean. For clips that are scored again also the earlier
         seen_in_training and without_seen.
     counts_of: the counts of one clip, by score. A table of many models needs utterance_counts
@@ -196,6 +196,7 @@ class Evaluation:
             "rule": RULE,
             "corpus": self.corpus,
             "model": self.model,
+            "kind": facts.get("kind"),
             "recipe": facts.get("recipe"),
             "manifest": self.manifest,
             "checksums": {
