@@ -22,12 +22,12 @@ def main() -> None:
     request = request_of(listening_options().parse_intermixed_args())
 
     # 2. The model. Torch is imported here, so that --help and wrong usage are answered at once.
+    from korean_asr.ctc_models import load_any_ctc
     from korean_asr.hardware import device_here, refuse_unavailable, refuse_unusable_cards
-    from korean_asr.model import load_recogniser
 
     refuse_unusable_cards()
     refuse_unavailable(request.precision, device_here())
-    recogniser = load_recogniser(request.model)
+    recogniser = load_any_ctc(request.model, request.language)
 
     # 3. The page asks for recordings itself.
     if request.page:

@@ -19,6 +19,7 @@ from korean_asr.model import (
     Recogniser,
     Wav2Vec2ForCTC,
     compute_narrow_groups_in_float32,
+    load_recogniser,
     processors,
 )
 from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
@@ -30,6 +31,20 @@ from korean_asr.weight_checks import (
 )
 
 TOKENIZER = Wav2Vec2CTCTokenizer.__name__
+
+
+def load_any_ctc(source: str, language: str | None = None) -> Recogniser:
+    """Load a model of any of model_kinds.CTC_KINDS: one like ours as load_recogniser does.
+
+    language: of a vocabulary that is nested by language, in the model's own word. Raises
+    SharedError as load_ctc does.
+    """
+    folder = model_folder(source, language)
+    if kind_of(folder) != WAV2VEC2 or language:
+        return load_ctc(source, language)
+    recogniser = load_recogniser(source)
+    refuse_other_frames(folder, recogniser.model.config)
+    return recogniser
 
 
 def load_ctc(source: str, language: str | None = None) -> Recogniser:

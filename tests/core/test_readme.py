@@ -87,9 +87,9 @@ def test_the_map_names_every_module_and_no_other():
 def test_the_readme_is_short_and_goes_from_running_to_limits():
     assert ENGLISH.count("\n") <= 170
     assert headings(ENGLISH)[1:] == [
-        "## Run the demo", "## Your data in four commands", "## Change something",
-        "## Read the results", "## Use the model", "## When it stops", "## Where things are",
-        "## Limits", "## Links",
+        "## Run the demo", "## Transcribe a recording", "## Use the model",
+        "## Your data in four commands", "## Change something", "## Read the results",
+        "## When it stops", "## Where things are", "## Limits", "## Links",
     ]  # fmt: skip
 
 

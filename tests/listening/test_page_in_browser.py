@@ -23,6 +23,14 @@ LATE_S = 0.5  # a busy machine stops a player late
 HOSTILE = "가<img src=x onerror=alert(1)>나${alert(2)}{{alert(3)}}"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def patience():
+    """A busy machine takes long to listen."""
+    expect.set_options(timeout=30_000)
+    yield
+    expect.set_options(timeout=5_000)
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """The address of a page that runs, and the folders of temporary and of other files."""

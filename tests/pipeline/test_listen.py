@@ -100,6 +100,22 @@ def test_m4a_is_heard_where_pyav_is_installed(run, listen, folder):
     assert printed.startswith("recording.m4a  ") and "시험이" in printed
 
 
+def test_other_ctc_models_are_heard_and_whisper_which_has_no_times_is_refused(
+    run, listen, folder, other_ctc, tiny_mms, tiny_whisper
+):
+    for words in (["--model", other_ctc("hubert")], ["--model", tiny_mms, "--language", "ko"]):
+        printed = run(listen(*words, "recording.flac"), cwd=folder)
+        assert printed.startswith("recording.flac  ") and "confidence" in printed
+    for words, status, message in (
+        (["--model", tiny_whisper], 1, "tiny_whisper is a whisper model; listen.py takes"),
+        (["--model", tiny_mms], 2, "pass --language kor"),
+        (["--model", tiny_mms, "--language", "fra"], 2, "--language fra"),
+        (["--model", BASE, "--language", "kor"], 2, "writes one language alone"),
+    ):
+        printed = run(listen(*words, "recording.flac"), status, folder)
+        assert message in printed.splitlines()[-1] and "Traceback" not in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [

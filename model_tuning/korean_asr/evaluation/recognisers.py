@@ -5,15 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from korean_asr.ctc_models import load_ctc, refuse_other_frames
+from korean_asr.ctc_models import load_any_ctc
 from korean_asr.decoding import Decoded, dealt_to_all, decoded
 from korean_asr.errors import UsageError, printable
 from korean_asr.hardware import n_processes
 from korean_asr.manifest import Utterance
-from korean_asr.model import Recogniser, load_recogniser, versions
+from korean_asr.model import Recogniser, versions
 from korean_asr.model_folder import model_folder, recipe_of
 from korean_asr.model_kinds import (
-    WAV2VEC2,
     WHISPER,
     chosen_language,
     kind_of,
@@ -49,14 +48,10 @@ def loaded(source: str, language: str | None = None) -> Recogniser | WhisperReco
     language: --language. Raises DataError for faults in the model's files.
     """
     folder = model_folder(source)
-    kind, chosen = kind_of(folder), chosen_language(folder, language)
-    if kind == WHISPER:
+    chosen = chosen_language(folder, language)
+    if kind_of(folder) == WHISPER:
         return load_whisper(source, chosen)
-    if kind != WAV2VEC2 or chosen:
-        return load_ctc(source, chosen)
-    recogniser = load_recogniser(source)
-    refuse_other_frames(folder, recogniser.model.config)
-    return recogniser
+    return load_any_ctc(source, chosen)
 
 
 def decoded_clips(

@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from korean_asr.arguments import GivenOnce, given_name, given_path
-from korean_asr.errors import UsageError
+from korean_asr.errors import DataError, UsageError, printable
 from korean_asr.listening.outputs import refuse_unusable_output
 from korean_asr.listening.recordings import found_recordings
 from korean_asr.listening.sentence import UnusableSentence, cleaned_sentence
 from korean_asr.model_folder import model_folder
+from korean_asr.model_kinds import WHISPER, chosen_language, kind_of, refuse_other_kind
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a command line asks for.
 
-    sentence: what was read aloud in the one recording, cleaned.
+    sentence: what was read aloud in the one recording, cleaned. language: in the model's own word,
+        None for one that writes one alone.
     """
 
     model: str
@@ -25,6 +27,7 @@ class Request:
     output: Path | None
     precision: str
     page: bool
+    language: str | None
 
 
 def listening_options() -> argparse.ArgumentParser:
@@ -59,6 +62,7 @@ def listening_options() -> argparse.ArgumentParser:
         help="write a file, by its ending .csv (Excel), .jsonl (letters with times), .srt "
         "(subtitles) or .txt",
     )
+    add("--language", help="of a model that writes several, such as MMS: kor")
     add(
         "--precision",
         default="float32",
@@ -89,7 +93,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         )
     if arguments.output:
         refuse_unusable_output(arguments.output, recordings)
-    model_folder(arguments.model)
+    language = _language(arguments.model, arguments.language)
     return Request(
         arguments.model,
         recordings,
@@ -97,7 +101,32 @@ def request_of(arguments: argparse.Namespace) -> Request:
         arguments.output,
         arguments.precision,
         arguments.page,
+        language,
     )
+
+
+def _language(source: str, wanted: str | None) -> str | None:
+    """The language that the model is to write, as model_kinds.chosen_language has it.
+
+    Raises DataError for a model that lacks files or has no times, UsageError for --language.
+    """
+    refuse_other_kind(Path(source))
+    folder = model_folder(source)
+    refuse_other_kind(folder)
+    if kind_of(folder) == WHISPER:
+        raise DataError(
+            f"{source} is a {WHISPER} model; listen.py takes models with a CTC head, whose letters "
+            "have times. Script 3 scores this one. "
+            "· listen.py는 CTC 모델만 사용할 수 있습니다."
+        )
+    language = chosen_language(folder, wanted)
+    if wanted and not language:
+        raise UsageError(
+            f"--language {printable(wanted)}: {source} writes one language alone. Leave the option "
+            "out. · 언어를 고를 수 없는 모델입니다. --language를 빼세요."
+        )
+    model_folder(source, language)
+    return language
 
 
 def _cleaned(sentence: str | None) -> str | None:
