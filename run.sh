@@ -150,6 +150,10 @@ if [ "$mode" = test ]; then
 fi
 
 if [ "$mode" = bench ]; then
+  # A look at the options installs nothing.
+  for word in "$@"; do
+    case $word in -h|--help) exec python tests/benchmarks/bench.py --help ;; esac
+  done
   if ! cmp -s tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt; then
     say "installing the tools to compare with · 비교할 도구를 설치합니다"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/benchmarks/requirements.txt
