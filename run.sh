@@ -101,8 +101,9 @@ Name a newer one: PYTHON=python3.12 ./run.sh. With conda: conda create -n korean
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
 fi
-# PYTHONUTF8: file names are UTF-8 whatever the locale.
-export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1
+# PYTHONUTF8: file names are UTF-8 whatever the locale. PYTHONUNBUFFERED: in a log file, too, what is
+# printed stands before the progress that follows it.
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1 PYTHONUNBUFFERED=1
 
 install_optional() { # why
   cmp -s requirements-optional.txt .venv/installed-optional.txt && return
