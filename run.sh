@@ -234,7 +234,7 @@ if runs_stage 4; then
 fi
 
 say "written · 결과 파일"
-for path in "$data"/*.json* "$data"/*.html "$model" "$model"/results/*; do
+for path in "$data"/*.json* "$data"/*.html "$model" ${listener:+"$listener"} "$model"/results/*; do
   if [ -e "$path" ]; then printf '  %s\n' "$path" 2>/dev/null || true; fi
 done
 exit 0
