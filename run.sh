@@ -101,8 +101,9 @@ Name a newer one: PYTHON=python3.12 ./run.sh. With conda: conda create -n korean
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
 fi
-# PYTHONUTF8: file names are UTF-8 whatever the locale.
-export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1
+# PYTHONUTF8: file names are UTF-8 whatever the locale. PYTHONUNBUFFERED: in a log file, too, what is
+# printed stands before the progress that follows it.
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1 PYTHONUNBUFFERED=1
 
 install_optional() { # why
   cmp -s requirements-optional.txt .venv/installed-optional.txt && return
@@ -150,6 +151,10 @@ if [ "$mode" = test ]; then
 fi
 
 if [ "$mode" = bench ]; then
+  # A look at the options installs nothing.
+  for word in "$@"; do
+    case $word in -h|--help) exec python tests/benchmarks/bench.py --help ;; esac
+  done
   if ! cmp -s tests/benchmarks/requirements.txt .venv/installed-benchmarks.txt; then
     say "installing the tools to compare with · 비교할 도구를 설치합니다"
     .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r tests/benchmarks/requirements.txt
@@ -229,7 +234,7 @@ if runs_stage 4; then
 fi
 
 say "written · 결과 파일"
-for path in "$data"/*.json* "$data"/*.html "$model" "$model"/results/*; do
+for path in "$data"/*.json* "$data"/*.html "$model" ${listener:+"$listener"} "$model"/results/*; do
   if [ -e "$path" ]; then printf '  %s\n' "$path" 2>/dev/null || true; fi
 done
 exit 0

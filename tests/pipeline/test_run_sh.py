@@ -112,6 +112,14 @@ def test_run_sh_tells_wrong_usage_in_one_line(run, clone, arguments, message):
     assert message in run(["./run.sh", *arguments], 2, clone)
 
 
+def test_a_look_at_the_options_of_the_benchmarks_installs_nothing(run, clone):
+    # Should it fail, nothing is installed either.
+    environment = {**os.environ, "PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1"}
+    printed = run(["./run.sh", "bench", "--help"], cwd=clone, env=environment)
+    assert "--device {cpu,cuda}" in printed and "installing" not in printed
+    assert not (clone / ".venv" / "installed-benchmarks.txt").exists()
+
+
 OLD_DRIVER = """#!/bin/sh
 if [ "$1" = -L ]; then echo "GPU 0: NVIDIA GeForce RTX 3090 (UUID: GPU-0a)"; exit; fi
 echo "| NVIDIA-SMI 535.183.01   Driver Version: 535.183.01   CUDA Version: 12.2  |"
