@@ -306,9 +306,9 @@ def _repair_block(compared: ExperimentTable) -> Block | None:
 
 
 def _score_cells(score: dict[str, Any]) -> list[str]:
-    bounds, difference = score["interval"], score["difference"]
-    shown = UNKNOWN if bounds is None else shown_bounds(bounds)
-    return [shown_rate(score["rate"]), shown, _difference(difference) if difference else UNKNOWN]
+    rate, bounds = shown_rate(score["rate"]), shown_bounds(score["interval"])
+    difference = score["difference"]
+    return [rate, bounds, _difference(difference) if difference else UNKNOWN]
 
 
 def _difference(difference: dict[str, Any]) -> str:
