@@ -69,6 +69,23 @@ def _other(name: str, of_other: list[dict[str, Any]], rows: list[dict[str, Any]]
     }
 
 
+# Links to clips
+
+
+def indices_of(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return id -> index of each clip; of clips with one id the first one's."""
+    return {str(row.get("id", "")): index for index, row in reversed(list(enumerate(rows)))}
+
+
+def clips_shown(clips: list[dict[str, Any]], indices: dict[str, int]) -> list[dict[str, Any]]:
+    """Add `index` to the clips that the page shows, and leave out the others.
+
+    clips: records with the `id` of a clip. indices: of indices_of().
+    """
+    known = [clip for clip in clips if str(clip["id"]) in indices]
+    return [clip | {"index": indices[str(clip["id"])]} for clip in known]
+
+
 # Texts and their letters
 
 
