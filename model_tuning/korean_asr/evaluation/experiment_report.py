@@ -13,7 +13,6 @@ from korean_asr.errors import UsageError, printable
 from korean_asr.evaluation.experiment_table import SCORES_OF, ExperimentTable, experiment_table
 from korean_asr.evaluation.experiments import experiments_in, experiments_of_models
 from korean_asr.evaluation.intervals import N_DRAWS
-from korean_asr.evaluation.report import INTERVAL
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.evaluation.spreadsheet import workbook_of
 from korean_asr.files import whole_file
@@ -22,6 +21,7 @@ from korean_asr.messages import (
     CORPORA,
     DIFFERENCE,
     EXPERIMENTS,
+    INTERVAL,
     OUTCOMES,
     REPAIR_RATE,
     SCORES,
