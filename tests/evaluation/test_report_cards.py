@@ -8,7 +8,7 @@ import pytest
 
 from korean_asr.evaluation.command_line import reports_of
 from korean_asr.evaluation.intervals import N_DRAWS, SEED, drawn_rates, units_of
-from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import rescored
 from korean_asr.evaluation.report import report_lines
 from korean_asr.evaluation.report_cards import N_SOUNDS, report_cards
@@ -16,7 +16,7 @@ from korean_asr.evaluation.report_cards import N_SOUNDS, report_cards
 
 def cards_of(evaluation, natives=None):
     evaluation.facts["natives"] = natives
-    return with_learners(evaluation, by_speaker=True)["report_cards"]
+    return summary_with_learners(evaluation, by_speaker=True)["report_cards"]
 
 
 def test_a_speaker_of_five_clips_has_a_card(scored):
@@ -25,7 +25,7 @@ def test_a_speaker_of_five_clips_has_a_card(scored):
     found = cards_of(evaluation)
     assert [(card["speaker"], card["n_clips"]) for card in found["cards"]] == [("A", 5)]
     assert (found["n_speakers"], found["natives"]) == (2, None)
-    assert with_learners(evaluation)["report_cards"] is None
+    assert summary_with_learners(evaluation)["report_cards"] is None
 
 
 def test_the_three_sounds_heard_otherwise_most_often_come_with_natives_rates(scored):
@@ -67,7 +67,7 @@ def test_results_that_are_scored_again_find_natives_beside_them(scored, write_re
     assert rescored(tmp_path / "foreign.jsonl", "foreign").facts["natives"] is None
     write_results([scored([("서", "서")] * 3, facts=facts)], tmp_path)
     again = rescored(tmp_path / "foreign.jsonl", "foreign")
-    (card,) = with_learners(again, by_speaker=True)["report_cards"]["cards"]
+    (card,) = summary_with_learners(again, by_speaker=True)["report_cards"]["cards"]
     assert card["sounds"][0]["natives"] == {"n": 0, "of": 3, "rate": 0.0}
 
 

@@ -21,7 +21,7 @@ from korean_asr.evaluation.experiment_report import (
     write_experiments,
 )
 from korean_asr.evaluation.experiment_table import ExperimentTable
-from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import natives_of, rescored
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.scores import Evaluation, duration_notes
@@ -371,7 +371,7 @@ def reports_of(
     folder: where the files will be; paths of audio may be relative to it.
     by_speaker: as for show().
     """
-    summaries = [with_learners(evaluation, by_speaker) for evaluation in evaluations]
+    summaries = [summary_with_learners(evaluation, by_speaker) for evaluation in evaluations]
     first = evaluations[owner]
     compared = [None if other is first else comparison(first, other) for other in evaluations]
     if len(evaluations) > 1 and first.corpus == "foreign":
