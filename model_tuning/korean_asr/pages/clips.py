@@ -7,6 +7,8 @@ import json
 import math
 import re
 from collections import Counter
+from itertools import chain, count, islice, product
+from string import ascii_uppercase
 from typing import Any
 
 from markupsafe import Markup
@@ -67,6 +69,12 @@ def _other(name: str, of_other: list[dict[str, Any]], rows: list[dict[str, Any]]
         "pieces": [_pieces(row) for row in texts],
         "letters": [coded_letters(row) for row in texts],
     }
+
+
+def model_letters(n: int) -> list[str]:
+    """Return what names n models in the table of clips: A to Z, then AA, AB, as spreadsheets do."""
+    lengths = (product(ascii_uppercase, repeat=length) for length in count(1))
+    return ["".join(letters) for letters in islice(chain.from_iterable(lengths), n)]
 
 
 # Links to clips
