@@ -1,12 +1,13 @@
 """Report cards of learners, and their print."""
 
+import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from korean_asr.evaluation.command_line import reports_of
+from korean_asr.evaluation.command_line import reports_of, show_rescored
 from korean_asr.evaluation.intervals import N_DRAWS, SEED, drawn_rates, units_of
 from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import rescored
@@ -69,6 +70,31 @@ def test_results_that_are_scored_again_find_natives_beside_them(scored, write_re
     again = rescored(tmp_path / "foreign.jsonl", "foreign")
     (card,) = summary_with_learners(again, by_speaker=True)["report_cards"]["cards"]
     assert card["sounds"][0]["natives"] == {"n": 0, "of": 3, "rate": 0.0}
+
+
+def test_results_that_are_scored_again_find_natives_in_the_other_folders(
+    scored, write_results, tmp_path, capsys
+):
+    def learners(model):
+        facts, clips = {"weights_sha256": model}, {"speaker": ["A"] * 5}
+        return scored([("서", "소")] * 5, "foreign", clips=clips, model=model, facts=facts)
+
+    for model in "ab":
+        write_results([learners(model)], tmp_path / model / "results")
+    natives = [
+        scored([("서", "서")] * 3, model=model, facts={"weights_sha256": model}) for model in "ab"
+    ]
+    write_results(natives, tmp_path / "a" / "results")
+    paths = [tmp_path / model / "results" / "foreign.jsonl" for model in "ab"]
+    # A link to results finds what lies beside them.
+    (tmp_path / "link.jsonl").symlink_to(paths[0])
+    (tmp_path / "link.json").symlink_to(paths[0].with_suffix(".json"))
+    assert rescored(tmp_path / "link.jsonl", "foreign").facts["natives"].model == "a"
+    assert rescored(paths[1], "foreign").facts["natives"] is None
+    for rescore, output in ((paths, None), (paths[1:], tmp_path / "a" / "results")):
+        arguments = argparse.Namespace(rescore=rescore, output=output, embed_audio=False)
+        show_rescored(arguments, "foreign", by_speaker=True)
+        assert capsys.readouterr().out.count("-ㅓ- 5/5 (0.0000)") == len(rescore)
 
 
 def test_an_added_coda_is_no_sound_of_the_reference(scored):

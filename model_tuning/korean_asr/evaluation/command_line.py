@@ -322,7 +322,11 @@ def show_rescored(arguments: argparse.Namespace, corpus: str, by_speaker: bool =
     if is_first():
         if arguments.output:
             lock(arguments.output, corpus)
-        evaluations = [rescored(path, corpus) for path in arguments.rescore]
+        # Script 3 writes the results of several models into one folder, the first one's.
+        folders = [path.parent for path in arguments.rescore]
+        if arguments.output:
+            folders.append(arguments.output)
+        evaluations = [rescored(path, corpus, folders) for path in arguments.rescore]
         show(evaluations, arguments.output, 0, arguments.embed_audio, by_speaker)
 
 

@@ -1,5 +1,6 @@
 """Evaluations from files of results: any system's, and the same model's on Korean speakers."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +13,17 @@ from korean_asr.evaluation.rescoring import (
 from korean_asr.evaluation.scores import Evaluation
 
 
-def rescored(path: Path, corpus: str) -> Evaluation:
+def rescored(path: Path, corpus: str, folders: Sequence[Path] = ()) -> Evaluation:
     """Score a file of results, of this or another system. Raises DataError for another file.
 
-    Learners' results have those of natives beside them, which are the fact `natives`.
+    The same model's results on natives are the fact `natives` of learners' results. They are looked
+    for beside these, beside the file where `path` is a link, then in `folders`.
     """
     evaluation = _scored_now(read_results(path), corpus)
     if corpus == "foreign":
-        evaluation.facts["natives"] = natives_of(evaluation, [path.parent])
+        evaluation.facts["natives"] = natives_of(
+            evaluation, [path.parent, path.resolve().parent, *folders]
+        )
     return evaluation
 
 
