@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,17 @@ INSTALL = (
     ["apt-get", "update"],
     ["apt-get", "install", "-y", "--no-install-recommends", "chromium"],
 )
+# With a child, as a run has workers.
+LOCK_HOLDER = """
+import os, sys
+sys.path.insert(0, "model_tuning")
+from pathlib import Path
+from korean_asr.lock import lock
+lock(Path(sys.argv[1]), *sys.argv[2:])
+child = 0 if os.fork() else sys.stdin.read() or os._exit(0)
+print(os.getpid(), flush=True)
+sys.stdin.readline()
+"""
 
 
 @dataclass(frozen=True)
@@ -304,3 +316,23 @@ def utterances(tmp_path):
         soundfile.write(path, noise(n_samples, number), 16_000)
         made.append(Utterance(f"clip_{number:02}", str(path), n_samples / 16_000, text))
     return made
+
+
+@pytest.fixture
+def holder():
+    """holder(folder, *part): a process, with a child, that holds a lock until its stdin closes."""
+    started, repository = [], Path(__file__).parents[1]
+
+    def start(*arguments):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        command = [sys.executable, "-c", LOCK_HOLDER, *map(str, arguments)]
+        process = subprocess.Popen(command, cwd=repository, **pipes)
+        assert process.stdout.readline() == f"{process.pid}\n"
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()

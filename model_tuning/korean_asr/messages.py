@@ -56,6 +56,7 @@ SEEN_IN_TRAINING = "seen in training · 학습 데이터와 겹치는 항목"
 FEW_CLIPS = "few clips · 표본 적음"
 LOWEST_CER = "lowest reachable CER · 이 어휘로 도달할 수 있는 최저 CER"
 EXPERIMENTS = "What each experiment brought · 실험별 결과"
+INTERVAL = "95 % interval"
 DIFFERENCE = "difference · 차이"
 REPAIR_RATE = "repair rate · 교정률"
 # How a model wrote a slip of a reader.

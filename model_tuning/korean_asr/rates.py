@@ -15,6 +15,6 @@ def shown_rate(rate: float, sign: str = "") -> str:
     return f"{stored_rate(rate):{sign}.4f}"
 
 
-def shown_bounds(bounds: list[float]) -> str:
-    """Write both ends of an interval: `0.1346–0.2247`."""
-    return "–".join(map(shown_rate, bounds))
+def shown_bounds(bounds: list[float] | None) -> str:
+    """Write both ends of an interval: `0.1346–0.2247`; a dash where there is none."""
+    return "–" if bounds is None else "–".join(map(shown_rate, bounds))

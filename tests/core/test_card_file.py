@@ -16,7 +16,7 @@ from korean_asr.card_file import (
     with_license,
     with_result,
 )
-from korean_asr.rates import shown_rate, stored_rate
+from korean_asr.rates import shown_bounds, shown_rate, stored_rate
 
 VALIDATION = CardResult("korean", "split/validation.jsonl", 24, {"cer": 0.25, "wer": 0.5})
 TEST = CardResult("korean", "split/test.jsonl", 1200, {"cer": 0.12344996, "wer": 0.75})
@@ -168,3 +168,8 @@ def test_a_rate_is_the_same_text_before_and_after_it_was_stored():
 def test_a_card_without_a_block_is_refused_by_name(card):
     with pytest.raises(UnusableCard, match="the two comments around its license"):
         with_license(card.replace("<!-- license:", "<!-- licence:"), "mit")
+
+
+def test_an_interval_is_shown_by_both_ends_and_none_by_a_dash():
+    assert shown_bounds([0.12344996, 0.2]) == "0.1235–0.2000"
+    assert shown_bounds(None) == "–"

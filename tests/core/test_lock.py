@@ -2,48 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from korean_asr.errors import DataError
 from korean_asr.lock import lock
-from korean_asr.manifest import REPOSITORY
 
 # Each holder is a process of its own.
 pytestmark = pytest.mark.slow
-
-HOLDER = """
-import os, sys
-sys.path.insert(0, "model_tuning")
-from pathlib import Path
-from korean_asr.lock import lock
-lock(Path(sys.argv[1]), *sys.argv[2:])
-child = 0 if os.fork() else sys.stdin.read() or os._exit(0)
-print(os.getpid(), flush=True)
-sys.stdin.readline()
-"""
-
-
-@pytest.fixture
-def holder():
-    """holder(folder, *part): a process, with a child, that holds a lock until its stdin closes."""
-    started = []
-
-    def start(*arguments):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        command = [sys.executable, "-c", HOLDER, *map(str, arguments)]
-        process = subprocess.Popen(command, cwd=REPOSITORY, **pipes)
-        assert process.stdout.readline() == f"{process.pid}\n"
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
 
 
 def test_a_second_run_is_told_who_is_at_work_and_since_when(holder, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections import Counter
 
 import pytest
 
@@ -34,6 +35,45 @@ OPTIONS_OF_OTHERS = {
 
 def headings(text):
     return re.findall(r"^#+ .*$", BLOCK.sub("", text), re.M)
+
+
+def anchors(text):
+    """What GitHub names the headings of a page by; the second of one name ends with -1."""
+    n_times, found = Counter(), set()
+    for heading in headings(text):
+        # Of a link in a heading its text counts.
+        title = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading.lstrip("#").strip())
+        slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        found.add(f"{slug}-{n_times[slug]}" if n_times[slug] else slug)
+        n_times[slug] += 1
+    return found
+
+
+def test_headings_are_named_as_github_names_them():
+    page = """# `audio.py`, in *Hz*
+## A_b: 1,000 clips — [see](x.md)
+## 화자 · 발화
+## Again
+```sh
+# no heading
+```
+## Again
+"""
+    assert anchors(page) == {
+        "audiopy-in-hz", "a_b-1000-clips--see", "화자--발화", "again", "again-1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_every_link_to_a_heading_finds_it(name):
+    links = re.findall(r"\]\(([^)#]*)#([^)]+)\)", BLOCK.sub("", READMES[name]))
+    pages = {
+        page: (REPOSITORY / name).parent / page if page else REPOSITORY / name
+        for page, _ in links
+        if "://" not in page
+    }
+    known = {page: anchors(path.read_text(encoding="utf-8")) for page, path in pages.items()}
+    assert [f"{page}#{to}" for page, to in links if to not in known.get(page, {to})] == []
 
 
 def test_an_example_of_every_score_is_shown():

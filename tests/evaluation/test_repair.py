@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from korean_asr.alignment import aligned
 from korean_asr.evaluation.command_line import reports_of
 from korean_asr.evaluation.comparison import comparison
-from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import rescored
 from korean_asr.evaluation.repair import N_LISTED, Slip, clip_slips
 from korean_asr.evaluation.report import comparison_lines
@@ -116,13 +116,13 @@ SLIP = ("밥을 먹어어요", "밥을 먹었어요", "밥을 먹오어요")  # 
 
 
 def repair_of(evaluation):
-    return with_learners(evaluation)["repair"]
+    return summary_with_learners(evaluation)["repair"]
 
 
 def test_rates_of_all_and_of_each_first_language(scored):
     pairs = [(SLIP[0], SLIP[0]), (SLIP[0], SLIP[1]), (SLIP[0], SLIP[2]), (SLIP[0], SLIP[1])]
     clips = {"prompt": [SLIP[1]] * 3 + [None], "first_language": ["영어", "영어", "중국어", "영어"]}
-    summary = with_learners(scored(pairs, "foreign", clips=clips))
+    summary = summary_with_learners(scored(pairs, "foreign", clips=clips))
     repair = summary["repair"]
     counts = {"n": 3, "kept": 1, "repaired": 1, "else": 1, "rate": 0.333333}
     assert counts.items() <= repair.items() and repair["n_clips"] == 3
@@ -197,7 +197,8 @@ def test_the_report_prints_rates_and_what_was_left_out(scored, printed):
 
 def test_korean_speakers_have_no_such_keys(scored):
     assert (
-        not {"repair", "syllables", "report_cards"} & with_learners(scored([("가", "가")])).keys()
+        not {"repair", "syllables", "report_cards"}
+        & summary_with_learners(scored([("가", "가")])).keys()
     )
 
 

@@ -1,14 +1,15 @@
 """Report cards of learners, and their print."""
 
+import argparse
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from korean_asr.evaluation.command_line import reports_of
+from korean_asr.evaluation.command_line import reports_of, show_rescored
 from korean_asr.evaluation.intervals import N_DRAWS, SEED, drawn_rates, units_of
-from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import rescored
 from korean_asr.evaluation.report import report_lines
 from korean_asr.evaluation.report_cards import N_SOUNDS, report_cards
@@ -16,7 +17,7 @@ from korean_asr.evaluation.report_cards import N_SOUNDS, report_cards
 
 def cards_of(evaluation, natives=None):
     evaluation.facts["natives"] = natives
-    return with_learners(evaluation, by_speaker=True)["report_cards"]
+    return summary_with_learners(evaluation, by_speaker=True)["report_cards"]
 
 
 def test_a_speaker_of_five_clips_has_a_card(scored):
@@ -25,7 +26,7 @@ def test_a_speaker_of_five_clips_has_a_card(scored):
     found = cards_of(evaluation)
     assert [(card["speaker"], card["n_clips"]) for card in found["cards"]] == [("A", 5)]
     assert (found["n_speakers"], found["natives"]) == (2, None)
-    assert with_learners(evaluation)["report_cards"] is None
+    assert summary_with_learners(evaluation)["report_cards"] is None
 
 
 def test_the_three_sounds_heard_otherwise_most_often_come_with_natives_rates(scored):
@@ -67,8 +68,33 @@ def test_results_that_are_scored_again_find_natives_beside_them(scored, write_re
     assert rescored(tmp_path / "foreign.jsonl", "foreign").facts["natives"] is None
     write_results([scored([("서", "서")] * 3, facts=facts)], tmp_path)
     again = rescored(tmp_path / "foreign.jsonl", "foreign")
-    (card,) = with_learners(again, by_speaker=True)["report_cards"]["cards"]
+    (card,) = summary_with_learners(again, by_speaker=True)["report_cards"]["cards"]
     assert card["sounds"][0]["natives"] == {"n": 0, "of": 3, "rate": 0.0}
+
+
+def test_results_that_are_scored_again_find_natives_in_the_other_folders(
+    scored, write_results, tmp_path, capsys
+):
+    def learners(model):
+        facts, clips = {"weights_sha256": model}, {"speaker": ["A"] * 5}
+        return scored([("서", "소")] * 5, "foreign", clips=clips, model=model, facts=facts)
+
+    for model in "ab":
+        write_results([learners(model)], tmp_path / model / "results")
+    natives = [
+        scored([("서", "서")] * 3, model=model, facts={"weights_sha256": model}) for model in "ab"
+    ]
+    write_results(natives, tmp_path / "a" / "results")
+    paths = [tmp_path / model / "results" / "foreign.jsonl" for model in "ab"]
+    # A link to results finds what lies beside them.
+    (tmp_path / "link.jsonl").symlink_to(paths[0])
+    (tmp_path / "link.json").symlink_to(paths[0].with_suffix(".json"))
+    assert rescored(tmp_path / "link.jsonl", "foreign").facts["natives"].model == "a"
+    assert rescored(paths[1], "foreign").facts["natives"] is None
+    for rescore, output in ((paths, None), (paths[1:], tmp_path / "a" / "results")):
+        arguments = argparse.Namespace(rescore=rescore, output=output, embed_audio=False)
+        show_rescored(arguments, "foreign", by_speaker=True)
+        assert capsys.readouterr().out.count("-ㅓ- 5/5 (0.0000)") == len(rescore)
 
 
 def test_an_added_coda_is_no_sound_of_the_reference(scored):

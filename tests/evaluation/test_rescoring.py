@@ -250,3 +250,5 @@ def test_a_file_of_training_clips_says_so_though_it_was_moved_alone(
     again = rescored(tmp_path / "moved.jsonl", "korean")
     assert again.warning == "2 of 12 clips are in the training data of moved (2 by id)"
     assert again.summary["seen_in_training"]["id"] == 2
+    marked = [row["id"] for row in again.rows(tmp_path) if row.get("seen_in_training")]
+    assert marked == ["clip_00", "clip_03"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.syllables import (
     FEW_NATIVES,
     NO_NATIVES,
@@ -57,7 +57,7 @@ def natives(heard):
 
 def shares(evaluation, natives=None):
     evaluation.facts["natives"] = natives
-    return with_learners(evaluation)["syllables"]
+    return summary_with_learners(evaluation)["syllables"]
 
 
 def test_the_example_of_the_readme_is_what_the_code_gives(heard, natives):

@@ -419,3 +419,10 @@ def test_the_page_of_experiments_stands_alone_and_text_in_it_stays_text(
         name for name, _ in parsed(clean).attributes
     }
     assert not re.search("@import|https?:|src=", page) and "default-src 'none'" in page
+
+
+def test_more_models_than_letters_get_two(summary, rows, words):
+    others = [(f"model {n}", rows) for n in range(1, 28)]
+    shown = words(evaluation_page(summary, rows, AUDIO, others=others))
+    for title in ("Z model 25", "AA model 26", "AB model 27", "CER Z", "CER AA", "CER AB"):
+        assert title in shown, title

@@ -127,6 +127,11 @@ def test_clips_of_the_page_are_linked_and_others_are_not(learners, rows):
     assert 'data-start="0.5" data-end="0.56"' in section and "elsewhere" not in section
 
 
+def test_of_clips_with_one_id_the_first_is_linked(learners, rows):
+    section = section_of(evaluation_page(learners, [rows[0], *rows], [None, *AUDIO]))
+    assert set(re.findall('href="#(clip-[^"]*)"', section)) == {"clip-0", "clip-2"}
+
+
 def test_a_language_without_slips_or_syllables_has_no_row(learners, rows):
     assert "중국어" not in section_of(evaluation_page(learners, rows, AUDIO))
 

@@ -1,5 +1,8 @@
 """Script 2 with an average and a share of the base, killed, and called again for another model."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -9,6 +12,32 @@ from korean_asr.manifest import REPOSITORY
 pytestmark = pytest.mark.pipeline
 
 BASE = REPOSITORY / "data" / "demo" / "base_model"
+# Training is over, and only the blend is left to make.
+EACH_PROCESS = """
+import dataclasses, sys
+from pathlib import Path
+sys.path.insert(0, "model_tuning")
+from korean_asr.errors import SharedError
+from korean_asr.hardware import join_processes, rank
+from korean_asr.model import expanded_base_model
+from korean_asr.recipe import batch_plan
+from korean_asr.training.final_model import made_final
+from korean_asr.training.loop import prepared_job
+from korean_asr.training.progress import Progress
+from recipes import RECIPES
+
+join_processes()
+recipe = dataclasses.replace(RECIPES["demo"], final_model="last", base_share=0.3)
+recogniser, _ = expanded_base_model(sys.argv[1], recipe)
+# As if the weights had been others when the run began.
+recogniser = dataclasses.replace(recogniser, weights_sha256="0" * 64)
+job = prepared_job(recogniser, [], [], recipe, batch_plan(recipe, 2), "float32")
+progress = Progress("", update=1, log=[{"step": 1, "eval_cer": 0.5, "eval_wer": 0.5}])
+try:
+    made_final(job, Path(), progress, print)
+except SharedError as error:
+    (Path(sys.argv[2]) / f"{rank()}.txt").write_text(str(error), encoding="utf-8")
+"""
 FROZEN = "wav2vec2.feature_extractor.conv_layers.0.conv.weight"
 
 
@@ -69,3 +98,14 @@ def test_a_final_model_is_the_one_made_by_hand_after_a_kill_too_and_is_made_anew
     record = json_of(model / "experiment.json")
     assert (record["final_update"], record["recipe"]["final_model"]) == (6, "last")
     assert record["final"] == {"last": record["validation"]["cer"]}
+
+
+def test_every_process_is_told_that_the_base_has_changed(tmp_path, tiny_base, one_thread):
+    (tmp_path / "program.py").write_text(EACH_PROCESS, encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [*torchrun, tmp_path / "program.py", tiny_base, tmp_path]
+    subprocess.run(
+        command, cwd=REPOSITORY, env=one_thread, check=True, capture_output=True, timeout=300
+    )
+    told = [(tmp_path / f"{rank}.txt").read_text(encoding="utf-8") for rank in (0, 1)]
+    assert told[0] == told[1] and "tiny_base has changed since this run began" in told[0]

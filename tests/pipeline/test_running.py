@@ -1,7 +1,6 @@
 """Two runs at once, and runs whose output nobody reads."""
 
 import subprocess
-import sys
 
 import pytest
 
@@ -10,35 +9,10 @@ from korean_asr.manifest import REPOSITORY
 pytestmark = pytest.mark.pipeline
 
 DEMO = REPOSITORY / "data" / "demo"
-HOLDER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from korean_asr.lock import lock
-lock(Path(sys.argv[2]), *sys.argv[3:])
-print("locked", flush=True)
-sys.stdin.readline()
-"""
 
 
-@pytest.fixture
-def locked():
-    """locked(folder, *part): another process holds the lock until the test ends."""
-    started = []
-
-    def hold(*arguments):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        words = [sys.executable, "-c", HOLDER, REPOSITORY / "model_tuning", *arguments]
-        started.append(subprocess.Popen(list(map(str, words)), **pipes))
-        assert started[-1].stdout.readline() == "locked\n"
-
-    yield hold
-    for process in started:
-        process.communicate()
-
-
-def test_script_1_leaves_a_folder_alone_where_another_is_at_work(command, run, locked, tmp_path):
-    locked(tmp_path / "out")
+def test_script_1_leaves_a_folder_alone_where_another_is_at_work(command, run, holder, tmp_path):
+    holder(tmp_path / "out")
     arguments = command(1, "--korean", DEMO / "korean", "--output", tmp_path / "out")
     printed = run(arguments, 1)
     assert f"another run is writing into {tmp_path / 'out'} (process " in printed
@@ -47,9 +21,9 @@ def test_script_1_leaves_a_folder_alone_where_another_is_at_work(command, run, l
 
 @pytest.mark.parametrize("folder", ["model", "checkpoints"])
 def test_script_2_leaves_folders_alone_where_another_is_at_work(
-    on, run, locked, options_in, few_updates, tmp_path, folder
+    on, run, holder, options_in, few_updates, tmp_path, folder
 ):
-    locked(tmp_path / folder)
+    holder(tmp_path / folder)
     printed = run(on(1 if folder == "model" else 2, 2, *options_in(tmp_path), *few_updates), 1)
     assert f"another run is writing into {tmp_path / folder} (process " in printed
     assert printed.count("another run") == 1 and "loading" not in printed
@@ -57,10 +31,10 @@ def test_script_2_leaves_folders_alone_where_another_is_at_work(
 
 
 def test_scripts_3_and_4_may_run_at_once_but_neither_twice(
-    command, run, locked, processed, tmp_path
+    command, run, holder, processed, tmp_path
 ):
     results = tmp_path / "results"
-    locked(results, "korean")
+    holder(results, "korean")
     model = ["--model", DEMO / "base_model", "--manifest", processed[0] / "foreign.jsonl"]
     printed = run(command(3, *model, "--output", results), 1)
     assert f"another run is writing into {results} (process " in printed

@@ -21,7 +21,7 @@ from korean_asr.evaluation.experiment_report import (
     write_experiments,
 )
 from korean_asr.evaluation.experiment_table import ExperimentTable
-from korean_asr.evaluation.learners import with_learners
+from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import natives_of, rescored
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.scores import Evaluation, duration_notes
@@ -322,7 +322,11 @@ def show_rescored(arguments: argparse.Namespace, corpus: str, by_speaker: bool =
     if is_first():
         if arguments.output:
             lock(arguments.output, corpus)
-        evaluations = [rescored(path, corpus) for path in arguments.rescore]
+        # Script 3 writes the results of several models into one folder, the first one's.
+        folders = [path.parent for path in arguments.rescore]
+        if arguments.output:
+            folders.append(arguments.output)
+        evaluations = [rescored(path, corpus, folders) for path in arguments.rescore]
         show(evaluations, arguments.output, 0, arguments.embed_audio, by_speaker)
 
 
@@ -371,7 +375,7 @@ def reports_of(
     folder: where the files will be; paths of audio may be relative to it.
     by_speaker: as for show().
     """
-    summaries = [with_learners(evaluation, by_speaker) for evaluation in evaluations]
+    summaries = [summary_with_learners(evaluation, by_speaker) for evaluation in evaluations]
     first = evaluations[owner]
     compared = [None if other is first else comparison(first, other) for other in evaluations]
     if len(evaluations) > 1 and first.corpus == "foreign":

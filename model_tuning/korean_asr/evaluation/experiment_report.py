@@ -13,7 +13,6 @@ from korean_asr.errors import UsageError, printable
 from korean_asr.evaluation.experiment_table import SCORES_OF, ExperimentTable, experiment_table
 from korean_asr.evaluation.experiments import experiments_in, experiments_of_models
 from korean_asr.evaluation.intervals import N_DRAWS
-from korean_asr.evaluation.report import INTERVAL
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.evaluation.spreadsheet import workbook_of
 from korean_asr.files import whole_file
@@ -22,6 +21,7 @@ from korean_asr.messages import (
     CORPORA,
     DIFFERENCE,
     EXPERIMENTS,
+    INTERVAL,
     OUTCOMES,
     REPAIR_RATE,
     SCORES,
@@ -306,9 +306,9 @@ def _repair_block(compared: ExperimentTable) -> Block | None:
 
 
 def _score_cells(score: dict[str, Any]) -> list[str]:
-    bounds, difference = score["interval"], score["difference"]
-    shown = UNKNOWN if bounds is None else shown_bounds(bounds)
-    return [shown_rate(score["rate"]), shown, _difference(difference) if difference else UNKNOWN]
+    rate, bounds = shown_rate(score["rate"]), shown_bounds(score["interval"])
+    difference = score["difference"]
+    return [rate, bounds, _difference(difference) if difference else UNKNOWN]
 
 
 def _difference(difference: dict[str, Any]) -> str:

@@ -5,12 +5,12 @@ neither torch nor the weights are needed.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import DataError
-from korean_asr.evaluation.rescoring import Results, read_results
+from korean_asr.evaluation.rescoring import Results, evaluation_of, read_results
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.manifest import content_checksum
 from korean_asr.messages import CORPORA
@@ -24,7 +24,6 @@ from korean_asr.model_folder import (
     vocabulary_folder,
 )
 from korean_asr.model_kinds import WHISPER, writes_characters
-from korean_asr.overlap import KINDS, Seen
 from korean_asr.vocabulary import characters_of
 
 # Script 3 writes the results of a model that script 2 did not make into such a folder.
@@ -263,16 +262,5 @@ def _on_shared_clips(candidates: dict[Any, list[Results]]) -> dict[Any, Results]
 
 
 def _evaluation(name: str, corpus: str, results: Results) -> Evaluation:
-    seen = dict.fromkeys(KINDS) | ({"id": results.trained_on} if results.trained_on else {})
-    facts = results.facts
-    return Evaluation(
-        corpus=corpus,
-        model=name,
-        manifest=facts.get("manifest") or str(results.path),
-        utterances=results.utterances,
-        hypotheses=results.hypotheses,
-        seen=seen,
-        facts=facts,
-        warning=facts.get("warning") or Seen(seen, len(results.utterances)).warning(name),
-        counts_of=utterance_counts,
-    )
+    """A row of the table, which shows no score beyond those of utterance_counts."""
+    return replace(evaluation_of(results, corpus, name), counts_of=utterance_counts)

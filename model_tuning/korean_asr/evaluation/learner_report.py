@@ -5,6 +5,7 @@ from typing import Any
 
 from korean_asr.messages import (
     BELOW_THRESHOLD,
+    INTERVAL,
     NO_SHARES,
     NO_SLIPS,
     OUTCOMES,
@@ -18,7 +19,6 @@ from korean_asr.messages import (
 )
 from korean_asr.rates import shown_bounds, shown_rate
 
-INTERVAL = "95 % interval"
 # Cards that are printed, and jamo of each position.
 N_CARDS, N_JAMO = 10, 2
 
@@ -41,7 +41,7 @@ def _repair_lines(repair: Row, languages: dict[str, Row]) -> list[str]:
     if repair["n"]:
         counts = ", ".join(f"{repair[name]:,} {name}" for name in OUTCOMES)
         lines = [
-            f"{REPAIR_RATE}: {shown_rate(repair['rate'])} ({_bounds(repair['interval'])}), "
+            f"{REPAIR_RATE}: {shown_rate(repair['rate'])} ({shown_bounds(repair['interval'])}), "
             f"{repair['n']:,} slips in {repair['n_clips']:,} clips: {counts}; "
             f"draws of {repair['drawn']}"
         ]
@@ -57,7 +57,8 @@ def _repair_lines(repair: Row, languages: dict[str, Row]) -> list[str]:
         row = part["repair"]
         if row["n"]:
             counts = [f"{row[key]:,}" for key in ("n", *OUTCOMES)]
-            rows.append([f"  {name}", *counts, shown_rate(row["rate"]), _bounds(row["interval"])])
+            rates = [shown_rate(row["rate"]), shown_bounds(row["interval"])]
+            rows.append([f"  {name}", *counts, *rates])
     return lines + (table(rows, "<>>>>><") if len(rows) > 1 else [])
 
 
@@ -69,7 +70,7 @@ def _syllable_lines(found: Row) -> list[str]:
     for name, part in {"all": found["all"], **found["first_languages"]}.items():
         if part["n"]:
             counts = [f"{part['n']:,}", f"{part['below']:,}", shown_rate(part["share"])]
-            rows.append([f"  {name}", *counts, _bounds(part["interval"]), _jamo_of_most(part)])
+            rows.append([f"  {name}", *counts, shown_bounds(part["interval"]), _jamo_of_most(part)])
     return [
         BELOW_THRESHOLD,
         f"  threshold {found['threshold']:.2f}: {natives['below']:,} of {natives['n']:,} syllables "
@@ -100,7 +101,7 @@ def _card_lines(found: Row) -> list[str]:
     for card in cards[:N_CARDS]:
         language = f" ({card['first_language']})" if card["first_language"] else ""
         sounds = ", ".join(_sound(sound) for sound in card["sounds"])
-        rate, bounds = shown_rate(card["rate"]), _bounds(card["interval"])
+        rate, bounds = shown_rate(card["rate"]), shown_bounds(card["interval"])
         rows.append([f"  {card['speaker']}{language}", f"{card['n_clips']}", rate, bounds, sounds])
     lines = [title, *table(rows, "<>><<")]
     if not found["natives"]:
@@ -115,10 +116,6 @@ def _sound(sound: Row) -> str:
     natives = sound["natives"]
     usual = f" ({shown_rate(natives['rate'])})" if natives and natives["rate"] is not None else ""
     return f"{placed(sound['position'], sound['reference'])} {sound['n']}/{sound['of']}{usual}"
-
-
-def _bounds(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else shown_bounds(bounds)
 
 
 # Sheets

@@ -8,7 +8,7 @@ from korean_asr.evaluation.scores import Evaluation, slices
 from korean_asr.evaluation.syllables import syllable_shares
 
 
-def with_learners(evaluation: Evaluation, by_speaker: bool = False) -> dict[str, Any]:
+def summary_with_learners(evaluation: Evaluation, by_speaker: bool = False) -> dict[str, Any]:
     """The summary of an evaluation of foreign speakers, with `repair`, `syllables`, `report_cards`.
 
     Each first language has a `repair` of its own. The evaluation on Korean speakers, which is the

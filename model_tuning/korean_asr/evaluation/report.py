@@ -13,6 +13,7 @@ from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
     CORPORA,
     FEW_CLIPS,
+    INTERVAL,
     JAMO_POSITIONS,
     LOWEST_CER,
     REPAIR_RATE,
@@ -29,7 +30,6 @@ from korean_asr.pages.evaluation_page import evaluation_page
 from korean_asr.pages.players import players
 from korean_asr.rates import shown_bounds, shown_rate
 
-INTERVAL = "95 % interval"
 # Learners' labels have no punctuation, so only these scores are fair to them.
 FAIR = ("cer_no_punctuation", "wer_no_punctuation", "cer_no_space", "swer")
 N_WORST, N_HEARD = 10, 5
@@ -115,7 +115,7 @@ def _error_rate_lines(scores: dict[str, Any]) -> list[str]:
     for title, row in titled.items():
         counts = ("substitutions", "deletions", "insertions", "reference_length")
         edits = [f"{row[name]:,}" for name in counts]
-        rows.append([title, _rate(row["rate"]), _bounds(row["interval"]), *edits])
+        rows.append([title, _rate(row["rate"]), shown_bounds(row["interval"]), *edits])
     return table(rows, "<><>>>>")
 
 
@@ -125,10 +125,9 @@ def _hit_rate_lines(scores: dict[str, Any]) -> list[str]:
     titled |= {f"punctuation {mark}": row for mark, row in scores["punctuation"].items()}
     rows = [["", "F1", INTERVAL, "precision", "recall", "reference"]]
     for title, row in titled.items():
-        rates = [_rate(row["precision"]), _rate(row["recall"])]
-        rows.append(
-            [title, _rate(row["f1"]), _bounds(row["interval"]), *rates, f"{row['reference']:,}"]
-        )
+        rates = [_rate(row[name]) for name in ("f1", "precision", "recall")]
+        rates.insert(1, shown_bounds(row["interval"]))
+        rows.append([title, *rates, f"{row['reference']:,}"])
     return table(rows, "<><>>>")
 
 
@@ -194,7 +193,7 @@ def _gap_lines(gap: dict[str, Any] | None) -> list[str]:
     for name, row in gap["scores"].items():
         rates = [shown_rate(row["korean"]), shown_rate(row["foreign"])]
         rates.append(shown_rate(row["difference"], "+"))
-        rows.append([english(SCORES[name]), *rates, _bounds(row["interval"])])
+        rows.append([english(SCORES[name]), *rates, shown_bounds(row["interval"])])
     korean = gap["korean"]
     # Results that an older version wrote do not say it.
     drawn = f", draws of {korean['drawn']}" if "drawn" in korean else ""
@@ -211,7 +210,7 @@ def _slice_lines(title: str, parts: dict[str, dict[str, Any]], resampled: str) -
         cells = [f"  {name}", f"{part['n_clips']:,}"]
         for score in ("cer", "cer_no_space"):
             row = part["scores"][score]
-            cells += [_rate(row["rate"]), _bounds(row["interval"])]
+            cells += [_rate(row["rate"]), shown_bounds(row["interval"])]
         remarks = [FEW_CLIPS] if part["small"] else []
         if part["resampled"] != resampled:
             remarks.append(f"draws of {part['resampled']}")
@@ -332,10 +331,6 @@ def _named_rate(score: str, scores: dict[str, Any]) -> str:
 
 def _rate(rate: float | None) -> str:
     return "–" if rate is None else shown_rate(rate)
-
-
-def _bounds(bounds: list[float] | None) -> str:
-    return "–" if bounds is None else shown_bounds(bounds)
 
 
 def write_reports(

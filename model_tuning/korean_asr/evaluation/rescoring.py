@@ -7,6 +7,7 @@ from typing import Any
 
 from korean_asr.archive_file import path_within
 from korean_asr.errors import DataError
+from korean_asr.evaluation.scores import Evaluation
 from korean_asr.files import json_value, parsed_clip, read_json
 from korean_asr.letters import known_letters
 from korean_asr.manifest import (
@@ -20,6 +21,7 @@ from korean_asr.manifest import (
     refuse_other_rows,
 )
 from korean_asr.metrics import RULE, Hypothesis, normalised
+from korean_asr.overlap import KINDS, Seen
 
 # Facts about its clip that a row of results may hold.
 CLIP_FACTS = (
@@ -131,6 +133,24 @@ def read_results(path: Path) -> Results:
         if row.get("seen_in_training") is True:
             trained_on.append(index)
     return Results(path, utterances, hypotheses, trained_on, _facts_beside(path, utterances))
+
+
+def evaluation_of(results: Results, corpus: str, model: str) -> Evaluation:
+    """The evaluation whose texts a file of results holds; model: the name that it is shown by."""
+    seen = dict.fromkeys(KINDS) | ({"id": results.trained_on} if results.trained_on else {})
+    facts = results.facts
+    return Evaluation(
+        corpus=corpus,
+        model=model,
+        manifest=facts.get("manifest") or str(results.path),
+        utterances=results.utterances,
+        hypotheses=results.hypotheses,
+        seen=seen,
+        overlap=frozenset(results.trained_on),
+        facts=facts,
+        notes=tuple(facts.get("notes", ())),
+        warning=facts.get("warning") or Seen(seen, len(results.utterances)).warning(model),
+    )
 
 
 def _utterance(row: dict[str, Any], folder: Path, number: int) -> Utterance:

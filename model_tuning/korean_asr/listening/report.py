@@ -1,7 +1,5 @@
 """The lines that listen.py prints."""
 
-from collections.abc import Iterable
-
 from korean_asr.errors import printable
 from korean_asr.listening.heard import Heard
 from korean_asr.listening.sentence import LetterPair, letter_pairs
@@ -56,29 +54,39 @@ def comparison_lines(heard: Heard, outside: Outside) -> list[str]:
     ]
     lines = table(rows, "<<")
     pairs = letter_pairs(heard.hypothesis.letters)
-    if outside.n_touched:
-        letters = " ".join(letter for letter, _ in outside.most_frequent())
-        lines.append(
-            printable(
-                f"  the model cannot write {letters}, so these letters have no score. "
-                "· 이 모델의 어휘에 없는 글자입니다."
-            )
-        )
-    elif all(pair.start is None for pair in pairs if pair.meant):
-        lines.append(
-            "  the sentence does not fit into the recording, so its letters have no score. "
-            "· 문장이 녹음보다 길어 점수가 없습니다."
-        )
+    unwritable = [letter for letter, _ in outside.most_frequent()]
+    if note := unscored_note(pairs, unwritable):
+        lines.append(printable(f"  {note}"))
     differing = [pair for pair in pairs if not pair.is_heard]
     if not differing:
         return [*lines, "  every letter was heard · 모든 글자가 문장대로 들렸습니다."]
-    return lines + _letter_lines(differing)
-
-
-def _letter_lines(pairs: Iterable[LetterPair]) -> list[str]:
     rows = [("time", "meant", "heard", "score"), ("시각", "문장", "들린 글자", "점수")]
-    for pair in pairs:
-        time = UNKNOWN_VALUE if pair.start is None else clock(pair.start)
-        score = UNKNOWN_VALUE if pair.score is None else f"{pair.score:.2f}"
-        rows.append((time, pair.meant or NO_LETTER, pair.heard or NO_LETTER, score))
-    return table(rows, "><<>", "  ")
+    return lines + table(rows + [pair_cells(pair) for pair in differing], "><<>", "  ")
+
+
+def unscored_note(pairs: list[LetterPair], unwritable: list[str]) -> str | None:
+    """Say why letters of a sentence have no score; None where all could have one.
+
+    unwritable: the letters of the sentence that the model cannot write.
+    """
+    if unwritable:
+        return (
+            f"the model cannot write {' '.join(unwritable)}, so these letters have no score. "
+            "· 이 모델의 어휘에 없는 글자입니다."
+        )
+    if pairs and all(pair.start is None for pair in pairs if pair.meant):
+        return (
+            "the sentence does not fit into the recording, so its letters have no score. "
+            "· 문장이 녹음보다 길어 점수가 없습니다."
+        )
+    return None
+
+
+def pair_cells(pair: LetterPair) -> tuple[str, str, str, str]:
+    """Time, letter that was meant, letter that was heard, and score, as a table shows them."""
+    return (
+        UNKNOWN_VALUE if pair.start is None else clock(pair.start),
+        pair.meant or NO_LETTER,
+        pair.heard or NO_LETTER,
+        UNKNOWN_VALUE if pair.score is None else f"{pair.score:.2f}",
+    )

@@ -3,9 +3,10 @@
 from korean_asr.letters import Letter
 from korean_asr.listening.cues import is_mark, spaces_before
 from korean_asr.listening.heard import Heard
-from korean_asr.listening.report import NO_LETTER, UNKNOWN_VALUE, clock
+from korean_asr.listening.report import NO_LETTER, clock, pair_cells, unscored_note
 from korean_asr.listening.sentence import LetterPair, letter_pairs
 from korean_asr.pages.heard import ShownLetter, ShownRecording
+from korean_asr.pages.html import capital
 
 # Below each of these a letter is shaded, one step darker: listener's scores as on the page of
 # script 3, and posteriors.
@@ -31,7 +32,7 @@ def shown_recording(heard: Heard, audio: str | None, unwritable: list[str]) -> S
         audio,
         lines,
         _notes(heard, pairs, differing, unwritable),
-        [_row(pair) for pair in differing],
+        [pair_cells(pair) for pair in differing],
     )
 
 
@@ -73,15 +74,6 @@ def _shade(value: float | None, steps: tuple[float, ...]) -> int:
     return 0 if value is None else sum(value < step for step in steps)
 
 
-def _row(pair: LetterPair) -> tuple[str, str, str, str]:
-    return (
-        UNKNOWN_VALUE if pair.start is None else clock(pair.start),
-        pair.meant or NO_LETTER,
-        pair.heard or NO_LETTER,
-        UNKNOWN_VALUE if pair.score is None else f"{pair.score:.2f}",
-    )
-
-
 def _notes(
     heard: Heard, pairs: list[LetterPair], differing: list[LetterPair], unwritable: list[str]
 ) -> list[str]:
@@ -99,16 +91,8 @@ def _notes(
             "Every sample is equal: nobody speaks here, and any text is invented. "
             "· 무음이므로 이 결과는 믿을 수 없습니다."
         )
-    if unwritable:
-        notes.append(
-            f"The model cannot write {' '.join(unwritable)}, so these letters have no score. "
-            "· 이 모델의 어휘에 없는 글자입니다."
-        )
-    elif pairs and all(pair.start is None for pair in pairs if pair.meant):
-        notes.append(
-            "The sentence does not fit into the recording, so its letters have no score. "
-            "· 문장이 녹음보다 길어 점수가 없습니다."
-        )
+    if note := unscored_note(pairs, unwritable):
+        notes.append(capital(note))
     if pairs and not differing:
         notes.append("Every letter was heard. · 모든 글자가 문장대로 들렸습니다.")
     return notes

@@ -7,6 +7,8 @@ import json
 import math
 import re
 from collections import Counter
+from itertools import chain, count, islice, product
+from string import ascii_uppercase
 from typing import Any
 
 from markupsafe import Markup
@@ -67,6 +69,29 @@ def _other(name: str, of_other: list[dict[str, Any]], rows: list[dict[str, Any]]
         "pieces": [_pieces(row) for row in texts],
         "letters": [coded_letters(row) for row in texts],
     }
+
+
+def model_letters(n: int) -> list[str]:
+    """Return what names n models in the table of clips: A to Z, then AA, AB, as spreadsheets do."""
+    lengths = (product(ascii_uppercase, repeat=length) for length in count(1))
+    return ["".join(letters) for letters in islice(chain.from_iterable(lengths), n)]
+
+
+# Links to clips
+
+
+def indices_of(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return id -> index of each clip; of clips with one id the first one's."""
+    return {str(row.get("id", "")): index for index, row in reversed(list(enumerate(rows)))}
+
+
+def clips_shown(clips: list[dict[str, Any]], indices: dict[str, int]) -> list[dict[str, Any]]:
+    """Add `index` to the clips that the page shows, and leave out the others.
+
+    clips: records with the `id` of a clip. indices: of indices_of().
+    """
+    known = [clip for clip in clips if str(clip["id"]) in indices]
+    return [clip | {"index": indices[str(clip["id"])]} for clip in known]
 
 
 # Texts and their letters

@@ -6,7 +6,16 @@ from typing import Any
 
 from korean_asr import messages
 from korean_asr.pages import learners
-from korean_asr.pages.clips import OtherModel, clip_data, number, script_json, slices_of
+from korean_asr.pages.clips import (
+    OtherModel,
+    clip_data,
+    clips_shown,
+    indices_of,
+    model_letters,
+    number,
+    script_json,
+    slices_of,
+)
 from korean_asr.pages.html import page, percent
 
 N_CONFUSIONS = 10  # of one position, in the list beside its map
@@ -42,6 +51,7 @@ def evaluation_page(
         has_letters=any(data["columns"]["letters"]),
         learners=learners.section(summary, rows),
         others=[name for name, _ in others],
+        model_letters=model_letters(1 + len(others)),
         slices=slices_of(rows),
         has_pictures=bool(pictures),
         data=script_json(data),
@@ -62,8 +72,7 @@ def _confusions(
     confusions: dict[str, Any], rows: list[dict[str, Any]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return first language -> a heat map for each position; all speakers come first."""
-    # If ids repeat, take the first clip.
-    indices = {str(row.get("id", "")): i for i, row in reversed(list(enumerate(rows)))}
+    indices = indices_of(rows)
     return {
         name: [
             {"position": position, **_heat_map(confusions[name][position], indices)}
@@ -83,14 +92,11 @@ def _heat_map(pairs: list[dict[str, Any]], indices: dict[str, int]) -> dict[str,
         "columns": hypotheses,
         "rows": [(jamo, [cells.get((jamo, heard)) for heard in hypotheses]) for jamo in references],
         "strongest": max(percent(pair["n"], pair["of"]) for pair in pairs) or 1,
-        "most": [pair | {"clips": _clips(pair, indices)} for pair in pairs[:N_CONFUSIONS]],
+        "most": [
+            pair | {"clips": clips_shown([{"id": id} for id in pair.get("clips") or []], indices)}
+            for pair in pairs[:N_CONFUSIONS]
+        ],
     }
-
-
-def _clips(pair: dict[str, Any], indices: dict[str, int]) -> list[dict[str, Any]]:
-    """Return id and index of a pair's clips that the page shows."""
-    ids = map(str, pair.get("clips") or [])
-    return [{"id": id, "index": indices[id]} for id in ids if id in indices]
 
 
 def _alphabetical(jamo: str) -> tuple[bool, str]:

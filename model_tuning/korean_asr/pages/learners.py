@@ -3,6 +3,7 @@
 from typing import Any
 
 from korean_asr import messages
+from korean_asr.pages.clips import clips_shown, indices_of
 
 Record = dict[str, Any]
 
@@ -13,8 +14,7 @@ def section(summary: Record, rows: list[Record]) -> Record:
     summary: the content of a foreign.json. rows: the clips of the .jsonl beside it.
     Each clip that the page shows is named by its index in rows, so that a link finds it.
     """
-    # If ids repeat, take the first clip.
-    indices = {str(row.get("id", "")): index for index, row in reversed(list(enumerate(rows)))}
+    indices = indices_of(rows)
     found = {}
     if repair := summary.get("repair"):
         found["repair"] = _repair(summary, repair, indices)
@@ -34,7 +34,7 @@ def _repair(summary: Record, repair: Record, indices: dict[str, int]) -> Record:
     return repair | {
         "parts": {name: part for name, part in parts.items() if part.get("n")},
         "slips": {
-            name: [slip | {"clips": _clips([slip], indices)} for slip in slips[name]]
+            name: [slip | {"clips": clips_shown([slip], indices)} for slip in slips[name]]
             for name in messages.OUTCOMES
             if slips.get(name)
         },
@@ -51,7 +51,7 @@ def _syllables(found: Record, indices: dict[str, int]) -> Record:
 
 def _part(part: Record, indices: dict[str, int]) -> Record:
     positions = {
-        position: [row | {"clips": _clips(row["clips"], indices)} for row in rows]
+        position: [row | {"clips": clips_shown(row["clips"], indices)} for row in rows]
         for position, rows in part["positions"].items()
         if rows and position in messages.JAMO_POSITIONS
     }
@@ -60,13 +60,7 @@ def _part(part: Record, indices: dict[str, int]) -> Record:
 
 def _card(card: Record, indices: dict[str, int]) -> Record:
     sounds = [
-        sound | {"clips": _clips([{"id": name} for name in sound["clips"]], indices)}
+        sound | {"clips": clips_shown([{"id": name} for name in sound["clips"]], indices)}
         for sound in card["sounds"]
     ]
     return card | {"sounds": sounds}
-
-
-def _clips(clips: list[Record], indices: dict[str, int]) -> list[Record]:
-    """Add `index` to the clips that the page shows, and leave out the others."""
-    known = [clip for clip in clips if str(clip["id"]) in indices]
-    return [clip | {"index": indices[str(clip["id"])]} for clip in known]

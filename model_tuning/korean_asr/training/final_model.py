@@ -210,7 +210,7 @@ def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalMo
     chooses = recipe.base_share == CHOOSE
     if chooses and not job.learner_validation:
         raise UsageError(WITHOUT_LEARNERS)
-    tuned, base = _weights_to_blend(job) if is_first() else ({}, {})
+    tuned, base = _weights_to_blend(job)
     scored, rates = [], {}
     for share in SHARES if chooses else (0.0, recipe.base_share):
         if is_first():
@@ -237,15 +237,20 @@ def _blended(job: Job, final: FinalModel, say: Callable[[str], None]) -> FinalMo
 
 
 def _weights_to_blend(job: Job) -> tuple[State, State]:
-    """The final model's weights so far and the base's, both on the host."""
-    tuned = {
-        name: values.cpu().clone() for name, values in job.recogniser.model.state_dict().items()
-    }
-    base = load_recogniser(job.recogniser.source)
-    if base.weights_sha256 != job.recogniser.weights_sha256:
+    """The final model's weights so far and the base's, both on the host of the first process.
+
+    On the others both are empty. Raises SharedError if the base is no longer what was trained.
+    """
+    recogniser = job.recogniser
+    base = load_recogniser(recogniser.source) if is_first() else None
+    # The others would wait for weights of a first process that ended.
+    if from_first(base and base.weights_sha256) != recogniser.weights_sha256:
         raise SharedError(
-            f"the base model {base.name} has changed since this run began: its weights cannot be "
-            "blended. Put the same model back and run the same command again. "
+            f"the base model {recogniser.name} has changed since this run began: its weights "
+            "cannot be blended. Put the same model back and run the same command again. "
             "· 기본 모델의 가중치가 바뀌었습니다."
         )
+    if base is None:
+        return {}, {}
+    tuned = {name: values.cpu().clone() for name, values in recogniser.model.state_dict().items()}
     return tuned, base.model.state_dict()
