@@ -13,7 +13,19 @@ import signal
 import sys
 
 # Scripts 2 to 4 and listen.py import these; each process imports the project's own modules anew.
-for name in ("torch", "transformers.models.wav2vec2.modeling_wav2vec2", "jiwer", "pandas"):
+HEAVY = (
+    "torch",
+    "transformers.models.wav2vec2.modeling_wav2vec2",
+    "jiwer",
+    "pandas",
+    # Pictures, pages and Excel files.
+    "librosa.core.spectrum",
+    "librosa.feature.spectral",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "xlsxwriter",
+)
+for name in HEAVY:
     importlib.import_module(name)
 
 
