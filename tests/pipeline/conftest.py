@@ -3,11 +3,13 @@
 import json
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -52,27 +54,39 @@ def on(command):
 
 
 @pytest.fixture(scope="session")
-def warm_python(tmp_path_factory):
-    """warm_python(arguments, cwd, envs): exit status and output of a script, run as by Python.
+def warm_python(tmp_path_factory, children_of):
+    """warm_python(arguments, cwd, envs, moment=None): exit status and output of a script.
 
-    envs: the environment of each process.
+    It runs as by Python. envs: the environment of each process. moment: a function; once it is
+    true, all processes and their children are killed.
     """
     server = subprocess.Popen(
         [sys.executable, Path(__file__).with_name("warm_python.py")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        # A line that waits must not hide in a buffer from select().
+        bufsize=0,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     output = tmp_path_factory.mktemp("warm") / "output"
 
-    def finished(arguments, cwd, envs):
+    def finished(arguments, cwd, envs, moment=None):
         request = {"arguments": arguments, "cwd": str(cwd), "envs": envs, "output": str(output)}
-        server.stdin.write(json.dumps(request) + "\n")
-        server.stdin.flush()
-        return int(server.stdout.readline()), output.read_text(encoding="utf-8", errors="replace")
+        server.stdin.write(json.dumps(request).encode() + b"\n")
+        family = json.loads(server.stdout.readline())
+        if moment:
+            end = time.monotonic() + 300
+            while not moment() and not select.select([server.stdout], [], [], 0.0005)[0]:
+                assert time.monotonic() < end, "the moment never came"
+            for pid in family:
+                # One that ends meanwhile has no children, and needs no signal.
+                with suppress(ProcessLookupError, FileNotFoundError):
+                    family += children_of(pid)
+                    os.kill(pid, signal.SIGKILL)
+        status = int(server.stdout.readline())
+        return status, output.read_text(encoding="utf-8", errors="replace")
 
-    assert server.stdout.readline() == "ready\n"
+    assert server.stdout.readline() == b"ready\n"
     yield finished
     server.stdin.close()
     server.wait()
@@ -88,6 +102,15 @@ def _as_torchrun_sets_them(env, n_processes):
     return [{**world, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(n_processes)]
 
 
+def _script_and_envs(arguments, env):
+    """What a command starts: a script with its arguments, and the environment of each process."""
+    script, envs = arguments[1:], [dict(env)]
+    if script[:2] == TORCHRUN:
+        envs = _as_torchrun_sets_them(env, int(script[3].partition("=")[2]))
+        script = script[4:]
+    return script, envs
+
+
 @pytest.fixture(scope="session")
 def run(warm_python):
     """run(arguments, status=0, cwd=None): stdout and stderr, once the exit status is as wanted.
@@ -99,11 +122,9 @@ def run(warm_python):
 
     def finished(arguments, status=0, cwd=None, env=os.environ, real_torchrun=False, **options):
         arguments = [*map(str, arguments)]
-        envs, script = [dict(env)], arguments[1:]
-        if script[:2] == TORCHRUN and not real_torchrun:
-            envs = _as_torchrun_sets_them(env, int(script[3].partition("=")[2]))
-            script = script[4:]
-        if arguments[0] == sys.executable and script[0] in MODEL_SCRIPTS and not options:
+        is_warm = not real_torchrun and not options and arguments[0] == sys.executable
+        script, envs = _script_and_envs(arguments, env) if is_warm else ([""], [])
+        if script[0] in MODEL_SCRIPTS:
             returned, printed = warm_python(script, cwd or os.getcwd(), envs)
         else:
             result = subprocess.run(
@@ -190,28 +211,16 @@ def children_of():
 
 
 @pytest.fixture(scope="session")
-def killed_when(children_of, one_thread):
-    """killed_when(arguments, moment): kill -9 the process and its children once moment() is true.
+def killed_when(warm_python, one_thread):
+    """killed_when(arguments, moment): kill -9 a script's processes once moment() is true.
 
-    Returns whether it was still running then.
+    Returns whether they were still running then.
     """
 
-    def was_running(arguments, moment, seconds=300):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started = subprocess.Popen(arguments, **quiet, env=one_thread, start_new_session=True)
-        end = time.monotonic() + seconds
-        while started.poll() is None and not moment():
-            assert time.monotonic() < end, "the moment never came"
-            time.sleep(0.0005)
-        running = started.poll() is None
-        if running:
-            family = [started.pid]
-            for pid in family:
-                family += children_of(pid)
-            for pid in family:
-                os.kill(pid, signal.SIGKILL)
-        started.wait()
-        return running
+    def was_running(arguments, moment):
+        script, envs = _script_and_envs([*map(str, arguments)], one_thread)
+        status, _ = warm_python(script, os.getcwd(), envs, moment)
+        return status == -signal.SIGKILL
 
     return was_running
 

@@ -1,8 +1,9 @@
 """Run Python scripts in processes of their own that start with the heavy packages imported.
 
 Each line of stdin is a JSON object: arguments (the script and its own), cwd, output (the file for
-stdout and stderr), envs (the environment of each process: torchrun starts several). Each answer is
-the exit status. Importing torch and transformers takes longer than most of what the tests run.
+stdout and stderr), envs (the environment of each process: torchrun starts several). The answers are
+the list of their ids, and once they have ended the exit status. Importing torch and transformers
+takes longer than most of what the tests run.
 """
 
 import importlib
@@ -68,4 +69,5 @@ for line in sys.stdin:
         if not children[-1]:
             become(request, env)
             sys.exit()
+    print(json.dumps(children), flush=True)
     print(status_of(children), flush=True)
