@@ -26,11 +26,11 @@ from korean_asr.inference import (
     Clip,
     Frames,
     Passes,
-    hears_padding,
     joined,
     length_batches,
     logits_of,
     normalised_batch,
+    padding_changes_text,
     read_clip,
 )
 from korean_asr.letters import (
@@ -154,7 +154,7 @@ def decoded(
 
 
 def _most_together(model, max_batch_clips: int) -> int:
-    return 1 if hears_padding(model.config) else max_batch_clips
+    return 1 if padding_changes_text(model.config) else max_batch_clips
 
 
 def decoded_by_all(

@@ -35,9 +35,9 @@ WINDOW_FRAMES, CONTEXT_FRAMES = 700, 150
 # torch's CPU allocator raises a bare RuntimeError.
 NO_MEMORY_MESSAGES = ("not enough memory", "can't allocate memory")
 # Kinds of models of which a clip gives the same logits padded and alone, if each layer normalises
-# over the channels: measured with random weights, they differ by 2e-6. The others' convolutions
-# over frames hear what layers make of the padding.
-DEAF_TO_PADDING = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
+# over the channels: measured with random weights, they differ by 2e-6. The others convolve over
+# frames, so that the last frames of a clip depend on what layers make of the padding.
+UNCHANGED_BY_PADDING = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat")
 # Below every logit, and finite, since JSON has no infinity.
 NEVER = -10_000.0
 
@@ -307,18 +307,17 @@ def logits_of(
     model: Wav2Vec2ForCTC, batch: dict[str, torch.Tensor], precision: str
 ) -> torch.Tensor:
     """(B, n_frames, n_labels) float32. batch: as padded() makes it."""
-    length_step = 1 if hears_padding(model.config) else LENGTH_STEP
+    length_step = 1 if padding_changes_text(model.config) else LENGTH_STEP
     with in_precision(model.device, precision):
         return model(**inputs_on(model.device, batch, length_step)).logits.float()
 
 
-def hears_padding(config: PretrainedConfig) -> bool:
+def padding_changes_text(config: PretrainedConfig) -> bool:
     """Whether the zeros behind a clip would change what a model writes.
 
     A model with feat_extract_norm "group" normalises over all samples.
     """
-    is_deaf = config.model_type in DEAF_TO_PADDING and config.feat_extract_norm != "group"
-    return not is_deaf
+    return config.model_type not in UNCHANGED_BY_PADDING or config.feat_extract_norm == "group"
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

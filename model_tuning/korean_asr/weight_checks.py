@@ -69,7 +69,10 @@ def _some(names: list[str]) -> str:
 def refuse_unfitting_head(folder: Path, n_rows: int, tokenizer: Wav2Vec2CTCTokenizer) -> None:
     """Raise SharedError unless each row of a CTC head has a token, and the blank a row."""
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id >= n_rows:
-        raise SharedError(f"{folder}: the blank [PAD] lies outside the head of {n_rows} rows.")
+        raise SharedError(
+            f"{folder}: the blank [PAD] lies outside the head of {n_rows} rows. Put the vocab.json "
+            "of this model there. · 이 모델의 vocab.json을 넣으세요."
+        )
     if n_rows > len(tokenizer):
         raise SharedError(
             f"{folder}: the head has {n_rows} rows and the tokenizer only {len(tokenizer)} tokens. "

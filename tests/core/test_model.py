@@ -469,6 +469,14 @@ def test_a_head_with_more_labels_than_tokens_is_refused(tiny_base, tmp_path):
         load_recogniser(str(copy))
 
 
+def test_a_blank_outside_the_head_is_refused_with_the_next_step(tiny_base, tmp_path):
+    copy = shutil.copytree(tiny_base, tmp_path / "copy")
+    vocab = json.loads((copy / "vocab.json").read_text(encoding="utf-8")) | {"[PAD]": 99}
+    (copy / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    with pytest.raises(DataError, match="lies outside the head .* Put the vocab.json of this"):
+        load_recogniser(str(copy))
+
+
 @pytest.mark.parametrize("name", ["foo/bar.git", "a..b/c", "x--y/z"])
 def test_what_cannot_be_a_hub_name_is_taken_for_a_folder(name):
     with pytest.raises(DataError, match="there is no model folder"):

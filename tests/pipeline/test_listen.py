@@ -127,6 +127,7 @@ def test_other_ctc_models_are_heard_and_whisper_which_has_no_times_is_refused(
         (["--model", "nowhere", "--page"], 1, "no model folder nowhere"),
         (["--model", BASE, ""], 2, "'' is empty"),
         (["--model", BASE, "--model", "b", "recording.flac"], 2, "it was given twice"),
+        (["--model", BASE, "recording.flac", "--language", ""], 2, "'' is empty"),
         (["--model", BASE, "nowhere.wav"], 1, "nowhere.wav does not exist"),
         (["--model", "nowhere", "recording.flac"], 1, "no model folder nowhere"),
         (["--model", "more", "recording.flac"], 1, "it lacks config.json"),
