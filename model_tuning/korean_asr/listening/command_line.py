@@ -62,9 +62,15 @@ def listening_options() -> argparse.ArgumentParser:
         help="write a file, by its ending .csv (Excel), .jsonl (letters with times), .srt "
         "(subtitles) or .txt",
     )
-    add("--language", help="of a model that writes several, such as MMS: kor")
+    add(
+        "--language",
+        type=given_name,
+        action=GivenOnce,
+        help="of a model that writes several, such as MMS: kor",
+    )
     add(
         "--precision",
+        action=GivenOnce,
         default="float32",
         help="number format of the network: float32 (if not given), bf16 or fp16",
     )
