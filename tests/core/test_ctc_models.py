@@ -197,6 +197,15 @@ def test_a_tokenizer_whose_tokens_are_no_characters_is_refused(other_ctc):
         load_ctc(str(folder))
 
 
+def test_a_tokenizer_without_a_sign_for_the_space_is_refused(other_ctc):
+    folder = other_ctc("hubert")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(settings | {"word_delimiter_token": None}))
+    with pytest.raises(DataError, match="it has no `word_delimiter_token`"):
+        load_ctc(str(folder))
+
+
 def without_the_head(weights):
     for name in ("lm_head.weight", "lm_head.bias"):
         del weights[name]
