@@ -149,6 +149,8 @@ def load_whisper(source: str, language: str | None) -> WhisperRecogniser:
     refuse_other_rate(folder, extractor.sampling_rate)
     _refuse_unfitting_files(folder, model, tokenizer, extractor)
     model.generation_config = _settings(folder, model)
+    # Noise, which would make each run hear something else.
+    extractor.dither = 0.0
     checksum = weights_checksum(folder)
     name = public_name(source)
     return WhisperRecogniser(name, model.eval(), tokenizer, extractor, checksum, language)

@@ -233,6 +233,15 @@ def test_what_a_folder_says_of_beams_sampling_and_length_is_not_followed(
     assert texts(decoded_by_whisper(load_whisper(folder, "ko"), clips)) == expected
 
 
+def test_no_noise_is_added_to_what_is_heard(whisper, tiny_whisper, clips, tmp_path):
+    for dither in (0.5, "x"):
+        folder = changed(
+            tiny_whisper, tmp_path / str(dither), "preprocessor_config.json", dither=dither
+        )
+        heard = texts(decoded_by_whisper(load_whisper(folder, "ko"), clips[:4]))
+        assert heard == texts(decoded_by_whisper(whisper, clips[:4]))
+
+
 def test_an_english_only_model_is_given_no_language(tiny_whisper, clips, tmp_path, whisper):
     folder = changed(
         tiny_whisper, tmp_path / "copy", "generation_config.json",
