@@ -1,10 +1,14 @@
 """The page of listen.py without a browser: whom it answers, and which uploads it keeps."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from korean_asr.listening.page import POLICY, OwnPageOnly, Uploads
+from korean_asr.manifest import REPOSITORY
 
 starlette = pytest.importorskip("starlette", reason="gradio, which brings it, is optional")
 
@@ -84,3 +88,18 @@ def test_listening_holds_the_upload_of_its_tab_alone(tiny_recogniser, recordings
     assert path.exists() and uploads.held == {"tab": str(path)}
     assert "There is no recording yet" in uploads.heard(None, "", "tab")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_ends_in_order_when_interrupted_stopped_or_its_terminal_is_closed(number):
+    code = f"""
+import os, sys, threading
+sys.path.insert(0, "model_tuning")
+from korean_asr.listening.page import _wait_for_the_end
+threading.Timer(0.3, os.kill, (os.getpid(), {int(number)})).start()
+_wait_for_the_end()
+print("ended")
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ended\n")
