@@ -10,7 +10,7 @@ It prints text, times and confidence; --output writes them as .csv, .jsonl, .srt
 
 import sys
 
-from korean_asr.errors import exit_status
+from korean_asr.errors import exit_status, printable
 from korean_asr.listening.command_line import listening_options, request_of
 from korean_asr.listening.heard import listened, told_problem
 from korean_asr.listening.outputs import write_output
@@ -53,7 +53,7 @@ def main() -> None:
             outside = recogniser.outside([heard.sentence])
             print(*comparison_lines(heard, outside), sep="\n")
     if request.output:
-        print(f"wrote {request.output}")
+        print(f"wrote {printable(str(request.output))}")
 
 
 if __name__ == "__main__":

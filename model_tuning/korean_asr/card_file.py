@@ -175,7 +175,9 @@ def with_license(card: str, license: str) -> str:
 
 def with_block(card: str, name: str, new: str) -> str:
     """A card with another block of that name. Raises UnusableCard where it has none."""
-    found = re.search(rf"<!-- {name}:[^\n]*-->\n(?:[\S\s]*?\n)?<!-- end of {name} -->", card)
+    # Not up to the end of a later block: what stands between them is the user's.
+    others = rf"(?!<!-- (?:{'|'.join(BLOCKS)}):|<!-- end of {name} -->)[^\n]*\n"
+    found = re.search(rf"<!-- {name}:[^\n]*-->\n(?:{others})*<!-- end of {name} -->", card)
     if not found:
         raise UnusableCard(f"it lacks the two comments around its {name}")
     return card[: found.start()] + new + card[found.end() :]

@@ -237,7 +237,8 @@ def _failed(status: int, message: str) -> int:
     if not int(os.environ.get("LOCAL_RANK", _rank())) or _joined_processes():
         # In a log that holds both, what was printed before the fault comes before it.
         sys.stdout.flush()
-        print(f"ERROR · 오류: {message}", file=sys.stderr, flush=True)
+        # One line, whatever the names in it hold.
+        print(f"ERROR · 오류: {printable(message)}", file=sys.stderr, flush=True)
     return status
 
 

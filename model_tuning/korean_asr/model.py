@@ -269,6 +269,8 @@ def processors(
     try:
         tokenizer = Wav2Vec2CTCTokenizer.from_pretrained(folder, **options)
         extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder)
+        if tokenizer.word_delimiter_token_id is None:
+            raise ValueError("it has no `word_delimiter_token`")
         for key in ("do_normalize", "return_attention_mask"):
             json_value(vars(extractor), key, bool)
         rate = json_value(vars(extractor), "sampling_rate", float)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from transformers import (
+    GenerationConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
     WhisperTokenizer,
@@ -36,6 +37,23 @@ N_TIMESTAMPS = 1_501
 # What generation_config.json must say.
 NEEDED_SETTINGS = ("is_multilingual", "no_timestamps_token_id")
 NEEDED_OF_MULTILINGUAL = ("lang_to_id", "task_to_id")
+# Of generation_config.json nothing else is taken: it can hold penalties, beams and code that change
+# the texts, and models are compared as they hear.
+TOKEN_SETTINGS = (
+    "no_timestamps_token_id",
+    "decoder_start_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "prev_sot_token_id",
+)
+TOKENS_SETTINGS = ("lang_to_id", "task_to_id")
+OTHER_SETTINGS = {
+    "is_multilingual": bool,
+    "suppress_tokens": list,
+    "begin_suppress_tokens": list,
+    "max_initial_timestamp_index": int,
+}
 # Greedy decoding, and nothing that looks at the result and tries again, or at the text before.
 # Whisper samples only where generate() is given a temperature.
 GREEDY = {
@@ -130,10 +148,9 @@ def load_whisper(source: str, language: str | None) -> WhisperRecogniser:
     refuse_nonfinite_weights(folder, model)
     refuse_other_rate(folder, extractor.sampling_rate)
     _refuse_unfitting_files(folder, model, tokenizer, extractor)
-    settings = model.generation_config
-    for name, value in GREEDY.items():
-        setattr(settings, name, value)
-    settings.max_length = model.config.max_target_positions
+    model.generation_config = _settings(folder, model)
+    # Noise, which would make each run hear something else.
+    extractor.dither = 0.0
     checksum = weights_checksum(folder)
     name = public_name(source)
     return WhisperRecogniser(name, model.eval(), tokenizer, extractor, checksum, language)
@@ -172,6 +189,41 @@ def _refuse_unfitting_files(
             f"{folder}: the tokenizer has {len(tokenizer):,} tokens and the model only "
             f"{config.vocab_size:,}. Put the tokenizer of this model there."
         )
+
+
+def _settings(folder: Path, model: WhisperForConditionalGeneration) -> GenerationConfig:
+    """What greedy decoding takes of generation_config.json. Raises SharedError for other values."""
+    given, settings = model.generation_config, GenerationConfig()
+    for name in (*TOKEN_SETTINGS, *TOKENS_SETTINGS, *OTHER_SETTINGS):
+        value = getattr(given, name, None)
+        if value is None:
+            continue
+        if not _is_usable(name, value, model.config.vocab_size):
+            raise SharedError(
+                f"{folder}: `{name}` in generation_config.json does not fit this model. Copy this "
+                "file from the Whisper model that it was fine-tuned from. "
+                "· 원래 Whisper 모델의 generation_config.json을 복사해 넣으세요."
+            )
+        setattr(settings, name, value)
+    for name, value in GREEDY.items():
+        setattr(settings, name, value)
+    settings.max_length = model.config.max_target_positions
+    return settings
+
+
+def _is_usable(name: str, value: object, n_tokens: int) -> bool:
+    """Whether a value of generation_config.json is of its type, and its tokens are the model's."""
+    if kind := OTHER_SETTINGS.get(name):
+        items = value if isinstance(value, list) else []
+        return type(value) is kind and all(type(item) is int for item in items)
+    if name in TOKENS_SETTINGS:
+        if not isinstance(value, dict) or (name == "task_to_id" and "transcribe" not in value):
+            return False
+        tokens = [*value.values()]
+    else:
+        # A model may have several ends.
+        tokens = value if isinstance(value, list) and name == "eos_token_id" else [value]
+    return all(type(token) is int and 0 <= token < n_tokens for token in tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,3 +173,15 @@ def test_a_card_without_a_block_is_refused_by_name(card):
 def test_an_interval_is_shown_by_both_ends_and_none_by_a_dash():
     assert shown_bounds([0.12344996, 0.2]) == "0.1235–0.2000"
     assert shown_bounds(None) == "–"
+
+
+def test_a_block_whose_end_was_lost_does_not_swallow_what_follows_it(card):
+    start, _, rest = card.partition("<!-- end of scores -->")
+    torn = f"{start}Mine.{rest}\n{scores_block(model_index('m', [VALIDATION]))}\n"
+    new = with_result(torn, "m", TEST)
+    # The whole block is renewed.
+    before, whole = new.split("Mine.")
+    assert "split/test.jsonl |" not in before.rpartition("---\n")[2]
+    assert "split/test.jsonl |" in whole and license_block(None) in whole
+    with pytest.raises(UnusableCard, match="the two comments around its scores"):
+        with_result(f"{start}Mine.{rest}\n<!-- end of scores -->\n", "m", TEST)

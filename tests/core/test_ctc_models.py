@@ -11,7 +11,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from korean_asr.audio import read_waveform
-from korean_asr.ctc_models import load_ctc
+from korean_asr.ctc_models import load_any_ctc, load_ctc
 from korean_asr.decoding import decoded
 from korean_asr.errors import DataError
 from korean_asr.inference import logits_of, normalised_batch
@@ -183,9 +183,10 @@ def test_other_frames_than_ours_are_refused_with_the_way_around(other_ctc, value
 
 
 def test_layers_that_thin_out_the_frames_are_refused(other_ctc):
-    folder = other_ctc("wav2vec2-conformer", add_adapter=True)
-    with pytest.raises(DataError, match="its frames are not those"):
-        load_ctc(str(folder))
+    for kind in ("wav2vec2-conformer", "wav2vec2"):
+        folder = other_ctc(kind, add_adapter=True)
+        with pytest.raises(DataError, match="its frames are not those"):
+            load_any_ctc(str(folder))
 
 
 def test_a_tokenizer_whose_tokens_are_no_characters_is_refused(other_ctc):
@@ -194,6 +195,31 @@ def test_a_tokenizer_whose_tokens_are_no_characters_is_refused(other_ctc):
     settings = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(settings | {"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"}))
     with pytest.raises(DataError, match="is a Wav2Vec2PhonemeCTCTokenizer, not .* --rescore"):
+        load_ctc(str(folder))
+
+
+def test_code_in_a_folder_is_never_run(other_ctc, tmp_path):
+    folder = other_ctc("hubert")
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    maps = {
+        "config.json": {"AutoConfig": "evil.C", "AutoModelForCTC": "evil.M"},
+        "tokenizer_config.json": {"AutoTokenizer": ["evil.T", None]},
+        "preprocessor_config.json": {"AutoFeatureExtractor": "evil.F"},
+    }
+    for name, auto_map in maps.items():
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        (folder / name).write_text(json.dumps(content | {"auto_map": auto_map}))
+    load_ctc(str(folder))
+    assert not ran.exists()
+
+
+def test_a_tokenizer_without_a_sign_for_the_space_is_refused(other_ctc):
+    folder = other_ctc("hubert")
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(settings | {"word_delimiter_token": None}))
+    with pytest.raises(DataError, match="it has no `word_delimiter_token`"):
         load_ctc(str(folder))
 
 

@@ -268,3 +268,8 @@ def test_a_process_whose_first_has_ended_says_nothing(joined_processes, monkeypa
 def test_every_process_prints_its_own_fault_once_they_have_joined(joined_processes, capsys):
     assert exit_status(raising(DataError("clip gone"))) == 1
     assert capsys.readouterr().err == "ERROR · 오류: clip gone\n"
+
+
+def test_a_name_with_line_ends_and_escapes_stays_in_one_line(capsys):
+    assert exit_status(raising(DataError("a\nb\x1b[31m.wav is missing."))) == 1
+    assert capsys.readouterr().err == "ERROR · 오류: a?b?[31m.wav is missing.\n"

@@ -225,10 +225,21 @@ def test_what_a_folder_says_of_beams_sampling_and_length_is_not_followed(
         task="translate", language="en", return_timestamps=True, forced_decoder_ids=[[1, 300]],
         logprob_threshold=0.0, no_speech_threshold=0.0, compression_ratio_threshold=0.0,
         condition_on_prev_tokens=True, num_return_sequences=2, return_dict_in_generate=True,
+        no_repeat_ngram_size=2, repetition_penalty=3.0, bad_words_ids=[[300]], min_new_tokens=20,
+        max_time=1e-6, assistant_early_exit=1, custom_generate="code", stop_strings=["가"],
     )  # fmt: skip
     clips = [*clips[:8], clip("long", noise(16_000 * 70, 3))]
     expected = texts(decoded_by_whisper(whisper, clips))
     assert texts(decoded_by_whisper(load_whisper(folder, "ko"), clips)) == expected
+
+
+def test_no_noise_is_added_to_what_is_heard(whisper, tiny_whisper, clips, tmp_path):
+    for dither in (0.5, "x"):
+        folder = changed(
+            tiny_whisper, tmp_path / str(dither), "preprocessor_config.json", dither=dither
+        )
+        heard = texts(decoded_by_whisper(load_whisper(folder, "ko"), clips[:4]))
+        assert heard == texts(decoded_by_whisper(whisper, clips[:4]))
 
 
 def test_an_english_only_model_is_given_no_language(tiny_whisper, clips, tmp_path, whisper):
@@ -269,6 +280,17 @@ def test_a_tokenizer_in_two_files_writes_the_same(tiny_whisper, whisper, clips, 
     [
         ("generation_config.json", {"lang_to_id": None}, "does not say lang_to_id"),
         ("generation_config.json", {"is_multilingual": None}, "does not say is_multilingual"),
+        *(
+            ("generation_config.json", {name: value}, f"`{name}` in generation_config.json does")
+            for name, value in (
+                ("no_timestamps_token_id", "x"), ("no_timestamps_token_id", 10_000_000),
+                ("decoder_start_token_id", -1), ("pad_token_id", True), ("eos_token_id", ["x"]),
+                ("lang_to_id", {"<|ko|>": "x"}), ("lang_to_id", {"<|ko|>": -5}),
+                ("task_to_id", []), ("task_to_id", {"translate": 1}),
+                ("suppress_tokens", "x"), ("begin_suppress_tokens", [1.5]),
+                ("is_multilingual", "yes"), ("max_initial_timestamp_index", "x"),
+            )
+        ),
         ("preprocessor_config.json", {"feature_size": 128}, "makes 128 mel bands, .* wants 80"),
         ("preprocessor_config.json", {"chunk_length": 20}, "makes 2,000 frames, .* wants 3,000"),
         ("preprocessor_config.json", {"sampling_rate": 8_000}, "wants audio at 8,000 Hz"),
@@ -277,7 +299,7 @@ def test_a_tokenizer_in_two_files_writes_the_same(tiny_whisper, whisper, clips, 
         ("config.json", {"encoder_layers": 2}, "are missing in the files"),
         ("config.json", {"decoder_layers": 1}, "are not of this model"),
     ],
-)
+)  # fmt: skip
 def test_files_that_do_not_fit_are_told_in_one_line(tiny_whisper, tmp_path, name, values, told):
     folder = changed(tiny_whisper, tmp_path / "copy", name, **values)
     with pytest.raises(DataError, match=f"copy.*{told}") as error:

@@ -96,3 +96,11 @@ def test_only_the_first_process_writes(made, scored, monkeypatch):
     folder = made()
     before = (folder / "README.md").read_text(encoding="utf-8")
     assert renewed(folder, scored(PAIRS)) == before
+
+
+def test_a_name_with_a_line_end_stays_within_its_row(made, scored):
+    folder = made()
+    for name in ("a\nb\u2028.jsonl", "\udcff.jsonl"):
+        card = renewed(folder, scored(PAIRS), name)
+        assert renewed(folder, scored(PAIRS), name) == card
+    assert "| Korean speakers, a?b?.jsonl | 2 |" in card and "| Korean speakers, ?.jsonl |" in card

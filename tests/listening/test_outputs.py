@@ -123,6 +123,13 @@ def test_an_output_that_cannot_be_written_is_wrong_usage(tmp_path, output, n, me
         refuse_unusable_output(tmp_path / output, recordings)
 
 
+def test_a_recording_is_not_written_over_by_another_name_of_it(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"RIFF")
+    (tmp_path / "link.wav").symlink_to("a.txt")
+    with pytest.raises(UsageError, match="is one of the recordings"):
+        refuse_unusable_output(tmp_path / "a.txt", [tmp_path / "link.wav"])
+
+
 def test_an_ending_in_capitals_is_taken_and_a_folder_that_takes_no_file_is_told(tmp_path, heard_of):
     refuse_unusable_output(tmp_path / "A.TXT", [tmp_path / "a.wav"])
     write_output(tmp_path / "A.TXT", [heard_of("a.wav", "밥", [0.1])])

@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 import subprocess
+import sys
 
 import pytest
 import soundfile
@@ -128,6 +129,9 @@ def test_other_ctc_models_are_heard_and_whisper_which_has_no_times_is_refused(
         (["--model", BASE, ""], 2, "'' is empty"),
         (["--model", BASE, "--model", "b", "recording.flac"], 2, "it was given twice"),
         (["--model", BASE, "recording.flac", "--language", ""], 2, "'' is empty"),
+        (["--model", BASE, "--language", "a", "--language", "b", "x"], 2, "it was given twice"),
+        (["--model", BASE, "--precision", "a", "--precision", "b", "x"], 2, "it was given twice"),
+        (["--model", BASE, "no\nway.wav"], 1, "no?way.wav does not exist"),
         (["--model", BASE, "nowhere.wav"], 1, "nowhere.wav does not exist"),
         (["--model", "nowhere", "recording.flac"], 1, "no model folder nowhere"),
         (["--model", "more", "recording.flac"], 1, "it lacks config.json"),
@@ -146,6 +150,24 @@ def test_a_mistake_is_told_in_one_line(run, listen, folder, arguments, status, m
     printed = run(listen(*arguments), status, folder)
     assert message in printed.splitlines()[-1] and "Traceback" not in printed
     assert {path.name for path in folder.iterdir()} == {"recording.flac", "more", "silence"}
+
+
+def test_two_runs_never_write_the_same_file_at_once(run, listen, folder):
+    code = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY / 'model_tuning')!r})\n"
+        "from pathlib import Path\nfrom korean_asr.lock import lock\n"
+        "lock(Path('.'), 'a.csv'); print('locked', flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        assert other.stdout.readline() == "locked\n"
+        words = ["--model", BASE, "recording.flac", "--output"]
+        printed = run(listen(*words, "a.csv"), 1, folder)
+        assert "another run is writing" in printed and printed.count("\n") == 1
+        run(listen(*words, "b.csv"), cwd=folder)
+        other.communicate("\n")
+    run(listen(*words, "a.csv"), cwd=folder)
+    assert [*folder.parent.glob(".*.lock")] == []
 
 
 def test_help_and_wrong_usage_are_answered_within_a_second_without_torch(folder, listen):

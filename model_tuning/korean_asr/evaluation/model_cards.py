@@ -30,8 +30,9 @@ def renew_cards(
             continue
         rates = {name: evaluation.totals[name].rate for name in CARD_SCORES}
         shown = f"split/{manifest.name}" if _is_within(manifest, folder) else manifest.name
+        # A line end in a name would be one in the table.
+        shown, name = printable(shown), printable(folder.resolve().name)
         result = CardResult(evaluation.corpus, shown, len(evaluation.utterances), rates)
-        name = folder.resolve().name
         why = renew(folder, partial(with_result, name=name, result=result))
         path = printable(str(folder / CARD_FILE))
         print(

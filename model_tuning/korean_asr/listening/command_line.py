@@ -9,6 +9,7 @@ from korean_asr.errors import DataError, UsageError, printable
 from korean_asr.listening.outputs import refuse_unusable_output
 from korean_asr.listening.recordings import found_recordings
 from korean_asr.listening.sentence import UnusableSentence, cleaned_sentence
+from korean_asr.lock import lock
 from korean_asr.model_folder import model_folder
 from korean_asr.model_kinds import WHISPER, chosen_language, kind_of, refuse_other_kind
 
@@ -70,6 +71,7 @@ def listening_options() -> argparse.ArgumentParser:
     )
     add(
         "--precision",
+        action=GivenOnce,
         default="float32",
         help="number format of the network: float32 (if not given), bf16 or fp16",
     )
@@ -79,8 +81,9 @@ def listening_options() -> argparse.ArgumentParser:
 def request_of(arguments: argparse.Namespace) -> Request:
     """Check a command line before torch is imported and the model loaded.
 
-    Raises UsageError for wrong usage; DataError for a recording, a folder or a model that is not
-    there; OSError that names the folder where --output cannot be written.
+    The output is locked until the process ends. Raises UsageError for wrong usage; DataError for a
+    recording, a folder or a model that is not there, and an output that another run writes; OSError
+    that names the folder where --output cannot be written.
     """
     if arguments.page:
         _refuse_what_the_page_asks_for(arguments)
@@ -98,6 +101,7 @@ def request_of(arguments: argparse.Namespace) -> Request:
         )
     if arguments.output:
         refuse_unusable_output(arguments.output, recordings)
+        lock(arguments.output.parent, arguments.output.name)
     language = _language(arguments.model, arguments.language)
     return Request(
         arguments.model,

@@ -28,7 +28,8 @@ HOST = "127.0.0.1"
 LONGEST_S = 600.0
 MAX_FILE = "500mb"
 # Even a mistake in a library can load nothing from elsewhere, and send nothing there.
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+# No other page may show it in a frame.
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 TITLE = "What the listener hears · 들리는 대로"
 
 
@@ -75,7 +76,8 @@ def refuse_missing_gradio() -> None:
 def _wait_for_the_end() -> None:
     """Return at Ctrl-C, and where the process is asked to end."""
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # The last is that of a terminal which is closed.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: ended.set())
     ended.wait()
 
@@ -90,21 +92,29 @@ def too_long(path: str) -> float | None:
 
 
 class Uploads:
-    """Listens to uploads, one at a time, and deletes a browser's upload when its next one comes."""
+    """Listens to uploads, one at a time, and deletes those that no tab of a browser holds."""
 
     def __init__(self, recogniser: Any, precision: str) -> None:
         self.recogniser, self.precision = recogniser, precision
-        self.held: dict[str, str] = {}  # path by the browser's session
+        self.held: dict[str, str] = {}  # path by the tab's session
+
+    def hold(self, session: str, path: str | None) -> None:
+        """Note the upload of a tab, and delete its earlier one. path: None where it holds none."""
+        earlier = self.held.pop(session, None)
+        if path:
+            self.held[session] = path
+        # Uploads of equal bytes have one path.
+        if earlier and earlier not in self.held.values():
+            Path(earlier).unlink(missing_ok=True)
 
     def heard(self, path: str | None, sentence: str, session: str) -> str:
         """The HTML of what was heard in an upload, or of why nothing was."""
-        self.forget(session, but=path)
+        self.hold(session, path)
         if path is None:
             return message_html(
                 "There is no recording yet, or it is still being sent. Record one, or choose a "
                 "file. · 녹음이 없거나 아직 전송 중입니다. 녹음하거나 파일을 선택하세요."
             )
-        self.held[session] = path
         try:
             meant = cleaned_sentence(sentence) if sentence.strip() else None
         except UnusableSentence as error:
@@ -124,12 +134,6 @@ class Uploads:
         unwritable = [letter for letter, _ in outside]
         return heard_html(shown_recording(heard, embedded_audio(path), unwritable))
 
-    def forget(self, session: str, but: str | None = None) -> None:
-        """Delete the upload that a browser sent before, unless it is the same again."""
-        path = self.held.pop(session, None)
-        if path and path != but:
-            Path(path).unlink(missing_ok=True)
-
 
 def _blocks(uploads: Uploads) -> Any:
     import gradio
@@ -137,8 +141,11 @@ def _blocks(uploads: Uploads) -> Any:
     def heard(path: str | None, sentence: str, request: gradio.Request) -> str:
         return uploads.heard(path, sentence or "", request.session_hash)
 
+    def chosen(path: str | None, request: gradio.Request) -> None:
+        uploads.hold(request.session_hash, path)
+
     def left(request: gradio.Request) -> None:
-        uploads.forget(request.session_hash)
+        uploads.hold(request.session_hash, None)
 
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
         gradio.Markdown(f"# {TITLE}")
@@ -161,6 +168,8 @@ def _blocks(uploads: Uploads) -> Any:
             api_visibility="private",
             concurrency_limit=1,
         )
+        # Also what is never listened to is deleted once its tab is closed.
+        recording.change(chosen, recording, api_visibility="private", show_progress="hidden")
         page.unload(left)
     return page
 
@@ -182,15 +191,19 @@ def _settings() -> dict[str, Any]:
         "mcp_server": False,
         "footer_links": [],
         "max_file_size": MAX_FILE,
-        "app_kwargs": {"middleware": [Middleware(ContentSecurityPolicy)]},
+        "app_kwargs": {"middleware": [Middleware(OwnPageOnly)]},
         "theme": gradio.themes.Base(font=fonts, font_mono=["monospace"]),
         "css": source("heard.css"),
         "head": f"<script>{source('sound.js')}</script>",
     }
 
 
-class ContentSecurityPolicy:
-    """Adds POLICY to each answer of the server (ASGI)."""
+class OwnPageOnly:
+    """Answers this page alone, and adds POLICY to each answer (ASGI).
+
+    Gradio lets pages of other programs on this machine read it and send to it, any page send to it,
+    and a page whose name was made to point at this machine do both.
+    """
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -202,4 +215,20 @@ class ContentSecurityPolicy:
                 message = {**message, "headers": [*message["headers"], header]}
             await send(message)
 
+        if scope["type"] in ("http", "websocket") and not _is_own(dict(scope["headers"])):
+            from starlette.responses import PlainTextResponse
+
+            refusal = PlainTextResponse("This page is for this machine alone.", status_code=403)
+            await refusal(scope, receive, sent)
+            return
         await self.app(scope, receive, sent)
+
+
+def _is_own(headers: dict[bytes, bytes]) -> bool:
+    """Whether a request is for this machine by name, and comes from no other page.
+
+    The port may be another: `ssh -L` forwards one.
+    """
+    host, origin = headers.get(b"host", b""), headers.get(b"origin")
+    is_here = host.partition(b":")[0] in (HOST.encode(), b"localhost")
+    return is_here and origin in (None, b"http://" + host)
