@@ -101,9 +101,8 @@ Name a newer one: PYTHON=python3.12 ./run.sh. With conda: conda create -n korean
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
   cp requirements.txt .venv/installed-requirements.txt
 fi
-# PYTHONUTF8: file names are UTF-8 whatever the locale. PYTHONUNBUFFERED: in a log file, too, what is
-# printed stands before the progress that follows it.
-export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1 PYTHONUNBUFFERED=1
+# PYTHONUTF8: file names are UTF-8 whatever the locale.
+export PATH="$PWD/.venv/bin:$PATH" TOKENIZERS_PARALLELISM=false PYTHONUTF8=1
 
 install_optional() { # why
   cmp -s requirements-optional.txt .venv/installed-optional.txt && return
@@ -237,4 +236,9 @@ say "written · 결과 파일"
 for path in "$data"/*.json* "$data"/*.html "$model" ${listener:+"$listener"} "$model"/results/*; do
   if [ -e "$path" ]; then printf '  %s\n' "$path" 2>/dev/null || true; fi
 done
+pages=()
+for path in "$model"/results/{korean,foreign}.html "$data/preprocessing.html"; do
+  if [ -e "$path" ]; then pages+=("$path"); fi
+done
+[ -z "${pages[*]-}" ] || say "open in a browser · 브라우저에서 여세요: ${pages[*]}"
 exit 0

@@ -96,8 +96,9 @@ def keep_outputs() -> None:
             options = {"line_buffering": stream.line_buffering, "encoding": stream.encoding}
             raw = io.BufferedWriter(LastingOutput(stream.fileno(), "w", closefd=False))
             stream = io.TextIOWrapper(raw, write_through=stream.write_through, **options)
-        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run.
-        stream.reconfigure(errors="backslashreplace")
+        # Undecodable bytes in a file name, or a terminal without Hangul, must not end a run. In a
+        # log file that holds both, lines stand in the order in which they were printed.
+        stream.reconfigure(errors="backslashreplace", line_buffering=True)
         setattr(sys, name, stream)
 
 

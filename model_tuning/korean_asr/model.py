@@ -159,6 +159,9 @@ class Recogniser:
             write_json(part / "special_tokens_map.json", _special_tokens(self.tokenizer))
             if not (part / "added_tokens.json").exists():
                 write_json(part / "added_tokens.json", _added_tokens(self.tokenizer))
+        # safetensors lets nobody else read its file, and so other users of the machine could not
+        # load the model.
+        (part / "model.safetensors").chmod((part / "config.json").stat().st_mode & 0o777)
         for name in SEVEN_FILES:
             (part / name).replace(folder / name)
         for left_over in part.iterdir():

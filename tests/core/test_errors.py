@@ -33,6 +33,19 @@ def in_a_process(code, *arguments, **options):
     )
 
 
+def test_in_a_file_lines_of_output_and_of_errors_stand_in_the_order_of_printing():
+    code = """
+def main():
+    for number in range(3):
+        print("output", number)
+        print("error", number, file=sys.stderr)
+exit_status(main)
+"""
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    printed, _ = in_a_process(code, **both).communicate()
+    assert printed == "output 0\nerror 0\noutput 1\nerror 1\noutput 2\nerror 2\n"
+
+
 def test_a_script_that_ends_well_is_0_and_says_nothing(capsys):
     assert exit_status(lambda: None) == 0
     assert capsys.readouterr() == ("", "")

@@ -180,6 +180,8 @@ def test_the_saved_folder_holds_the_seven_files_and_gives_the_same_logits(
 ):
     expanded.save(tmp_path / "model")
     assert {path.name for path in (tmp_path / "model").iterdir()} == set(SEVEN_FILES)
+    # Whoever may read one of them may read the weights, too.
+    assert len({path.stat().st_mode for path in (tmp_path / "model").iterdir()}) == 1
     loaded = load_recogniser(str(tmp_path / "model"))
     assert loaded.tokenizer.get_vocab() == expanded.tokenizer.get_vocab()
     with torch.inference_mode():

@@ -8,6 +8,8 @@ from huggingface_hub import ModelCard
 
 from korean_asr.card_file import CardResult, model_index, new_card, scores_block
 from korean_asr.evaluation.model_cards import renew_cards
+from korean_asr.files import write_json_lines
+from korean_asr.manifest import manifest_rows
 
 PAIRS = [("가나다라.", "가나다라"), ("밥을 먹어요", "밥을 먹어요")]
 
@@ -59,6 +61,19 @@ def test_each_model_gets_its_own_scores_and_learners_stand_beside_natives(made, 
     first = renewed(one, scored(PAIRS, "foreign"), "foreign.jsonl")
     assert "| Foreign speakers of Korean, foreign.jsonl | 2 |" in first
     assert "| Korean speakers, split/test.jsonl | 2 | ko-1 | 0.0909 |" in first
+
+
+def test_a_copy_of_the_split_is_told_as_the_split_and_not_once_more(made, scored, tmp_path):
+    folder, evaluation = made(), scored(PAIRS)
+    beside = tmp_path / "another" / "test.jsonl"
+    beside.parent.mkdir()
+    for path in (folder / "split" / "test.jsonl", beside):
+        write_json_lines(path, manifest_rows(evaluation.utterances, path.parent))
+    assert "| Korean speakers, split/test.jsonl | 2 |" in renewed(folder, evaluation, beside)
+    assert "Korean speakers, test.jsonl" not in renewed(folder, evaluation)
+    # Other clips under the same name.
+    fewer = renewed(folder, scored(PAIRS[:1]), beside)
+    assert "| Korean speakers, test.jsonl | 1 |" in fewer
 
 
 @pytest.mark.parametrize("missing", ["split", "experiment.json", "README.md"])

@@ -23,6 +23,12 @@ def data_of(page):
     )
 
 
+def test_kind_and_language_of_another_recogniser_stand_beside_its_name(summary, rows, words):
+    summary = {**summary, "kind": "whisper", "recipe": None, "model": "whisper-base"}
+    summary["decoding"] |= {"language": "ko"}
+    assert "whisper-base · whisper (ko) · rule ko-1" in words(evaluation_page(summary, rows, AUDIO))
+
+
 def test_silent_clips_are_counted_where_there_are_some(summary, rows, words):
     assert "무음" not in evaluation_page(summary | {"n_silent": 0}, rows, AUDIO)
     assert "silent 무음 3" in words(evaluation_page(summary | {"n_silent": 3}, rows, AUDIO))

@@ -6,6 +6,7 @@ from pathlib import Path
 from korean_asr.card_file import CARD_FILE, CARD_SCORES, CardResult, renew, with_result
 from korean_asr.errors import printable
 from korean_asr.evaluation.scores import Evaluation
+from korean_asr.manifest import Utterance, content_checksum, read_manifest
 from korean_asr.model_folder import results_folder
 
 
@@ -29,7 +30,7 @@ def renew_cards(
         if not is_ours or evaluation.overlap or not (folder / CARD_FILE).is_file():
             continue
         rates = {name: evaluation.totals[name].rate for name in CARD_SCORES}
-        shown = f"split/{manifest.name}" if _is_within(manifest, folder) else manifest.name
+        shown = _shown(manifest, evaluation.utterances, folder)
         # A line end in a name would be one in the table.
         shown, name = printable(shown), printable(folder.resolve().name)
         result = CardResult(evaluation.corpus, shown, len(evaluation.utterances), rates)
@@ -43,5 +44,13 @@ def renew_cards(
         )
 
 
-def _is_within(manifest: Path, folder: Path) -> bool:
-    return manifest.resolve().parent == (folder / "split").resolve()
+def _shown(manifest: Path, clips: list[Utterance], folder: Path) -> str:
+    """The clips' file on the card: one of the model's own split, or the name of another.
+
+    A model that is scored beside another one has the other's manifest, often of the same clips.
+    """
+    own = folder / "split" / manifest.name
+    is_own = manifest.resolve() == own.resolve() or (
+        own.is_file() and content_checksum(read_manifest(own)) == content_checksum(clips)
+    )
+    return f"split/{manifest.name}" if is_own else manifest.name

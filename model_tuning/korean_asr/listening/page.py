@@ -150,7 +150,7 @@ def _blocks(uploads: Uploads) -> Any:
     with gradio.Blocks(title=TITLE, analytics_enabled=False) as page:
         gradio.Markdown(f"# {TITLE}")
         recording = gradio.Audio(
-            label="Record, or choose a file · 녹음하거나 파일을 선택하세요",
+            label="Recording · 녹음",
             sources=["microphone", "upload"],
             type="filepath",
             buttons=[],
