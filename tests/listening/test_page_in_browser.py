@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 
 import numpy as np
@@ -129,7 +130,9 @@ def test_a_recording_is_heard_and_each_letter_of_it_can_be_played(opened, text, 
     page = opened(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(4_000)
-    page.locator("button.stop-button").click()
+    # The player shows before the recording is sent; once it is, the page notes it.
+    with page.expect_response("**/gradio_api/queue/join*"):
+        page.locator("button.stop-button").click()
     expect(page.get_by_label("Clear").first).to_be_visible()
     listen(page)
     expect(letters(page, 0)).to_be_visible()
@@ -216,3 +219,16 @@ def test_the_page_is_served_to_this_machine_alone_and_forgets_what_it_was_sent(o
     expect(page.locator(".heard .message")).to_contain_text("There is no recording yet")
     sent = [path for path in temporary.rglob("*.flac") if path.is_file()]
     assert sent == []
+
+
+def test_what_was_never_listened_to_is_deleted_once_its_tab_is_closed(opened, served):
+    page = opened()
+    with page.expect_response("**/gradio_api/queue/join*"):
+        choose(page, SPOKEN)
+    page.wait_for_timeout(500)
+    assert [*served[1].rglob("*.flac")] != []
+    page.close()
+    end = time.monotonic() + 30
+    while [*served[1].rglob("*.flac")] and time.monotonic() < end:
+        time.sleep(0.1)
+    assert [*served[1].rglob("*.flac")] == []
