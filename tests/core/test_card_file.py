@@ -185,3 +185,15 @@ def test_a_block_whose_end_was_lost_does_not_swallow_what_follows_it(card):
     assert "split/test.jsonl |" in whole and license_block(None) in whole
     with pytest.raises(UnusableCard, match="the two comments around its scores"):
         with_result(f"{start}Mine.{rest}\n<!-- end of scores -->\n", "m", TEST)
+
+
+def test_a_name_is_no_markup_in_the_table(card):
+    new = with_result(card, "m", CardResult("korean", "a|b<i>.jsonl", 3, {"cer": 0.5}))
+    assert "| Korean speakers, a\\|b&lt;i>.jsonl | 3 | ko-1 | 0.5000 | – | – |" in new
+
+
+def test_a_card_with_a_byte_order_mark_is_renewed(card, tmp_path):
+    (tmp_path / "README.md").write_text(card, encoding="utf-8-sig")
+    assert renew(tmp_path, lambda text: with_result(text, "m", TEST)) is None
+    new = (tmp_path / "README.md").read_text(encoding="utf-8-sig")
+    assert new == with_result(card, "m", TEST)

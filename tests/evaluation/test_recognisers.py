@@ -10,6 +10,7 @@ from korean_asr.errors import DataError, UsageError
 from korean_asr.evaluation.command_line import evaluate, reports_of
 from korean_asr.evaluation.experiment_table import experiment_table
 from korean_asr.evaluation.experiments import experiments_in, experiments_of_models
+from korean_asr.evaluation.recognisers import refuse_unusable
 from korean_asr.evaluation.rescoring import read_results
 
 
@@ -121,3 +122,10 @@ def test_the_kind_is_read_again_and_files_without_it_are_known(
 def test_the_rows_of_whisper_have_no_letters(scored_with, tiny_whisper, tmp_path):
     (report,) = reports_of(scored_with(tiny_whisper), tmp_path)
     assert all("letters" not in row and "confidence" not in row for row in report.rows)
+
+
+def test_a_damaged_record_is_told_before_any_clip_is_decoded(tiny_base, tmp_path):
+    model = shutil.copytree(tiny_base, tmp_path / "model")
+    (model / "experiment.json").write_text("{")
+    with pytest.raises(DataError, match="experiment.json is damaged"):
+        refuse_unusable([str(model)], None)

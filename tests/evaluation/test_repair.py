@@ -265,6 +265,28 @@ def test_the_pair_is_drawn_together(side):
     assert re.search(r"^  repair rate +too close to call · .*two is lower by 0\.00 poi", text, re.M)
 
 
+def test_two_files_of_one_name_are_numbered_side_by_side(side, tmp_path):
+    (tmp_path / "other").mkdir()
+    _, reports = side(("one", CORRECTOR), ("other/one", LISTENER))
+    rows = reports[0].summary["side_by_side"]
+    assert [row["model"] for row in rows] == ["one (1)", "one (2)"]
+
+
+def test_a_slip_that_only_one_file_tells_is_drawn_too(scored):
+    first, other = (
+        scored([SLIP[:1] * 2] * 2, "foreign", clips={"prompt": prompts})
+        for prompts in ([SLIP[1], SLIP[0]], [SLIP[0], SLIP[1]])
+    )
+    # Each kept the one slip that it knows of.
+    found = comparison(first, other)["repair_rate"]
+    assert found["lower_by"] == 0.0 and found["drawn"].startswith("2 clips")
+
+
+def test_repair_rates_are_of_learners_alone(scored):
+    natives = scored([SLIP[:1] * 2] * 2, "korean", clips={"prompt": [SLIP[1]] * 2})
+    assert "repair_rate" not in comparison(natives, natives)
+
+
 def test_a_file_without_prompts_has_no_rate_to_be_compared(side):
     text, reports = side(("ours", LISTENER), ("theirs", CORRECTOR, False))
     assert re.search(r"^repair rate +0\.0500 +–$", text, re.M)
