@@ -4,8 +4,11 @@ Script 2 writes the card. Scripts 3 and 4 add their scores, and touch nothing th
 """
 
 import copy
+import fcntl
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -249,13 +252,14 @@ def renew(folder: Path, change: Callable[[str], str]) -> str | None:
     """
     path = folder / CARD_FILE
     try:
-        text = path.read_bytes().decode("utf-8")
-        # A card from Windows keeps its line ends.
-        end = "\r\n" if "\r\n" in text else "\n"
-        new = change(text.removeprefix("\ufeff").replace("\r\n", "\n")).replace("\n", end)
-        if new != text:
-            with path.open("r+b"), whole_file(path) as file:
-                file.buffer.write(new.encode(errors="backslashreplace"))
+        with _alone_with(path):
+            text = path.read_bytes().decode("utf-8")
+            # A card from Windows keeps its line ends.
+            end = "\r\n" if "\r\n" in text else "\n"
+            new = change(text.removeprefix("\ufeff").replace("\r\n", "\n")).replace("\n", end)
+            if new != text:
+                with whole_file(path) as file:
+                    file.buffer.write(new.encode(errors="backslashreplace"))
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
@@ -265,3 +269,17 @@ def renew(folder: Path, change: Callable[[str], str]) -> str | None:
     except OSError as error:
         return f"it cannot be written: {error.strerror or error}"
     return None
+
+
+@contextmanager
+def _alone_with(path: Path) -> Iterator[None]:
+    """Wait until no other process changes a file: scripts 3 and 4 may end at one time."""
+    while True:
+        with path.open("r+b") as file:
+            # Some network disks know no locks.
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever had it has put a new file in its place.
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield
+                return

@@ -1,5 +1,9 @@
 """The model card: metadata that the hub's classes read, and blocks that scripts renew."""
 
+import dataclasses
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
@@ -147,6 +151,24 @@ def test_a_card_that_cannot_be_written_is_told_and_whole(card, tmp_path):
         (tmp_path / ".README.md.part").write_text("")
     assert "it cannot be written: " in renew(tmp_path, lambda text: with_license(text, "mit"))
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == card
+
+
+def test_scripts_that_end_at_one_time_lose_no_score_of_each_other(card, tmp_path):
+    (tmp_path / "README.md").write_text(card, encoding="utf-8")
+    results = [dataclasses.replace(TEST, manifest=f"split/{n}.jsonl") for n in range(8)]
+
+    def renewed(result):
+        def changed(text):
+            # Long enough for the others to read the card, too.
+            time.sleep(0.02)
+            return with_result(text, "m", result)
+
+        return renew(tmp_path, changed)
+
+    with ThreadPoolExecutor(len(results)) as scripts:
+        assert [*scripts.map(renewed, results)] == [None] * len(results)
+    known = {one for one, _ in results_of((tmp_path / "README.md").read_text(encoding="utf-8"))}
+    assert known == {"split/validation.jsonl", *(one.manifest for one in results)}
 
 
 def test_line_ends_of_windows_stay(card, tmp_path):
