@@ -145,7 +145,7 @@ if [ "$mode" = test ]; then
   say "the scripts on a GPU, where there is one"
   env -u OMP_NUM_THREADS python -m pytest -m gpu tests/gpu
   say "the four scripts on the demo corpus, and long checks"
-  python -m pytest -m "pipeline or slow" -n 2
+  python -m pytest -m "pipeline or slow" -n 2 --dist worksteal
   exit 0
 fi
 

@@ -19,6 +19,7 @@ SYLLABLES = list("가나다라마바사아자차카타파하밥국물말")
 # As in the base model: `|` amid the syllables, [UNK] and [PAD] last, <s> and </s> outside the head.
 TOKENS = [*SYLLABLES[:9], "|", *SYLLABLES[9:], "[UNK]", "[PAD]"]
 
+LONGEST = "test_the_demo_ends"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = (
     ["apt-get", "update"],
@@ -68,6 +69,11 @@ class Demo:
 @pytest.fixture(scope="session")
 def demo() -> Demo:
     return Demo()
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the longest test, or at the end one worker runs it and the others wait."""
+    items.sort(key=lambda item: not item.name.startswith(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter):

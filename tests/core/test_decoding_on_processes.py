@@ -71,7 +71,7 @@ def times(hypothesis: Hypothesis) -> list[list]:
     return [letter[:3] for letters in hypothesis.letters.values() for letter in letters]
 
 
-@pytest.mark.parametrize("n_processes", [1, 2, 4])
+@pytest.mark.parametrize("n_processes", [2, 4])
 def test_so_many_processes_write_the_same_text_and_read_each_clip_once(
     clips, by_one, n_processes, tmp_path
 ):
