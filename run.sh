@@ -140,7 +140,7 @@ if [ "$mode" = test ]; then
   # Two at a time, each on one core, because tests spend most of their time on starting processes.
   export OMP_NUM_THREADS=1
   say "unit tests"
-  python -m pytest -m "not pipeline and not slow and not gpu" -n 2
+  python -m pytest -m "not pipeline and not slow and not gpu" -n 2 --dist worksteal
   # One at a time, since they limit the memory of the GPU.
   say "the scripts on a GPU, where there is one"
   env -u OMP_NUM_THREADS python -m pytest -m gpu tests/gpu

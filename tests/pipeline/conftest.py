@@ -115,16 +115,15 @@ def _script_and_envs(arguments, env):
 def run(warm_python):
     """run(arguments, status=0, cwd=None): stdout and stderr, once the exit status is as wanted.
 
-    Scripts 2 to 4 and listen.py start from a process that has imported the heavy packages, by
-    torchrun's environment where arguments are those of on(). real_torchrun=True calls torchrun
-    itself.
+    Scripts 2 to 4, listen.py and what torchrun starts begin in a process that has imported the
+    heavy packages, by torchrun's environment. real_torchrun=True calls torchrun itself.
     """
 
     def finished(arguments, status=0, cwd=None, env=os.environ, real_torchrun=False, **options):
         arguments = [*map(str, arguments)]
         is_warm = not real_torchrun and not options and arguments[0] == sys.executable
         script, envs = _script_and_envs(arguments, env) if is_warm else ([""], [])
-        if script[0] in MODEL_SCRIPTS:
+        if script[0] in MODEL_SCRIPTS or len(envs) > 1:
             returned, printed = warm_python(script, cwd or os.getcwd(), envs)
         else:
             result = subprocess.run(

@@ -316,17 +316,18 @@ def test_the_model_card_tells_what_scripts_3_and_4_print_and_a_damaged_one_costs
 @pytest.mark.parametrize(
     "moment", ["decoding", "korean.json", ".korean.html.part", ".korean.xlsx.part"]
 )
-def test_script_3_killed_leaves_whole_files_or_none(command, run, trained, tmp_path, moment):
+def test_script_3_killed_leaves_whole_files_or_none(
+    command, run, killed_when, trained, tmp_path, moment
+):
     arguments = command(3, "--model", trained[0], "--output", tmp_path / "results")
-    killed = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while killed.poll() is None and time.monotonic() < deadline:
-        if moment == "decoding" and time.monotonic() > deadline - 118:
-            break
-        if (tmp_path / "results" / moment).exists():
-            break
-    killed.kill()
-    killed.wait()
+    started = time.monotonic()
+
+    def is_there():
+        if moment == "decoding":
+            return time.monotonic() > started + 1
+        return (tmp_path / "results" / moment).exists()
+
+    assert killed_when(arguments, is_there)
     for path in (tmp_path / "results").glob("[a-z]*"):
         if path.suffix == ".xlsx":
             assert zipfile.ZipFile(path).testzip() is None

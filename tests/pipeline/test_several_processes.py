@@ -125,7 +125,7 @@ def test_torchrun_on_two_processes_makes_one_split_one_log_one_model_and_one_rep
     assert json_of(two / "experiment.json")["n_processes"] == 2
 
     arguments = ["--model", two, "--output"]
-    printed = run(on(2, 3, *arguments, tmp_path / "by_two"), env=one_thread, real_torchrun=True)
+    printed = run(on(2, 3, *arguments, tmp_path / "by_two"), env=one_thread)
     assert printed.count("CER: ") == 1
     run(command(3, *arguments, tmp_path / "by_one"))
     summaries = [json_of(tmp_path / folder / "korean.json") for folder in ("by_one", "by_two")]

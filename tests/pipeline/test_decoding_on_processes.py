@@ -1,8 +1,6 @@
 """Decoding under torchrun: the bundled base model, bundled speech, gloo."""
 
 import json
-import os
-import subprocess
 import sys
 from collections import Counter
 
@@ -73,7 +71,7 @@ def times(hypothesis: Hypothesis) -> list[list]:
 
 @pytest.mark.parametrize("n_processes", [2, 4])
 def test_so_many_processes_write_the_same_text_and_read_each_clip_once(
-    clips, by_one, n_processes, tmp_path
+    run, one_thread, clips, by_one, n_processes, tmp_path
 ):
     (tmp_path / "program.py").write_text(EACH_PROCESS, encoding="utf-8")
     rows = [
@@ -81,22 +79,9 @@ def test_so_many_processes_write_the_same_text_and_read_each_clip_once(
         for clip in clips
     ]
     (tmp_path / "clips.json").write_text(json.dumps(rows), encoding="utf-8")
-    torchrun = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={n_processes}",
-    ]
-    result = subprocess.run(
-        [*torchrun, tmp_path / "program.py", tmp_path / "clips.json", tmp_path],
-        cwd=REPOSITORY,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={n_processes}"]
+    program = [tmp_path / "program.py", tmp_path / "clips.json", tmp_path]
+    run([sys.executable, *torchrun, *program], cwd=REPOSITORY, env=one_thread)
     shares = [
         json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8"))
         for rank in range(n_processes)
