@@ -139,13 +139,11 @@ if [ "$mode" = test ]; then
   ruff format --check .
   # Two at a time, each on one core, because tests spend most of their time on starting processes.
   export OMP_NUM_THREADS=1
-  say "unit tests"
-  python -m pytest -m "not pipeline and not slow and not gpu" -n 2 --dist worksteal
   # One at a time, since they limit the memory of the GPU.
   say "the scripts on a GPU, where there is one"
   env -u OMP_NUM_THREADS python -m pytest -m gpu tests/gpu
-  say "the four scripts on the demo corpus, and long checks"
-  python -m pytest -m "pipeline or slow" -n 2 --dist worksteal
+  say "unit tests, and the four scripts on the demo corpus"
+  python -m pytest -m "not gpu" -n 2 --dist worksteal
   exit 0
 fi
 

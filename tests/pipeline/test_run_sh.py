@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from korean_asr.manifest import REPOSITORY, read_manifest
+from korean_asr.model_folder import base_of
 
 pytestmark = pytest.mark.pipeline
 
@@ -34,7 +35,7 @@ def clone(tmp_path_factory):
 
 
 def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
-    run, json_of, rows_of, clone, demo
+    run, json_of, rows_of, clone, demo, monkeypatch
 ):
     printed = run(["./run.sh"], cwd=clone)
     results = clone / "demo_output" / "wav2vec2_korean_demo" / "results"
@@ -61,11 +62,9 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
             f"  demo_output/wav2vec2_korean_demo/results/{name}.json\n"
             in printed.rpartition(">>> written")[2]
         )
-    script_3 = [sys.executable, "model_tuning/3. model_test_ko.py"]
-    script_3 += ["--model", "demo_output/wav2vec2_korean_demo"]
-    # experiment.json holds the folder of the base model.
-    printed = run([*script_3, "--with-base"], cwd=clone)
-    assert "base_model against wav2vec2_korean_demo" in printed
+    # experiment.json holds the folder of the base model, by which --with-base finds it.
+    monkeypatch.chdir(clone)
+    assert base_of("demo_output/wav2vec2_korean_demo") == "data/demo/base_model"
     outside = {"demo_output", ".venv"}
     new = {path.name for path in clone.iterdir()} - {path.name for path in REPOSITORY.iterdir()}
     assert new <= outside, new
