@@ -22,6 +22,7 @@ usage() {
 ./run.sh listen --model M RECORDING...    what a model hears in recordings or folders of them: text, times, confidence
     --sentence TEXT   what was read aloud: tells what was heard instead, letter by letter
     --output FILE     write .csv, .jsonl, .srt or .txt; more: ./run.sh listen --help
+    --page            instead of recordings: a page to record, and to hear each letter
 The first call makes .venv by python3, or by the program that PYTHON names: PYTHON=python3.12 ./run.sh
 처음 실행할 때 .venv를 만들고 필요한 패키지를 설치합니다.
 TEXT
