@@ -1,9 +1,17 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from korean_asr.audio import ENCODER_LAYERS
 from korean_asr.cpu_speed import convolved, with_row_encoder
+from korean_asr.manifest import REPOSITORY
 from korean_asr.model import load_recogniser
+
+PACKAGES = str(REPOSITORY / "model_tuning")
+SPINNING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
 @pytest.fixture
@@ -39,3 +47,26 @@ def test_the_model_gives_the_same_logits_and_is_left_as_it_was(model, n_samples)
 def test_a_model_that_normalises_over_time_keeps_its_encoder(model):
     model.config.feat_extract_norm = "group"
     assert with_row_encoder(model) is model
+
+
+@pytest.mark.parametrize(
+    ("chosen", "spins"),
+    [
+        ({}, "1000"),
+        ({"GOMP_SPINCOUNT": "77"}, "77"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
+    ],
+    ids=["nothing chosen", "a count chosen", "a policy chosen"],
+)
+def test_threads_that_wait_soon_sleep_unless_the_user_chose_otherwise(chosen, spins):
+    env = {name: value for name, value in os.environ.items() if name not in SPINNING}
+    done = subprocess.run(
+        [sys.executable, "-c", "import korean_asr, torch"],
+        env={**env, **chosen, "PYTHONPATH": PACKAGES, "OMP_DISPLAY_ENV": "VERBOSE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("NOT TESTED: this torch uses another library than libgomp")
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr

@@ -81,7 +81,7 @@ def start():
             folder = str(SCRIPTS[number].parent)
             words += ["-c", PLANTED.format(folder=folder, code=code)]
         hidden = {"CUDA_VISIBLE_DEVICES": ""} if on_cpu else {}
-        # Up to five scripts run at once: threads without a core of their own wait for each other.
+        # Up to five scripts run at once, and no two threads should share a core.
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // 5))}
         return subprocess.Popen(
             [*words, str(SCRIPTS[number]), *map(str, arguments)],
