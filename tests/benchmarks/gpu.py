@@ -5,11 +5,11 @@
                                    [--output tests/benchmarks/results] [--table FILE]
 
 The model has random weights and 24 layers of 1,024; its 1,205 labels are 1,211 in our training.
-Clips last as long as the corpus', and 20 s in the section about memory. Takes about five minutes on
-an H100. Each section prints its table, and is kept in results/<card>.json when it is done: where
-one fails, the others run, and `--sections` repeats it alone. `--device cpu --tiny` tries every
-section with a small model in under a minute, and writes nothing unless --output is given.
-`--table FILE` prints a JSON file again.
+Clips last as long as the corpus', and 20 s in the section about memory. Five minutes on an H100, by
+arithmetic from a run of nine that measured more. Each section prints its table, and is kept in
+results/<card>.json when it is done: where one fails, the others run, and `--sections` repeats it
+alone. `--device cpu --tiny` tries every section with a small model in under a minute, and writes
+nothing unless --output is given. `--table FILE` prints a JSON file again.
 
 The Trainer needs accelerate and datasets; without them its rows say so.
 """
