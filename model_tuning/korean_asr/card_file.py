@@ -177,13 +177,15 @@ def with_license(card: str, license: str) -> str:
 
 
 def with_block(card: str, name: str, new: str) -> str:
-    """A card with another block of that name. Raises UnusableCard where it has none."""
+    """A card with other blocks of that name. Raises UnusableCard where it has none."""
     # Not up to the end of a later block: what stands between them is the user's.
     others = rf"(?!<!-- (?:{'|'.join(BLOCKS)}):|<!-- end of {name} -->)[^\n]*\n"
-    found = re.search(rf"<!-- {name}:[^\n]*-->\n(?:{others})*<!-- end of {name} -->", card)
-    if not found:
+    whole = rf"<!-- {name}:[^\n]*-->\n(?:{others})*<!-- end of {name} -->"
+    # A block that someone doubled must not go on telling the old values.
+    card, n_found = re.subn(whole, lambda _: new, card)
+    if not n_found:
         raise UnusableCard(f"it lacks the two comments around its {name}")
-    return card[: found.start()] + new + card[found.end() :]
+    return card
 
 
 def with_values(card: str, values: dict[str, Any]) -> str:
@@ -254,8 +256,8 @@ def renew(folder: Path, change: Callable[[str], str]) -> str | None:
     try:
         with _alone_with(path):
             text = path.read_bytes().decode("utf-8")
-            # A card from Windows keeps its line ends.
-            end = "\r\n" if "\r\n" in text else "\n"
+            # A card from Windows keeps its line ends; where they differ, all become those of most.
+            end = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
             new = change(text.removeprefix("\ufeff").replace("\r\n", "\n")).replace("\n", end)
             if new != text:
                 with whole_file(path) as file:

@@ -179,6 +179,19 @@ def test_line_ends_of_windows_stay(card, tmp_path):
     assert new.count("\n") == new.count("\r\n")
 
 
+def test_one_line_end_of_another_kind_does_not_change_the_others(card, tmp_path):
+    (tmp_path / "README.md").write_bytes(f"{card}\nmine\r\n".encode())
+    assert renew(tmp_path, lambda text: with_result(text, "m", TEST)) is None
+    assert b"\r" not in (tmp_path / "README.md").read_bytes()
+
+
+def test_a_block_that_someone_doubled_is_renewed_twice(card):
+    start, end = card.index("<!-- scores:"), card.index("<!-- end of scores -->")
+    doubled = f"{card}\n{card[start:end]}<!-- end of scores -->\nmine\n"
+    new = with_result(doubled, "m", TEST)
+    assert new.count(shown_rate(TEST.rates["cer"])) == 2 and new.endswith("\nmine\n")
+
+
 def test_a_rate_is_the_same_text_before_and_after_it_was_stored():
     # Rounded twice, 0.12344996 is 0.1235, and once it is 0.1234.
     assert f"{0.12344996:.4f}" != f"{round(0.12344996, 6):.4f}"
