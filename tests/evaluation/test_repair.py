@@ -282,6 +282,18 @@ def test_a_slip_that_only_one_file_tells_is_drawn_too(scored):
     assert found["lower_by"] == 0.0 and found["drawn"].startswith("2 clips")
 
 
+@pytest.mark.parametrize("knowing", [0, 1])
+def test_speakers_that_only_one_file_knows_are_drawn_whichever_it_is(scored, knowing):
+    pairs, prompts = [SLIP[:1] * 2] * 21, {"prompt": [SLIP[1]] * 21}
+    speakers = {"speaker": [f"s{n}" for n in range(20)] + ["s0"]}
+    both = [
+        scored(pairs, "foreign", clips=prompts | (speakers if number == knowing else {}))
+        for number in range(2)
+    ]
+    found = comparison(*both)
+    assert found["drawn"] == found["repair_rate"]["drawn"] == "20 speakers"
+
+
 def test_repair_rates_are_of_learners_alone(scored):
     natives = scored([SLIP[:1] * 2] * 2, "korean", clips={"prompt": [SLIP[1]] * 2})
     assert "repair_rate" not in comparison(natives, natives)
