@@ -147,10 +147,10 @@ def load_whisper(source: str, language: str | None) -> WhisperRecogniser:
     refuse_unfitting_weights(folder, loaded)
     refuse_nonfinite_weights(folder, model)
     refuse_other_rate(folder, extractor.sampling_rate)
-    _refuse_unfitting_files(folder, model, tokenizer, extractor)
-    model.generation_config = _settings(folder, model)
     # Noise, which would make each run hear something else.
     extractor.dither = 0.0
+    _refuse_unfitting_files(folder, model, tokenizer, extractor)
+    model.generation_config = _settings(folder, model)
     checksum = weights_checksum(folder)
     name = public_name(source)
     return WhisperRecogniser(name, model.eval(), tokenizer, extractor, checksum, language)
@@ -184,6 +184,14 @@ def _refuse_unfitting_files(
                 f"{folder}: preprocessor_config.json makes {made:,} {what}, config.json wants "
                 f"{heard:,}. Put the preprocessor_config.json of this model there."
             )
+    try:
+        extractor(np.zeros(SAMPLE_RATE, np.float32), sampling_rate=SAMPLE_RATE)
+    # Settings of other types raise a dozen types of exceptions, and only where they are used.
+    except Exception as error:
+        raise SharedError(
+            f"{folder}: preprocessor_config.json cannot be used ({one_line(error)}). Put that of "
+            "this model there. · 이 모델의 preprocessor_config.json을 넣으세요."
+        ) from None
     if len(tokenizer) > config.vocab_size:
         raise SharedError(
             f"{folder}: the tokenizer has {len(tokenizer):,} tokens and the model only "
