@@ -22,9 +22,10 @@ from korean_asr.model import (
     load_recogniser,
     processors,
 )
-from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
+from korean_asr.model_folder import model_folder, public_name, weights_checksum
 from korean_asr.model_kinds import RESCORE_ADVICE, WAV2VEC2, adapter_of, kind_of
 from korean_asr.weight_checks import (
+    cannot_be_loaded,
     refuse_nonfinite_weights,
     refuse_unfitting_head,
     refuse_unfitting_weights,
@@ -68,7 +69,7 @@ def load_ctc(source: str, language: str | None = None) -> Recogniser:
         raise
     # Damaged weights raise a dozen types of exceptions.
     except Exception as error:
-        raise SharedError(f"{folder} cannot be loaded as {kind}-CTC: {one_line(error)}") from None
+        raise cannot_be_loaded(folder, f"{kind}-CTC", error) from None
     refuse_nonfinite_weights(folder, model)
     refuse_unfitting_head(folder, model.config.vocab_size, tokenizer)
     checksum = weights_checksum(folder, language)

@@ -27,6 +27,7 @@ from korean_asr.vocabulary import (
     writable_characters,
 )
 from korean_asr.weight_checks import (
+    cannot_be_loaded,
     refuse_nonfinite_weights,
     refuse_unfitting_head,
     refuse_unfitting_weights,
@@ -281,7 +282,8 @@ def processors(
     except Exception as error:
         raise SharedError(
             f"{folder} is not a {kind}-CTC model: its tokenizer or feature extractor cannot be "
-            f"read ({one_line(error)})."
+            f"read ({one_line(error)}). Copy or download it again. "
+            "· 토크나이저나 특징 추출기 파일을 읽을 수 없습니다. 모델을 다시 받으세요."
         ) from None
     refuse_other_rate(folder, rate)
     return tokenizer, extractor
@@ -291,7 +293,8 @@ def refuse_other_rate(folder: Path, rate: float) -> None:
     """Raise SharedError for a model that wants audio at another rate, in Hz."""
     if rate != SAMPLE_RATE:
         raise SharedError(
-            f"{folder} wants audio at {rate:,} Hz; this pipeline reads {SAMPLE_RATE:,} Hz."
+            f"{folder} wants audio at {rate:,} Hz; this pipeline reads {SAMPLE_RATE:,} Hz. Pass a "
+            f"model for that rate. · {SAMPLE_RATE:,}Hz 음성을 사용하는 모델을 지정하세요."
         )
 
 
@@ -305,7 +308,8 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
         config = Wav2Vec2Config.from_pretrained(folder)
         if config.model_type != "wav2vec2":
             raise SharedError(
-                f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed."
+                f"{folder} is a {config.model_type} model; wav2vec2 with a CTC head is needed. "
+                "Pass such a model. · CTC 출력층이 있는 wav2vec2 모델을 지정하세요."
             )
         if min(config.conv_stride) < 1:
             raise ValueError("`conv_stride` in config.json is not positive")
@@ -320,7 +324,7 @@ def _checked_load(folder: Path, tokenizer: Wav2Vec2CTCTokenizer, **settings) -> 
         raise
     # Damaged weights raise a dozen types of exceptions.
     except Exception as error:
-        raise SharedError(f"{folder} cannot be loaded as wav2vec2-CTC: {one_line(error)}") from None
+        raise cannot_be_loaded(folder, "wav2vec2-CTC", error) from None
     # A base that was trained without masking lacks this embedding, and transformers 5.17 leaves it
     # as uninitialised memory.
     if any("masked_spec_embed" in key for key in loaded["missing_keys"]):
@@ -340,5 +344,5 @@ def _refuse_unsavable_tokens(folder: Path, tokenizer: Wav2Vec2CTCTokenizer) -> N
         except UnicodeEncodeError:
             raise SharedError(
                 f"{folder}: the token {token!a} of vocab.json is half a character, which cannot be "
-                "saved again."
+                "saved again. Copy or download vocab.json again. · vocab.json을 다시 받으세요."
             ) from None

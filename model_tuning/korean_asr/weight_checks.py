@@ -8,6 +8,15 @@ from torch import nn
 from transformers import Wav2Vec2CTCTokenizer
 
 from korean_asr.errors import SharedError
+from korean_asr.model_folder import one_line
+
+
+def cannot_be_loaded(folder: Path, kind: str, error: Exception) -> SharedError:
+    """The refusal of a folder from which transformers cannot make a model of a kind."""
+    return SharedError(
+        f"{folder} cannot be loaded as {kind} ({one_line(error)}). Copy or download the "
+        "whole model again. · 모델을 불러올 수 없습니다. 모델을 다시 받으세요."
+    )
 
 
 def refuse_unfitting_weights(
@@ -20,7 +29,7 @@ def refuse_unfitting_weights(
     if any("lm_head" in key for key in loaded["missing_keys"]):
         raise SharedError(
             f"{folder} has no trained CTC head. Pass a model that was fine-tuned for speech "
-            "recognition."
+            "recognition. · 음성 인식으로 미세조정된 모델을 지정하세요."
         )
     faults = {
         "missing in the files": loaded["missing_keys"],
@@ -76,7 +85,7 @@ def refuse_unfitting_head(folder: Path, n_rows: int, tokenizer: Wav2Vec2CTCToken
     if n_rows > len(tokenizer):
         raise SharedError(
             f"{folder}: the head has {n_rows} rows and the tokenizer only {len(tokenizer)} tokens. "
-            "Put the vocab.json of this model there."
+            "Put the vocab.json of this model there. · 이 모델의 vocab.json을 넣으세요."
         )
     without = sorted(set(range(n_rows)).difference(tokenizer.get_vocab().values()))
     if without:

@@ -26,7 +26,11 @@ from korean_asr.metrics import Hypothesis, normalised
 from korean_asr.model import refuse_other_rate
 from korean_asr.model_folder import model_folder, one_line, public_name, weights_checksum
 from korean_asr.progress_line import ProgressLine
-from korean_asr.weight_checks import refuse_nonfinite_weights, refuse_unfitting_weights
+from korean_asr.weight_checks import (
+    cannot_be_loaded,
+    refuse_nonfinite_weights,
+    refuse_unfitting_weights,
+)
 
 # Clips in a batch, each padded to 30 s. What large-v3 keeps of a clip for its decoder takes 0.6 GB
 # in float32. The batch is halved where memory runs out.
@@ -143,7 +147,7 @@ def load_whisper(source: str, language: str | None) -> WhisperRecogniser:
         )
     # Damaged files raise a dozen types of exceptions.
     except Exception as error:
-        raise SharedError(f"{folder} cannot be loaded as Whisper: {one_line(error)}") from None
+        raise cannot_be_loaded(folder, "Whisper", error) from None
     refuse_unfitting_weights(folder, loaded)
     refuse_nonfinite_weights(folder, model)
     refuse_other_rate(folder, extractor.sampling_rate)
@@ -182,7 +186,8 @@ def _refuse_unfitting_files(
         if made != heard:
             raise SharedError(
                 f"{folder}: preprocessor_config.json makes {made:,} {what}, config.json wants "
-                f"{heard:,}. Put the preprocessor_config.json of this model there."
+                f"{heard:,}. Put that of this model there. "
+                "· 이 모델의 preprocessor_config.json을 넣으세요."
             )
     try:
         extractor(np.zeros(SAMPLE_RATE, np.float32), sampling_rate=SAMPLE_RATE)
@@ -195,7 +200,8 @@ def _refuse_unfitting_files(
     if len(tokenizer) > config.vocab_size:
         raise SharedError(
             f"{folder}: the tokenizer has {len(tokenizer):,} tokens and the model only "
-            f"{config.vocab_size:,}. Put the tokenizer of this model there."
+            f"{config.vocab_size:,}. Put the tokenizer of this model there. "
+            "· 이 모델의 토크나이저 파일을 넣으세요."
         )
 
 
