@@ -79,12 +79,19 @@ def _differing_values(recipes: list[dict[str, Any]]) -> list[str]:
 
 
 def _comparison_notes(models: list[Experiment], corpus: str) -> list[str]:
-    """Why models are not compared on a corpus, and which results hold training clips."""
+    """Why models are not compared on a corpus, and which results are missing or of training."""
     first, title = models[0], english(CORPORA[corpus])
     scored = [model for model in models if corpus in model.evaluations]
     notes = [
         f"{title}: {warning}" for model in scored if (warning := model.evaluations[corpus].warning)
     ]
+    lacking = [model.name for model in models[1:] if corpus not in model.evaluations]
+    if scored and lacking:
+        script = {"korean": 3, "foreign": 4}[corpus]
+        notes.append(
+            f"{title}: no results of {', '.join(lacking)}. Run script {script} with --model and "
+            f"that folder. · 평가 결과가 없습니다. {script}번 스크립트로 평가하세요."
+        )
     if scored and first is not scored[0]:
         notes.append(
             f"{title}: {first.name} has no results, so no model is compared with it. "
