@@ -47,7 +47,7 @@ from korean_asr.progress_line import ProgressLine
 # core decodes 5.3, 4.9 and 4.6 s of audio per second in batches of 8, 16 and 32 s (bf16: 9.1, 8.9,
 # 8.6): larger batches exceed the cache, and mix lengths. One clip at a time: 5.3 (9.3), and 10 %
 # less for clips of 2 s. GPU: 317 M parameters on an H100 in fp16, 1,043, 1,619 and 1,965 s of audio
-# per second in batches of 120, 240 and 480 s, peaks of 4, 7 and 12.5 GB; float32 is fastest at
+# per second in batches of 120, 240 and 480 s, peaks of 4, 7 and 12 GiB; float32 is fastest at
 # 240 s. The batch is halved where memory runs out.
 MAX_BATCH_SECONDS = {"cpu": 8.0, "cuda": 240.0}
 # Assumed where a manifest says 0: rather long, so that few such clips are read at a time.

@@ -34,7 +34,7 @@ PRECISIONS = ("float32", *HALF_PRECISIONS)
 TRAINER = ("Trainer, random order", "Trainer, grouped by length, our number of workers")
 NEEDED_BY_THE_TRAINER = ("accelerate", "datasets")
 # An RTX 3090 has 24 GiB; 1.5 of them for the CUDA context, fragments and other programs.
-MB_OF_3090 = (24 - 1.5) * 1024
+MIB_OF_3090 = (24 - 1.5) * 1024
 # NVIDIA's data sheet: tensor cores in fp16 that sum in float32.
 RATE_OF_3090 = 71e12
 # Seconds of audio of all epochs: 6,400 clips of v3, 30,400 of v7.
@@ -113,7 +113,7 @@ class Bench:
     @property
     def memory(self) -> str:
         """Title of the column of peak memory."""
-        return "peak GPU memory, MB" if self.device == "cuda" else "peak RSS of the process, MB"
+        return "peak GPU memory, MiB" if self.device == "cuda" else "peak RSS, MiB"
 
     def recipe(self, precision: str) -> Recipe:
         scale = self.scale
@@ -187,6 +187,8 @@ def training_rows(bench: Bench, precision: str, without_trainer: bool) -> Rows:
             held[way] = allocated_mb(bench.device) - others
             peak[way] = max(peak.get(way, 0.0), made.memory_mb - others)
             found[way] += [made] if number >= 0 else []
+        if number < 0:
+            meet_all_lengths(bench)
     return [
         {
             "way": way,
@@ -196,6 +198,32 @@ def training_rows(bench: Bench, precision: str, without_trainer: bool) -> Rows:
         }
         for way, rounds in found.items()
     ]
+
+
+def meet_all_lengths(bench: Bench) -> None:
+    """Pass a micro-batch of each length through our network, as the first updates of a run do.
+
+    cuDNN plans for each length (NOTES.md), of which there are some fifty. A run of 1,000 updates
+    pays for that once. The Trainer's batches are of whole samples, so it meets new ones throughout.
+    """
+    import torch
+
+    from korean_asr.audio import SAMPLE_RATE
+    from korean_asr.hardware import LENGTH_STEP
+    from korean_asr.training.loop import clip_losses
+
+    updater, n = kept["updater"], bench.scale.batch
+    job = updater.job
+    longest = max(clip.duration for clip in bench.clips) * SAMPLE_RATE
+    for n_samples in range(LENGTH_STEP, int(longest) + LENGTH_STEP, LENGTH_STEP):
+        batch = {
+            "input_values": torch.zeros(n, n_samples),
+            "n_samples": torch.full((n,), n_samples),
+            "labels": torch.ones(n, 1, dtype=torch.int32),
+        }
+        blank_id = job.recogniser.model.config.pad_token_id
+        clip_losses(updater.network, batch, blank_id, job.precision).sum().backward()
+    updater.optimizer.zero_grad(set_to_none=True)
 
 
 def told_in_minutes(name: str, label: str, speed: float, cost: float, share: float) -> str:
@@ -343,13 +371,15 @@ def memory(bench: Bench) -> tuple[Rows, list[str]]:
             recipe = dataclasses.replace(recipe, gradient_checkpointing=checkpointing)
             # What is too much for one size is too much for the next.
             peak = update_peak_mb(updater, longest, recipe) if peak is not None else None
-            row[f"{n} clips, MB"] = "out of memory" if peak is None else peak
-            print(f"{row['precision']}, {n} clips: {row[f'{n} clips, MB']}", flush=True)
-            most = n if peak is not None and peak <= MB_OF_3090 else most
+            row[f"{n} clips, MiB"] = "out of memory" if peak is None else peak
+            print(f"{row['precision']}, {n} clips: {row[f'{n} clips, MiB']}", flush=True)
+            most = n if peak is not None and peak <= MIB_OF_3090 else most
             peaks[precision, checkpointing, n] = peak
-        rows.append({**row, "of these fit into 24 GB": float(most)})
+        rows.append({**row, "of these fit into 24 GiB": float(most)})
     notes = [f"clips of {scale.longest_s:g} s, {bench.memory.partition(',')[0]}"]
-    notes.append(f"24 GB: {MB_OF_3090:,.0f} MB, the rest is left to CUDA and other programs")
+    notes.append(
+        f"24 GiB: of these {MIB_OF_3090:,.0f} MiB, the rest is left to CUDA and other programs"
+    )
     return rows, notes + [fits_a_3090(name, scale.longest_s, peaks) for name in RUNS]
 
 
@@ -389,9 +419,9 @@ def fits_a_3090(name: str, seconds: float, peaks: dict[tuple[str, bool, int], fl
     if (precision, False, n) not in peaks:
         return f"{line} were not measured at this scale"
     peak = peaks[precision, False, n]
-    if peak is None or peak > MB_OF_3090:
-        return f"{line} do not fit into 24 GB"
-    return f"{line} fit into 24 GB, {peak:,.0f} MB"
+    if peak is None or peak > MIB_OF_3090:
+        return f"{line} do not fit into 24 GiB"
+    return f"{line} fit into 24 GiB, {peak:,.0f} MiB"
 
 
 def allocated_mb(device: str) -> float:
