@@ -68,7 +68,9 @@ OUTCOMES = {
 NO_SLIPS = (
     "no clip has a `prompt` that its label differs from · 제시문과 다르게 읽은 발화가 없습니다."
 )
-BELOW_THRESHOLD = "syllables below the natives' threshold · 청취 점수가 한국어 화자의 기준보다 낮은 음절"
+BELOW_THRESHOLD = (
+    "syllables below the natives' threshold · 청취 점수가 한국어 화자의 기준보다 낮은 음절"
+)
 # Why there are no shares of syllables.
 NO_SHARES = {
     "no natives": "unknown. Run script 3 on this model first. "

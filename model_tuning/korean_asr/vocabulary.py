@@ -140,7 +140,8 @@ def outside_vocabulary(texts: Iterable[str], writable: frozenset[str]) -> Outsid
 TITLE = "labels with characters outside the vocabulary"
 _CANNOT = "A model cannot recognise a character that it cannot write."
 _ADD_TOKENS = (
-    "'--extra-tokens 5' of script 2 adds each character that occurs 5 times in the training labels."
+    "'--extra-tokens 5' of script 2 adds each character that the training labels hold at least 5 "
+    "times."
 )
 ADVICE = (
     f"{_CANNOT} {_ADD_TOKENS} "
@@ -174,8 +175,11 @@ def printed_outside(outside: Outside) -> list[str]:
     return lines + _printed_advice([outside])
 
 
-def printed_outside_of_parts(parts: dict[str, Outside]) -> list[str]:
-    """Format a table of train, validation and test, with the advice once."""
+def printed_outside_of_parts(parts: dict[str, Outside], advises: bool = True) -> list[str]:
+    """Format a table of train, validation and test, with the advice once.
+
+    advises: False where its tokens are added already.
+    """
     if not any(outside.n_touched for outside in parts.values()):
         return [_none_outside(sum(outside.n_labels for outside in parts.values()))]
     rows = []
@@ -190,7 +194,7 @@ def printed_outside_of_parts(parts: dict[str, Outside]) -> list[str]:
     return [
         f"{TITLE} · 어휘에 없는 글자",
         *table(rows, "<<<<", "  "),
-        *_printed_advice(parts.values()),
+        *(_printed_advice(parts.values()) if advises else []),
     ]
 
 

@@ -266,6 +266,7 @@ def test_three_splits_are_printed_a_line_each_with_the_advice_once():
         "  test        1 of 1 (100.0 %)  lowest reachable CER 1.0000  '%' 1",
     ]
     assert len(lines) == 5 and "--extra-tokens 5" in lines[4]
+    assert printed_outside_of_parts(parts(["가 3", "나 3%"], ["가"], ["%"]), False) == lines[:4]
     assert len(printed_outside_of_parts(parts(["가" * 200 + "%"], ["가"], []))) == 4
     assert len(printed_outside_of_parts(parts(["가"], ["나"], ["다."]))) == 1
 

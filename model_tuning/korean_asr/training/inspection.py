@@ -48,7 +48,7 @@ def inspected(experiment, recipe, split, recogniser, added: list[str]) -> Inspec
         name: outside_vocabulary([clip.text for clip in part], writable)
         for name, part in split.parts().items()
     }
-    print("\n".join(printed_outside_of_parts(outside)))
+    print("\n".join(printed_outside_of_parts(outside, advises=recipe.extra_tokens is None)))
     found = clip_checks.checked_inputs(split.checked(), recipe.max_duration_s, writable)
     print("\n".join(clip_checks.printed_checks(found, limit=None if command.check else 3)))
     parts = split.with_sounds(found.sounds).parts()
