@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from korean_asr.evaluation.intervals import N_DRAWS, Units, drawn_rates, interval, units_of
+from korean_asr.evaluation.intervals import (
+    N_DRAWS,
+    Units,
+    drawn_rates,
+    interval,
+    none_or_all,
+    units_of,
+)
 
 LETTERS = [chr(0xAC00 + n) for n in range(50)]  # a sentence for each clip
 
@@ -141,3 +148,11 @@ def test_the_interval_covers_the_true_rate_about_95_times_in_100():
         low, high = interval(drawn[:, 0])
         covered += low <= a / (a + b) <= high
     assert 0.90 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 48, 5_000])
+def test_the_bounds_of_none_and_of_all_are_where_they_have_2_5_percent(n):
+    low, high = none_or_all(n, is_all=False)
+    # The chance of none of n, if the share is the upper bound.
+    assert low == 0.0 and (1 - high) ** n == pytest.approx(0.025, rel=0.02)
+    assert none_or_all(n, is_all=True) == pytest.approx([1 - high, 1.0], abs=1e-6)

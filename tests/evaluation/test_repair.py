@@ -189,7 +189,7 @@ def test_the_report_prints_rates_and_what_was_left_out(scored, printed):
     prompts = [SLIP[1], "3시에 가요", "오늘 비가 와요"]
     clips = {"prompt": prompts, "first_language": ["영어"] * 3}
     text = printed(scored(pairs, "foreign", clips=clips))
-    assert "repair rate · 교정률: 1.0000 (1.0000–1.0000), 1 slips in 1 clips: 0 kept, 1 rep" in text
+    assert "repair rate · 교정률: 1.0000 (0.0250–1.0000), 1 slips in 1 clips: 0 kept, 1 rep" in text
     assert "left out: 1 clips whose reader said another sentence" in text
     assert "left out: 1 differences of writing" in text
     assert re.search(r"  영어 +1 +0 +1 +0 +1\.0000  1\.0000–1\.0000", text)
@@ -263,6 +263,14 @@ def test_the_pair_is_drawn_together(side):
     # As many, but others.
     text, _ = side(("one", CORRECTOR), ("two", CORRECTOR[::-1]))
     assert re.search(r"^  repair rate +too close to call · .*two is lower by 0\.00 poi", text, re.M)
+
+
+def test_no_repair_in_a_few_slips_is_no_proof(side):
+    _, reports = side(("kept", [SLIP[0]] * 8), ("corrected", [SLIP[1]] * 8))
+    kept, corrected = (report.summary["repair"] for report in reports)
+    assert (kept["rate"], corrected["rate"]) == (0.0, 1.0)
+    assert kept["interval"] == pytest.approx([0.0, 0.369], abs=5e-4)
+    assert corrected["interval"] == pytest.approx([0.631, 1.0], abs=5e-4)
 
 
 def test_two_files_of_one_name_are_numbered_side_by_side(side, tmp_path):

@@ -105,6 +105,15 @@ def _kept_draws(n: int) -> np.ndarray:
     return np.array(list(_draws(n)), np.float64)
 
 
+def none_or_all(n: int, is_all: bool) -> list[float]:
+    """The interval of a share of n that is 0, or 1, where every draw is the same.
+
+    Its bounds are exact for n independent trials (Clopper and Pearson 1934).
+    """
+    edge = round(((1 - LEVEL) / 2) ** (1 / n), 6)
+    return [edge, 1.0] if is_all else [0.0, round(1 - edge, 6)]
+
+
 def interval(drawn: np.ndarray) -> list[float] | None:
     """Lower and upper bound of the middle LEVEL of (N_DRAWS,) rates; None if all are NaN."""
     drawn = drawn[~np.isnan(drawn)]

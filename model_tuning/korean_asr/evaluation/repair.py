@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from korean_asr.alignment import aligned, matches
-from korean_asr.evaluation.intervals import drawn_rates, interval
+from korean_asr.evaluation.intervals import drawn_rates, interval, none_or_all
 from korean_asr.evaluation.scores import Evaluation
 from korean_asr.metrics import NOT_SCORED, too_long, without_punctuation_and_spaces
 from korean_asr.rates import stored_rate
@@ -134,7 +134,7 @@ def repair_rate(
 
     found: the slips of each clip of the evaluation.
     The rate is repaired over all; it is None without slips. Its interval draws the clips with
-    slips as intervals.py has it.
+    slips, or is that of none_or_all().
     """
     clips = [index for index in indices if found[index].slips]
     outcomes = [slip.outcome for index in clips for slip in found[index].slips]
@@ -144,7 +144,10 @@ def repair_rate(
     if clips:
         units = evaluation.units_among(clips)
         row["rate"] = stored_rate(row["repaired"] / row["n"])
-        row["interval"] = interval(drawn_rates(repair_ratios(found, clips), units)[:, 0])
+        if row["repaired"] in (0, row["n"]):
+            row["interval"] = none_or_all(row["n"], is_all=row["repaired"] > 0)
+        else:
+            row["interval"] = interval(drawn_rates(repair_ratios(found, clips), units)[:, 0])
         row["drawn"] = units.drawn
     row["n_other_sentences"] = sum(found[index].is_other_sentence for index in indices)
     row["n_other_writing"] = sum(found[index].n_writing for index in indices)
