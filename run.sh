@@ -122,7 +122,15 @@ if [ "$mode" = listen ]; then
   exec python "$listen" "$@"
 fi
 
-# Said before the hours of script 1, which needs no card: torch cannot use the cards of this machine.
+# Said before the hours of script 1: a recipe that is not there, and cards that torch cannot use.
+if [ -n "$recipe" ]; then
+  PYTHONPATH=model_tuning python -c '
+import sys
+from korean_asr.errors import exit_status
+from korean_asr.recipe_options import chosen_recipe
+from recipes import RECIPES
+sys.exit(exit_status(lambda: chosen_recipe(RECIPES, sys.argv[1], {})))' "$recipe" || exit
+fi
 if [ "$stop_stage" -gt 1 ] && command -v nvidia-smi >/dev/null; then
   seen=$(PYTHONPATH=model_tuning python -c '
 import sys
@@ -225,6 +233,8 @@ if runs_stage 4; then
       python "model_tuning/1. script_preprocessing.py" "${korean[@]}" --foreign "$slips" --output demo_output/slips >/dev/null
       python "model_tuning/4. model_test_fo.py" --model "$model" "${also_scored[@]}" \
         --manifest demo_output/slips/foreign.jsonl --output "$model/results/slips"
+      # Once more with the learners, whom script 3 had not met when it compared the models.
+      python "model_tuning/3. model_test_ko.py" --experiments demo_output >/dev/null
     fi
   else
     say "stage 4 is skipped: no --foreign DIR was given, now or earlier. · 외국인 음성이 없어 4단계를 건너뜁니다."
@@ -232,11 +242,11 @@ if runs_stage 4; then
 fi
 
 say "written · 결과 파일"
-for path in "$data"/*.json* "$data"/*.html "$model" ${listener:+"$listener"} "$model"/results/*; do
+for path in "$data"/*.json* "$data"/*.html "$model" ${listener:+"$listener" demo_output/experiments.*} "$model"/results/*; do
   if [ -e "$path" ]; then printf '  %s\n' "$path" 2>/dev/null || true; fi
 done
 pages=()
-for path in "$model"/results/{korean,foreign}.html "$data/preprocessing.html"; do
+for path in "$model"/results/{korean,foreign}.html "$data/preprocessing.html" ${listener:+demo_output/experiments.html}; do
   if [ -e "$path" ]; then pages+=("$path"); fi
 done
 [ -z "${pages[*]-}" ] || say "open in a browser · 브라우저에서 여세요: ${pages[*]}"

@@ -52,6 +52,10 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
     # Three models on natives, on learners, and on the slips, where each slip is kept or not.
     assert printed.count("\nCER: ") == printed.count("\nWER: ") == 9
     assert "demo-listener" in (results / "experiments.md").read_text(encoding="utf-8")
+    # Written last, with the learners.
+    experiments = (clone / "demo_output" / "experiments.md").read_text(encoding="utf-8")
+    assert "demo-listener" in experiments and "repair rate" in experiments
+    assert "demo_output/experiments.html" in printed.splitlines()[-1]
     repair = json_of(results / "slips" / "foreign.json")["repair"]
     assert repair["n"] == demo.n_slip_clips and repair["kept"] > repair["repaired"]
     # Both models are scored on the learners who chose nothing.
@@ -104,6 +108,7 @@ def test_recordings_are_heard_that_are_named_from_where_the_user_stands(run, clo
         (["--stage", "3", "--stop-stage", "2"], "comes after"),
         (["--korean", "x", "--gpus", "many"], "--gpus many"),
         (["--recipe", "v1"], "go with --korean"),
+        (["--korean", "x", "--recipe", "nope"], "no recipe 'nope'. There are: v1,"),
         (["--korean", ""], '--korean "": a value is wanted'),
     ],
 )
