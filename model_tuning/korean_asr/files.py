@@ -60,6 +60,13 @@ def refuse_unusable_folder(folder: Path) -> None:
         raise
 
 
+def free_name(path: Path) -> Path:
+    """The path, or the first of path2, path3 and so on, at which nothing is."""
+    numbers = ("", *range(2, 10_000))
+    names = (path.with_name(f"{path.name}{number}") for number in numbers)
+    return next(name for name in names if not name.exists())
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
     """Open a temporary text file beside `path`, and rename it to `path` when the block succeeds.

@@ -18,7 +18,8 @@ def lock(folder: Path, part: str = "") -> None:
     """Lock what this process writes into a folder, until the process ends, however it ends.
 
     part: start of the names of these files, where other processes may write others.
-    The lock file lies beside the folder, so that --fresh can rename it, and is removed at the end.
+    The lock file lies beside the folder, so that --fresh can rename it, or inside where the folder
+    above is another user's. It is removed at the end.
     Its lock is a POSIX record lock: a killed process leaves none, its children hold none, and on a
     network disk it counts on all machines. A disk without locks is written to without one.
     Raises DataError where another process holds the lock, and OSError now, before the long work,
@@ -26,23 +27,26 @@ def lock(folder: Path, part: str = "") -> None:
     """
     refuse_unusable_folder(folder)
     folder = folder.resolve()
-    path = folder.parent / ".".join(["", folder.name, *([part] if part else []), "lock"])
-    if path in _held:
+    name = ".".join(["", folder.name, *([part] if part else []), "lock"])
+    for parent in (folder.parent, folder):
+        path = parent / name
+        # A folder that is not there yet is not made for its lock.
+        if path in _held or (parent == folder and not folder.is_dir()):
+            return
+        made = [above for above in path.parents if not above.exists()]
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            _held[path] = _locked(path)
+        except BlockingIOError:
+            raise DataError(
+                f"another run is writing into {folder} ({_holder(path)}). Wait until it ends, or "
+                "stop it, or name another folder. · 다른 실행이 이 폴더에 저장하고 있습니다. 끝날 "
+                "때까지 기다리거나 다른 폴더를 지정하세요."
+            ) from None
+        except OSError:
+            continue
+        atexit.register(_remove, path, os.getpid(), made)
         return
-    made = [parent for parent in path.parents if not parent.exists()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(path)
-    except BlockingIOError:
-        raise DataError(
-            f"another run is writing into {folder} ({_holder(path)}). Wait until it ends, or stop "
-            "it, or name another folder. · 다른 실행이 이 폴더에 저장하고 있습니다. 끝날 때까지 "
-            "기다리거나 다른 폴더를 지정하세요."
-        ) from None
-    except OSError:
-        return
-    _held[path] = descriptor
-    atexit.register(_remove, path, os.getpid(), made)
 
 
 def _locked(path: Path) -> int:

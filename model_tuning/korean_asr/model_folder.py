@@ -1,6 +1,7 @@
 """Find a model, in a folder or on the model hub, and read what lies in and beside its folder."""
 
 import hashlib
+import json
 import re
 import urllib.error
 import urllib.request
@@ -361,3 +362,13 @@ def weights_checksum(folder: Path, language: str | None = None) -> str:
     if len(checksums) == 1:
         return checksums[0]
     return hashlib.sha256("\n".join(checksums).encode()).hexdigest()
+
+
+def settings_checksum(source: str) -> str:
+    """SHA-256 of what a model's JSON files say: tokens, sound, network; not of how it is written.
+
+    The same weights write other texts with others. Raises DataError as model_folder does.
+    """
+    folder = model_folder(source)
+    contents = {name: _json_of(folder, name) for name in JSON_FILES if (folder / name).is_file()}
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()

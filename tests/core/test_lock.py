@@ -73,3 +73,15 @@ def test_a_folder_that_cannot_be_written_into_is_refused_before_the_work(tmp_pat
             lock(folder)
         assert failure.value.filename == str(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_below_one_of_another_user_is_locked_inside(holder, tmp_path):
+    (tmp_path / "out").mkdir()
+    # No file can be made under the name beside the folder; rights do not bind every user.
+    (tmp_path / ".out.lock").mkdir()
+    first = holder(tmp_path / "out")
+    with pytest.raises(DataError, match="another run is writing into"):
+        lock(tmp_path / "out")
+    first.stdin.close()
+    assert first.wait() == 0
+    assert list((tmp_path / "out").iterdir()) == []

@@ -148,6 +148,19 @@ def test_the_last_ones_and_the_best_are_kept_and_their_bytes_are_counted(tmp_pat
     assert bytes_on_disk(tmp_path) == 3 * len("{}")
 
 
+def test_results_in_a_checkpoint_outlive_it(tmp_path):
+    for _ in range(2):
+        for update in (1, 2):
+            (tmp_path / f"checkpoint-{update}").mkdir(exist_ok=True)
+            (tmp_path / f"checkpoint-{update}" / COMPLETE_FILE).write_text("{}")
+        (tmp_path / "checkpoint-1" / "results").mkdir()
+        (tmp_path / "checkpoint-1" / "results" / "korean.json").write_text("{}")
+        remove_old_checkpoints(tmp_path, 1, best=())
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("korean.json")}
+    assert found == {"checkpoint-1.results/korean.json", "checkpoint-1.results2/korean.json"}
+    assert numbered_checkpoints(tmp_path).keys() == {2}
+
+
 @pytest.mark.parametrize(
     ("best", "kept"),
     [

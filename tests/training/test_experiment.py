@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from korean_asr.training.experiment import (
     Data,
     Experiment,
     claim,
+    identified,
     public_command,
     read_data,
     run_identity,
@@ -313,14 +315,90 @@ def test_a_final_model_whose_checkpoints_are_gone_is_refused_in_one_line_and_not
 
 
 def test_a_finished_experiment_of_other_values_is_refused_before_anything_is_loaded(
-    identity, split_files, tmp_path
+    identity, split_files, tmp_path, capsys
 ):
     model, checkpoints = tmp_path / "model", tmp_path / "ck"
     experiment(model, checkpoints, identity).opened(split_files)
     identity["recipe"]["learning_rate"] = 7.0
     with pytest.raises(DataError, match="recipe learning_rate was 0.0001, is 7.0"):
         experiment(model, checkpoints, identity).is_finished(FILES)
+    capsys.readouterr()
     assert not experiment(model, checkpoints, identity, check=True).is_finished(FILES)
+    (told,) = capsys.readouterr().out.splitlines()
+    assert "without --check this would stop" in told and "learning_rate was 0.0001" in told
+
+
+@pytest.fixture
+def sounding(identity, split, tmp_path):
+    """A function that opens the experiment with a sound for each clip; others are given by id."""
+
+    def opened(others):
+        def heard(clip):
+            return dataclasses.replace(clip, audio_sha256=others.get(clip.id, f"sound {clip.id}"))
+
+        files = {f"{name}.jsonl": list(map(heard, part)) for name, part in split.parts().items()}
+        return experiment(tmp_path / "model", tmp_path / "ck", identity).opened(files)
+
+    return opened
+
+
+@pytest.mark.parametrize(
+    ("part", "sound", "is_refused"),
+    [
+        ("train", "other", True),
+        ("validation", "other", True),
+        ("validation", None, True),
+        # The checkpoint tells which training clips are gone. Test clips are not used.
+        ("train", None, False),
+        ("test", "other", False),
+    ],
+)
+def test_a_run_whose_clips_sound_otherwise_does_not_continue(
+    sounding, split, tmp_path, part, sound, is_refused
+):
+    clip = split.parts()[part][0]
+    sounding({})
+    # Without a checkpoint it begins anew.
+    sounding({clip.id: sound})
+    sounding({})
+    (tmp_path / "ck" / "checkpoint-4").mkdir()
+    (tmp_path / "ck" / "checkpoint-4" / "complete").write_text("{}")
+    before = (tmp_path / "ck" / "split" / f"{part}.jsonl").read_bytes()
+    if not is_refused:
+        assert sounding({clip.id: sound}) == tmp_path / "ck" / "checkpoint-4"
+        return
+    with pytest.raises(DataError, match=f"1 clips of .*{part}.jsonl have other audio .*{clip.id}"):
+        sounding({clip.id: sound})
+    assert (tmp_path / "ck" / "split" / f"{part}.jsonl").read_bytes() == before
+
+
+def test_the_same_weights_with_other_tokens_are_another_base_model(tiny_base, split, tmp_path):
+    def identity_of(folder):
+        command = SimpleNamespace(base_model=str(folder))
+        return identified(command, V3, split, base_identity(str(folder)), 1).identity
+
+    before = identity_of(tiny_base)
+    (tmp_path / "run.json").write_text(json.dumps(before))
+    copy = tmp_path / "copies" / tiny_base.name
+    shutil.copytree(tiny_base, copy)
+    # Written in another way, it is the same.
+    path = copy / "vocab.json"
+    tokens = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(tokens, indent=4), encoding="utf-8")
+    assert claim(tmp_path, "run.json", identity_of(copy), "--checkpoints")
+    changed = {"vocab.json": dict(zip(tokens, reversed(tokens.values()), strict=True))}
+    extractor = json.loads((copy / "preprocessor_config.json").read_text(encoding="utf-8"))
+    changed["preprocessor_config.json"] = extractor | {"do_normalize": False}
+    for name, content in changed.items():
+        earlier = (copy / name).read_bytes()
+        (copy / name).write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(DataError, match="another experiment: base_model settings_sha256 was"):
+            claim(tmp_path, "run.json", identity_of(copy), "--checkpoints")
+        (copy / name).write_bytes(earlier)
+    # Runs of an earlier version did not record it.
+    del before["base_model"]["settings_sha256"]
+    (tmp_path / "run.json").write_text(json.dumps(before))
+    assert claim(tmp_path, "run.json", identity_of(copy), "--checkpoints")
 
 
 def test_a_folder_is_set_aside_under_the_first_free_name(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from korean_asr import recipe_options
-from korean_asr.errors import UsageError
+from korean_asr.errors import DataError, UsageError
 from korean_asr.recipe_options import chosen_recipe
 from korean_asr.training.progress import Progress
 from korean_asr.training.watching import CURVE_FILE, LOG_FILE, Watch, draw_training_curve
@@ -48,6 +48,16 @@ def test_each_row_is_in_the_log_at_once_and_a_continued_run_drops_what_was_behin
     watched(tmp_path, RECIPES["demo"], progress, [row(4, 0.75), row(6, 0.5)])
     assert [one["step"] for one in logged(tmp_path)] == [2, 2, 4, 6]
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_model_folder_that_is_renamed_during_training_is_told_in_one_line(tmp_path):
+    progress = Progress()
+    watch = watched(tmp_path / "model", RECIPES["demo"], progress, [row(2)])
+    (tmp_path / "model").rename(tmp_path / "mine")
+    progress.log.append(row(4))
+    with pytest.raises(DataError, match="model is gone: .* Run the same command again"):
+        watch(progress)
+    assert not (tmp_path / "model").exists()
 
 
 def test_the_curve_is_drawn_anew_at_each_evaluation(tmp_path):

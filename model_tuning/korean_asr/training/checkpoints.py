@@ -10,7 +10,7 @@ import torch
 from transformers import Wav2Vec2ForCTC
 
 from korean_asr.errors import DataError, writing_into
-from korean_asr.files import read_json, write_json
+from korean_asr.files import free_name, read_json, write_json
 from korean_asr.model import load_recogniser
 from korean_asr.model_folder import one_line
 from korean_asr.training.progress import Progress, read_progress
@@ -155,10 +155,16 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint. It is renamed first: a half removed one must not look like one."""
+    """Remove a checkpoint. It is renamed first: a half removed one must not look like one.
+
+    Results that script 3 or 4 wrote into it stay beside it, in checkpoint-200.results.
+    """
     removed = checkpoint.with_name(checkpoint.name + REMOVED_SUFFIX)
     if removed.exists():
         shutil.rmtree(removed)
+    results = checkpoint / "results"
+    if results.is_dir():
+        results.rename(free_name(checkpoint.with_name(f"{checkpoint.name}.results")))
     checkpoint.rename(removed)
     shutil.rmtree(removed)
 

@@ -9,13 +9,14 @@ from korean_asr.errors import DataError, UsageError
 from korean_asr.files import (
     as_read,
     file_checksum,
+    free_name,
     json_value,
     read_json,
     write_json,
 )
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, content_checksum, read_manifest, write_manifest
-from korean_asr.model_folder import WEIGHT_FILES
+from korean_asr.model_folder import WEIGHT_FILES, settings_checksum
 from korean_asr.recipe import VALUES
 from korean_asr.training.checkpoints import (
     bytes_on_disk,
@@ -26,7 +27,13 @@ from korean_asr.training.checkpoints import (
 )
 from korean_asr.training.final_model import FINAL_VALUES, refuse_missing_checkpoints
 from korean_asr.training.learners import wants_learners, with_learners
-from korean_asr.training.splits import Split, printed_split, split_utterances
+from korean_asr.training.splits import (
+    TRAINING_NAMES,
+    VALIDATION_NAMES,
+    Split,
+    printed_split,
+    split_utterances,
+)
 
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
@@ -98,7 +105,7 @@ def run_identity(
 ) -> dict[str, Any]:
     """All that two runs must have in common for one to continue from the other's checkpoints.
 
-    recipe: a recipe.Recipe; base_model: name and sha256. What is reported is no part of it.
+    recipe: a recipe.Recipe; base_model: its name and checksums. What is reported is no part of it.
     """
     values = asdict(recipe)
     del values["report_to"]
@@ -157,11 +164,13 @@ class Experiment:
         """Whether the model folder has the record of the finished run, and all of these files.
 
         Never with --fresh or --check, nor where another final model is to be made from the same
-        checkpoints, which is printed. But for --check, which writes nothing, both folders are
-        locked first, until the process ends. Raises as held_folders and lock.lock do, and DataError
-        if a checkpoint that the other final model needs is not there.
+        checkpoints, which is printed. But for --check, which writes nothing and prints what is
+        wrong with the folders, both are locked first, until the process ends. Raises as
+        held_folders and lock.lock do, and DataError if a checkpoint that the other final model
+        needs is not there.
         """
         if self.command.check:
+            self._tell_unusable_folders()
             return False
         for folder in (self.output, self.checkpoints):
             lock(folder)
@@ -182,6 +191,12 @@ class Experiment:
         )
         return False
 
+    def _tell_unusable_folders(self) -> None:
+        try:
+            self.held_folders()
+        except (DataError, UsageError) as error:
+            print(f"WARNING · 경고: without --check this would stop: {error}")
+
     def is_trained(self, n_updates: int) -> bool:
         """Whether all updates are made, so that only the final model is left to make."""
         again = self.command.fresh or self.command.check
@@ -197,10 +212,12 @@ class Experiment:
         split_files: file name -> clips. The checkpoints folder gets them too, so that scripts 3 and
             4 know what a checkpoint was trained on.
         Prints what it finds. Returns None if training starts at the beginning. Raises as
-        held_folders does.
+        held_folders does, and DataError where the clips of a run that continues sound otherwise.
         """
         held = self.held_folders()
         notes = _set_all_aside(held) if self.command.fresh else []
+        if complete_checkpoints(self.checkpoints):
+            _refuse_other_sounds(self.checkpoints / "split", split_files)
         for folder in (self.output, self.checkpoints):
             for name, clips in split_files.items():
                 write_manifest(folder / "split" / name, clips)
@@ -233,6 +250,33 @@ class Experiment:
         return notes
 
 
+def _refuse_other_sounds(folder: Path, split_files: dict[str, list[Utterance]]) -> None:
+    """Raise DataError where audio has changed since the split in the folder was written.
+
+    A changed training clip is not the one that a model learned, and scores on changed validation
+    clips cannot be compared. A training clip that is gone changes the order of clips, which the
+    checkpoint tells.
+    """
+    for name in (f"{part}.jsonl" for part in (*TRAINING_NAMES, *VALIDATION_NAMES)):
+        path, clips = folder / name, split_files.get(name, [])
+        if not path.is_file():
+            continue
+        before = {clip.id: clip.audio_sha256 for clip in read_manifest(path)}
+        others = [
+            clip
+            for clip in clips
+            if before.get(clip.id) not in (None, clip.audio_sha256)
+            and (clip.audio_sha256 or "validation" in name)
+        ]
+        if others:
+            raise DataError(
+                f"{len(others):,} clips of {path} have other audio than when this run began, or "
+                f"none, such as {others[0].id} ({others[0].audio_filepath}). Restore these files, "
+                "or start over with --fresh. · 음성 파일이 학습을 시작할 때와 다릅니다. 파일을 "
+                "되돌리거나 --fresh로 다시 시작하세요."
+            )
+
+
 def _final_values(record: dict[str, Any]) -> list[Any]:
     """The values of a record's recipe that say which final model is made."""
     values = DEFAULT_VALUES | record["recipe"]
@@ -248,7 +292,11 @@ def _of_training(identity: dict[str, Any]) -> dict[str, Any]:
 def identified(
     command, recipe, split: Split, base_model: dict[str, str], n_processes: int
 ) -> Experiment:
-    """The experiment of a command. The other arguments are those of run_identity."""
+    """The experiment of a command. The other arguments are those of run_identity.
+
+    base_model: name and sha256 of the weights, to which the checksum of its settings is added.
+    """
+    base_model = base_model | {"settings_sha256": settings_checksum(command.base_model)}
     return Experiment(command, run_identity(recipe, split, base_model, n_processes))
 
 
@@ -287,6 +335,7 @@ def claim(
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
         # A run of an earlier version lacks the newer values, and did what their defaults do.
         earlier["recipe"] = DEFAULT_VALUES | earlier["recipe"]
+        earlier["base_model"] = identity["base_model"] | earlier["base_model"]
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
@@ -335,9 +384,7 @@ def _set_all_aside(folders: list[Path]) -> list[str]:
 
 def set_aside(folder: Path) -> Path:
     """Rename a folder to the first free name: model.old, model.old2, ..."""
-    numbers = ("", *range(2, 10_000))
-    names = (folder.with_name(f"{folder.name}.old{number}") for number in numbers)
-    return folder.rename(next(name for name in names if not name.exists()))
+    return folder.rename(free_name(folder.with_name(f"{folder.name}.old")))
 
 
 def public_command(arguments: list[str]) -> list[str]:

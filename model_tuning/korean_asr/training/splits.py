@@ -15,6 +15,7 @@ FOREIGN_NAMES = ("foreign_train", "foreign_validation", "foreign_test")
 MAX_CHECKED_FOREIGN_TEST = 10_000
 # The splits whose clips are trained on.
 TRAINING_NAMES = ("train", "foreign_train")
+VALIDATION_NAMES = ("validation", "foreign_validation")
 # With fewer clips, 8:1:1 would leave validation or test empty.
 MIN_CLIPS = 10
 SENTENCE_INSTEAD = "Pass --group-by sentence. · 화자 대신 문장을 기준으로 나누세요."

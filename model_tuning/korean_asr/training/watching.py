@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from korean_asr.errors import DataError
 from korean_asr.files import json_line, write_json_lines
 from korean_asr.model_folder import one_line
 from korean_asr.rates import stored_rate
@@ -38,9 +39,15 @@ class Watch:
     def __call__(self, progress: Progress) -> None:
         """Write the rows of the log that are new; the first call starts all files.
 
-        Raises OSError if the log cannot be written.
+        Raises OSError if the log cannot be written, and DataError if the folder is gone.
         """
         log = progress.log
+        if self.n_written is not None and not self.output.is_dir():
+            raise DataError(
+                f"{self.output} is gone: it was removed or renamed during training. Run the same "
+                "command again: it continues from the last checkpoint. · 학습 중에 모델 폴더가 "
+                "삭제되거나 이름이 바뀌었습니다. 같은 명령을 다시 실행하세요."
+            )
         if self.n_written is None:
             # Drops what a killed run logged behind the checkpoint from which this one continues.
             write_json_lines(self.output / LOG_FILE, logged(log))
