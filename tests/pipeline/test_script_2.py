@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from korean_asr.files import file_checksum
 from korean_asr.manifest import REPOSITORY, read_manifest
 from korean_asr.model import SEVEN_FILES
 
@@ -79,6 +80,7 @@ def test_the_final_model_is_the_best_checkpoint(json_of, rows_of, trained):
     assert experiment["validation"]["cer"] == pytest.approx(scores[best], abs=1e-6)
     checkpoint = model.parent / "checkpoints" / f"checkpoint-{best}" / "model.safetensors"
     assert (model / "model.safetensors").read_bytes() == checkpoint.read_bytes()
+    assert experiment["weights_sha256"] == file_checksum(checkpoint)
     assert f"final model: update {best} of 12 (best)" in printed
 
 
