@@ -7,6 +7,7 @@ for as many updates as v3's first epoch has (100), at v3's learning rate and at 
 head_resized.py measures what keeping the trained rows is worth.
 """
 
+import argparse
 import dataclasses
 import itertools
 import tempfile
@@ -58,6 +59,7 @@ STARTS = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         split = demo_split(Path(folder))
         recipe = dataclasses.replace(RECIPES["demo"], final_model="last")

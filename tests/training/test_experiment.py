@@ -22,6 +22,7 @@ from korean_asr.training.experiment import (
     set_aside,
 )
 from korean_asr.training.loop import Run
+from korean_asr.training.model_card import model_card
 from korean_asr.training.progress import Progress
 from korean_asr.training.record import experiment_record, write_record
 from korean_asr.training.splits import Split
@@ -598,6 +599,10 @@ def test_the_record_is_written_last_and_tells_speed_rates_and_data(
     }
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "| cer | 0.2500 |" in card and "- left out of training: 3 clips, too long" in card
+    assert f"\npython {record['command']}\n" in card
+    assert f"\ntorchrun --nproc_per_node=4 {record['command']}" in model_card(
+        {**record, "n_processes": 4}
+    )
     assert (tmp_path / "model" / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     rows = (tmp_path / "model" / "training_log.jsonl").read_text().splitlines()
     assert [json.loads(row) for row in rows] == finished_run.progress.log

@@ -151,6 +151,7 @@ corpora: it is not for publication.
 {% endfor %}
 
 ```
-{{ command }}
+{{ "torchrun --nproc_per_node=%d"|format(n_processes) if n_processes > 1 else "python"
+}} {{ command }}
 ```
 """)
