@@ -22,13 +22,14 @@ from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preproce
 from korean_asr.preprocessing.corpus_names import named_corpora
 from korean_asr.preprocessing.counts import base_alphabet, printed_group
 from korean_asr.preprocessing.json_labels import LabelKeys, given_key, refuse_unused_keys
-from korean_asr.preprocessing.outputs import write_outputs
+from korean_asr.preprocessing.outputs import refuse_inputs_among_outputs, write_outputs
 from recipes import V3
 
 
 def main() -> None:
     arguments = parsed_arguments()
     roots = {name: named_corpora(getattr(arguments, name)) for name in ("korean", "foreign")}
+    refuse_inputs_among_outputs(arguments.output, [*arguments.korean, *arguments.foreign])
     lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
     keys = LabelKeys(arguments.text_key, arguments.audio_key)
