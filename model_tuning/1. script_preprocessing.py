@@ -72,7 +72,7 @@ def parsed_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     several = {"type": given_path, "action": "append", "default": []}
-    what = "a manifest, a table or hf:NAME; give the option again for another corpus"
+    what = "an archive, a manifest, a table or hf:NAME; give it again for another corpus"
     add("--korean", **several, required=True, help=f"folder of 한국인 대화 음성, {what}")
     add("--foreign", **several, help=f"folder of 외국인 한국어 발화, {what}")
     add("--split", help="split of a table or of a hub data set, such as train (default all)")

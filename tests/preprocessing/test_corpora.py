@@ -1180,11 +1180,11 @@ def test_audio_of_an_undecodable_name_is_told_by_its_place(tmp_path, korean):
 
 
 def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path, written):
-    written(tmp_path, {"corpus.tar": b"", "a/clip.wav": b"", "b/readme.txt": b""})
+    written(tmp_path, {"corpus.7z": b"", "a/clip.wav": b"", "b/readme.txt": b""})
     os.mkfifo(tmp_path / "fifo")
     for name, message in {
         "nowhere": "nowhere does not exist. Pass the folder of the corpus, or a manifest",
-        "corpus.tar": "corpus.tar is a file, but not a manifest",
+        "corpus.7z": r"corpus.7z is a file, but not a manifest .* or an archive \(\*.tar, ",
         "fifo": "fifo is neither a folder nor a file",
         "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a "
         "manifest",
