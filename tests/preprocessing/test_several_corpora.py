@@ -150,7 +150,9 @@ def test_a_second_label_has_the_new_id_of_its_clip(tmp_path, two):
         "corpus": "korean",
         "source": "third",
     }
-    assert len(group.notes) == 1 and "two labels with other letters, 1 clips" in group.notes[0]
+    assert (
+        len(group.notes) == 1 and "1 clip has two labels that differ in letters" in group.notes[0]
+    )
 
 
 def test_a_corpus_of_several_without_a_usable_clip_stops_the_run_by_name(tmp_path, two):
