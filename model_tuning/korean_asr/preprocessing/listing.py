@@ -327,7 +327,7 @@ def _refuse_incomplete(listing: Listing, root: Path) -> None:
     if listing.audio_archives and not len(listing.audio):
         raise DataError(
             f"the audio of {root} is still packed: {unpack_hint(listing.audio_archives)} "
-            "· 음성 압축을 먼저 푸세요."
+            "Once it is unpacked, pass its folder. · 음성 압축을 먼저 푸세요."
         )
     if not listing.has_labels:
         notes = "".join(f" {note}" for note in listing.notes)
