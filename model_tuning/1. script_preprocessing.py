@@ -22,13 +22,14 @@ from korean_asr.preprocessing.cleaning import RULE_SENTENCES, Settings, preproce
 from korean_asr.preprocessing.corpus_names import named_corpora
 from korean_asr.preprocessing.counts import base_alphabet, printed_group
 from korean_asr.preprocessing.json_labels import LabelKeys, given_key, refuse_unused_keys
-from korean_asr.preprocessing.outputs import write_outputs
+from korean_asr.preprocessing.outputs import refuse_inputs_among_outputs, write_outputs
 from recipes import V3
 
 
 def main() -> None:
     arguments = parsed_arguments()
     roots = {name: named_corpora(getattr(arguments, name)) for name in ("korean", "foreign")}
+    refuse_inputs_among_outputs(arguments.output, [*arguments.korean, *arguments.foreign])
     lock(arguments.output)
     settings = Settings(*(getattr(arguments, choice.name) for choice in fields(Settings)))
     keys = LabelKeys(arguments.text_key, arguments.audio_key)
@@ -71,7 +72,7 @@ def parsed_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     several = {"type": given_path, "action": "append", "default": []}
-    what = "a manifest, a table or hf:NAME; give the option again for another corpus"
+    what = "an archive, a manifest, a table or hf:NAME; give it again for another corpus"
     add("--korean", **several, required=True, help=f"folder of 한국인 대화 음성, {what}")
     add("--foreign", **several, help=f"folder of 외국인 한국어 발화, {what}")
     add("--split", help="split of a table or of a hub data set, such as train (default all)")

@@ -13,6 +13,7 @@ import tarfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 ReadAt = Callable[[int, int], bytes]  # (number of bytes, offset) -> bytes
@@ -194,6 +195,15 @@ def joined_file(path: str) -> JoinedFile:
     if not paths:
         raise FileNotFoundError(path)
     return JoinedFile(Extent(part, 0, os.stat(part).st_size) for part in paths)
+
+
+def files_of_archive(path: Path) -> list[str]:
+    """The name of an archive on disk; of a part of one, the names of all its parts."""
+    part = PART.fullmatch(path.name)
+    if not part:
+        return [path.name]
+    others = map(PART.fullmatch, sorted(os.listdir(path.parent)))
+    return [other[0] for other in others if other and other[1] == part[1]]
 
 
 def parts_on_disk(path: str) -> list[str]:

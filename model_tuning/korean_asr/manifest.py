@@ -200,9 +200,6 @@ def offset_in(row: dict[str, Any]) -> float | None:
     the text.
     """
     value = row.get("offset")
-    # In Python, but not in JSON, true is a number.
-    if isinstance(value, bool):
-        raise ValueError(_not_seconds("offset", value))
     return None if value is None else _seconds("offset", value)
 
 
@@ -218,16 +215,13 @@ def duration_in(row: dict[str, Any]) -> float | None:
 def _seconds(key: str, value: Any) -> float:
     """A number, or a text of one. Raises ValueError for anything but 0 to MAX_SECONDS."""
     try:
-        seconds = float(value)
+        # In Python, but not in JSON, true is a number.
+        seconds = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not 0 <= seconds <= MAX_SECONDS:
-        raise ValueError(_not_seconds(key, value))
+        raise ValueError(f"`{key}` is {shown_json(value)}, not 0 to {MAX_SECONDS:,.0f} seconds")
     return seconds
-
-
-def _not_seconds(key: str, value: Any) -> str:
-    return f"`{key}` is {shown_json(value)}, not 0 to {MAX_SECONDS:,.0f} seconds"
 
 
 def _measured(clip: Utterance) -> float:

@@ -124,7 +124,8 @@ CUT = {"audio_filepath": "/raw/talk.wav", "text": "밥."}
         # An offset of 0 cuts, too, as NeMo does.
         ({"duration": 1.5, "offset": 0}, 0.0, (0.0, 1.5)),
         ({"duration": 1.5, "offset": 2.25}, 2.25, (2.25, 1.5)),
-        ({"duration": 1.5, "offset": "2.25"}, 2.25, (2.25, 1.5)),
+        # A number in quotes is one, as in a table.
+        ({"duration": "1.5", "offset": "2.25"}, 2.25, (2.25, 1.5)),
         # An unknown duration means to the end of the file.
         ({"duration": 0, "offset": 2.25}, 2.25, (2.25, None)),
         ({"offset": 2.25}, 2.25, (2.25, None)),
@@ -251,6 +252,8 @@ def test_decomposed_text_is_composed(tmp_path):
                 ("long", '"long"'),
                 ([1.5], "a list"),
                 ({}, "an object"),
+                (True, "true"),
+                (False, "false"),
                 *((number, str(number)) for number in (-1, -0.001, 1.1e9, 1e308)),
             )
         ),
@@ -266,8 +269,6 @@ def test_decomposed_text_is_composed(tmp_path):
                 ('""', '""'),
                 ('" "', '" "'),
                 ('"nan"', '"nan"'),
-                ("true", "true"),
-                ("false", "false"),
                 ("[NaN]", "a list"),
             )
         ),

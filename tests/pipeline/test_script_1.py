@@ -208,6 +208,38 @@ def test_a_corpus_without_a_usable_clip_leaves_the_earlier_manifest(
         assert (tmp_path / "out" / name).read_bytes() == (processed[0] / name).read_bytes()
 
 
+@pytest.mark.parametrize("option", ["--korean", "--foreign"])
+@pytest.mark.parametrize(
+    "name", ["korean.jsonl", "foreign.jsonl", "rejected.jsonl", "preprocessing.json", "link.jsonl"]
+)
+def test_a_manifest_that_script_1_would_replace_is_refused_before_anything_is_read(
+    command, run, processed, tmp_path, option, name
+):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(processed[0] / "korean.jsonl", folder / name)
+    if name == "link.jsonl":
+        (folder / "link.jsonl").rename(folder / "korean.jsonl")
+        (folder / "link.jsonl").symlink_to("korean.jsonl")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    # A Korean corpus that is not there would be said if it were read first.
+    first = ["--korean", "nowhere"] if option == "--foreign" else []
+    arguments = [*first, option, folder / name, "--output", folder]
+    printed = run(command(1, *arguments), status=1)
+    assert f"{folder / name} would be replaced: script 1 writes {folder}/" in printed
+    assert "Pass another --output" in printed and printed.count("\n") == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_earlier_manifest_is_cleaned_again_into_another_folder(
+    command, run, processed, tmp_path
+):
+    earlier = processed[0] / "korean.jsonl"
+    run(command(1, "--korean", earlier, "--output", tmp_path / "out"))
+    assert (tmp_path / "out" / "korean.jsonl").read_bytes() == earlier.read_bytes()
+
+
 def test_script_1_on_a_full_disk_says_so_and_leaves_the_earlier_manifest(
     command, run, small_files_only, processed, tmp_path
 ):

@@ -392,6 +392,18 @@ def test_without_rapidgzip_the_error_names_a_command_that_unpacks_a_tar_gz(
     )
 
 
+def test_without_rapidgzip_an_archive_that_is_named_by_itself_says_what_to_pass_once_unpacked(
+    tmp_path, written, utterances_of, without_rapidgzip
+):
+    files = {"x_scripts.txt": "x_1.wav :: 밥", "x_1.wav": b"sound"}
+    written(tmp_path / "corpus", {"x.tgz": packed("tgz", files)})
+    with pytest.raises(DataError, match=r"x\.tgz is still packed: .* pass its folder\. ·") as error:
+        utterances_of(tmp_path / "corpus/x.tgz")
+    command = str(error.value).partition("or run  ")[2].partition(". Other archives")[0]
+    subprocess.run(shlex.split(command), check=True, cwd="/", timeout=60)
+    assert [u.reason for u in utterances_of(tmp_path / "corpus")] == [None]
+
+
 def test_a_name_with_line_ends_and_escape_sequences_is_told_in_one_line(
     tmp_path, written, utterances_of, without_rapidgzip
 ):

@@ -670,9 +670,9 @@ def test_two_folders_with_other_texts_of_the_same_clips_are_said_once(
     corpus = clean(root, tmp_path)
     assert corpus.tally.reasons == {"duplicate id": 4, "masked": 1}
     assert corpus.notes == [
-        f"two labels with other letters, 1 clips: the first is used, from {root}/pron, the second "
-        f"from {root}/spell. To use the second, move the label files of {root}/pron out of the "
-        "corpus."
+        f"1 clip has two labels that differ in letters: the one in {root}/pron is used, "
+        f"not the one in {root}/spell. To use that one, move the labels in {root}/pron out of the "
+        "corpus. · 한 발화의 두 라벨이 서로 다르면 첫 번째를 사용합니다."
     ]
 
 
@@ -681,12 +681,31 @@ def test_second_labels_with_the_same_letters_are_not_worth_a_note(root, tmp_path
     assert clean(root, tmp_path).notes == []
 
 
-def test_a_second_label_in_the_same_file_is_said_to_be_there(root, tmp_path):
-    clips(root, ("a", "밥"), ("b", "국"), ("a", "물"))
+def test_second_labels_of_several_clips_in_another_file_are_said_in_one_sentence(root, tmp_path):
+    clips(root, ("a", "밥"), ("b", "국"))
+    labels(root, ("a", "물"), ("b", "죽"), name="y_scripts.txt")
+    (note,) = clean(root, tmp_path).notes
+    assert note.partition(" · ")[0] == (
+        f"2 clips have two labels that differ in letters: the one in {root}/x_scripts.txt is used, "
+        f"not the one in {root}/y_scripts.txt. To use that one, move the labels in "
+        f"{root}/x_scripts.txt out of the corpus."
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "start"),
+    [
+        ([("a", "밥"), ("b", "국"), ("a", "물")], "1 clip has two"),
+        ([("a", "밥"), ("b", "국"), ("a", "물"), ("b", "죽")], "2 clips have two"),
+    ],
+)
+def test_a_second_label_in_the_same_file_is_said_to_be_there(root, tmp_path, lines, start):
+    clips(root, *lines)
     (note,) = clean(root, tmp_path).notes
     assert note == (
-        "two labels with other letters, 1 clips: the first is used, and the second are both in "
-        f"{root}/x_scripts.txt. To use the second, take the first ones out of it."
+        f"{start} labels that differ in letters, both in {root}/x_scripts.txt: the first is used. "
+        "To use the second, take the first out. "
+        "· 한 발화의 두 라벨이 서로 다르면 첫 번째를 사용합니다."
     )
 
 

@@ -749,8 +749,10 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
         {"audio_filepath": "a.wav", "text": "7", "id": "seven"},
         {"audio_filepath": "x/f.wav", "text": "8"},
         {"audio_filepath": "g.wav", "text": "9", "id": ["g"]},
+        {"audio_filepath": "gone.wav", "text": "10", "id": "mine"},
+        {"audio_filepath": "h.wav", "text": "11", "id": "mine"},
     ]
-    utterances = manifest(tmp_path, *rows, audio=[f"m/{name}.wav" for name in [*"abcdefg", "x/f"]])
+    utterances = manifest(tmp_path, *rows, audio=[f"m/{name}.wav" for name in [*"abcdefgh", "x/f"]])
     assert [(utterance.raw, utterance.id, utterance.reason) for utterance in utterances] == [
         ("1", "one", None),
         ("2", "one", "duplicate id"),
@@ -758,9 +760,11 @@ def test_ids_of_a_manifest_are_kept_and_never_given_twice(tmp_path, manifest):
         ("4", "./d", None),
         ("5", "7", None),
         ("6", "f", None),
-        ("7", "a", "duplicate id"),
+        ("7", "seven", "duplicate id"),
         ("8", "x/f", None),
         ("9", "g", None),
+        ("10", "mine", "no audio"),
+        ("11", "mine", None),
     ]
 
 
@@ -1180,11 +1184,11 @@ def test_audio_of_an_undecodable_name_is_told_by_its_place(tmp_path, korean):
 
 
 def test_a_place_that_is_no_corpus_is_named_with_what_to_do(tmp_path, written):
-    written(tmp_path, {"corpus.tar": b"", "a/clip.wav": b"", "b/readme.txt": b""})
+    written(tmp_path, {"corpus.7z": b"", "a/clip.wav": b"", "b/readme.txt": b""})
     os.mkfifo(tmp_path / "fifo")
     for name, message in {
         "nowhere": "nowhere does not exist. Pass the folder of the corpus, or a manifest",
-        "corpus.tar": "corpus.tar is a file, but not a manifest",
+        "corpus.7z": r"corpus.7z is a file, but not a manifest .* or an archive \(\*.tar, ",
         "fifo": "fifo is neither a folder nor a file",
         "a": "a holds no labels: no .*scripts.txt.*Pass the folder that holds 1.Training, or a "
         "manifest",

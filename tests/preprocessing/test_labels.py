@@ -111,7 +111,7 @@ def test_the_keys_of_a_label_are_shown_as_the_option_names_them(value, shown):
             Label("a.wav", "", "utf-8", offset=1.5),
         ),
         (
-            {"audio_filepath": "a.wav", "text": "밥", "offset": "1.5", "duration": None},
+            {"audio_filepath": "a.wav", "text": "밥", "offset": "1.5", "duration": float("nan")},
             Label("a.wav", "밥", "utf-8", offset=1.5),
         ),
         # Without an offset the duration is measured, whatever the manifest says.
@@ -153,6 +153,7 @@ CUT = '{"audio_filepath": "a.wav", "text": "밥", "offset": '
                 ("{}", "an object"),
             )
         ),
+        (f'{CUT}1, "duration": true}}', "", "`duration` is true, not 0 to 1,000,000,000 seconds"),
         (f'{CUT}1, "duration": "x"}}', "", '`duration` is "x", not 0 to 1,000,000,000 seconds'),
     ],
 )

@@ -18,6 +18,7 @@ import soundfile
 from korean_asr.errors import DataError
 from korean_asr.preprocessing.archive_scan import UNSAFE
 from korean_asr.preprocessing.cleaning import Settings, preprocessed
+from korean_asr.preprocessing.corpus_names import named_corpora
 
 LABELS = "1.Training/1.라벨링데이터/3.일상안부/dialog_01/dialog_01_scripts.txt"
 AUDIO = "1.Training/2.원천데이터"
@@ -130,6 +131,92 @@ def test_packed_audio_gives_the_manifest_of_the_folder_that_was_packed(
     assert corpus.notes == []
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
     assert all("::" in row["audio_filepath"] for row in with_places)
+
+
+def files_in_one(packed):
+    """The files of PACKED[kind](), with the labels beside the audio in the archive."""
+    content = {LABELS: f"{SCRIPT}/{AUDIO}/gone.wav :: 네.\n".encode()}
+    content |= {f"{AUDIO}/{name}": data for name, data in FILES.items()}
+    return packed(content)
+
+
+IN_ONE = {
+    "tar": lambda: {"묶음.tar": files_in_one(tar_of)},
+    "zip": lambda: {"묶음.zip": files_in_one(zip_of)},
+    "deflated zip": lambda: {"묶음.ZIP": files_in_one(lambda files: zip_of(files, DEFLATED))},
+    "parts of a zip": lambda: parts_of("묶음.zip", files_in_one(zip_of)),
+    "parts of a tar": lambda: parts_of("묶음.tar", files_in_one(tar_of)),
+    "a tar of parts": lambda: {"묶음.tar": tar_of(parts_of("a/b.zip", files_in_one(zip_of)))},
+    "a tar of archives": lambda: {
+        "묶음.tar": tar_of(
+            {"labels.zip": zip_of({LABELS: SCRIPT.encode()}), "a.tar": tar_of(FILES)}
+        )
+    },
+    "a text beside each clip": lambda: {
+        "묶음.zip": zip_of({**FILES, **{f"{n[:-4]}.txt": f"글 {n[-5]}".encode() for n in NAMES}})
+    },
+    "tar.gz": lambda: {"묶음.tar.gz": gzip.compress(files_in_one(tar_of))},
+    "tgz": lambda: {"묶음.tgz": gzip.compress(files_in_one(tar_of))},
+    "parts of a tar.gz": lambda: parts_of("묶음.tar.gz", gzip.compress(files_in_one(tar_of))),
+    "a tar that is cut off": lambda: {"묶음.tar": files_in_one(tar_of)[:-30_000]},
+}
+
+
+@pytest.mark.parametrize("kind", IN_ONE)
+def test_an_archive_that_is_named_by_itself_is_read_as_the_folder_that_holds_it_alone(
+    tmp_path, kind, written
+):
+    if "gz" in kind:
+        pytest.importorskip("rapidgzip")
+    root = written(tmp_path / "묶음", IN_ONE[kind]())
+    archives = sorted(root.iterdir())
+
+    def outcome(path):
+        (name,) = corpora = named_corpora([path])
+        assert name == "묶음"
+        group = preprocessed(corpora, Settings(), 2, "korean", tmp_path / "processed")
+        (corpus,) = group.corpora
+        others = corpus.n_label_files, corpus.labels_sha256, corpus.notes
+        return [*group.rows], [*group.rejected], others, group.tally
+
+    in_folder = outcome(root)
+    # Other files beside it belong to no corpus that was named.
+    written(root, {"x_scripts.txt": "a.wav :: 밥", "a.wav": sound(9), "b.txt": "국"})
+    written(root, {"다른.zip": zip_of({"c.wav": sound(8), "y_scripts.txt": "c.wav :: 물"})})
+    written(root, {"묶음.tar.part": b"", "다른.zip.part0": b"", "묶음.zip.part0.txt": "b"})
+    assert len(in_folder[0]) == (5 if "cut" in kind else 7)
+    for archive in archives:
+        assert outcome(archive) == in_folder
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "message"),
+    [
+        ("TL.zip", {LABELS: SCRIPT.encode()}, "TL.zip has no usable clip: no audio 7. No audio was "
+         "found in it: pass the folder that holds the archive of its audio too"),
+        ("TS.zip", FILES, "TS.zip holds no labels: no .*Pass the folder that holds 1.Training"),
+        ("x.tar", {"metadata.csv": b"file_name,text"}, "x.tar was left out: it holds neither"),
+        ("x.zip", {}, "x.zip holds no labels"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_is_no_corpus_by_itself_is_told_by_name(
+    tmp_path, name, files, message, written
+):
+    packed = zip_of(files) if name.endswith("zip") else tar_of(files)
+    written(tmp_path, {name: packed, "TS_a.wav": sound(0), "x_scripts.txt": "TS_a.wav :: 밥"})
+    with pytest.raises(DataError, match=message) as error:
+        preprocessed({"x": tmp_path / name}, Settings(), 1, "korean", tmp_path / "processed")
+    assert "\n" not in str(error.value)
+
+
+def test_a_manifest_in_an_archive_that_is_named_names_no_audio_outside(tmp_path, written):
+    row = {"audio_filepath": str(tmp_path / "secret.wav"), "text": "밥"}
+    rows = [json.dumps(r).encode() for r in (row, row | {"audio_filepath": "../secret.wav"})]
+    archive = zip_of({"m.jsonl": b"\n".join(rows), "a.wav": sound(1), "b/x_scripts.txt": b"a :: n"})
+    written(tmp_path, {"secret.wav": sound(0), "x/x.zip": archive})
+    output = tmp_path / "processed"
+    group = preprocessed({"x": tmp_path / "x/x.zip"}, Settings(), 1, "korean", output)
+    assert group.tally.reasons == {"no audio": 1, "unsafe path": 1}
 
 
 def test_the_bytes_of_a_clip_lie_where_the_manifest_says(tmp_path, written):

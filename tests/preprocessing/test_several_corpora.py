@@ -150,7 +150,9 @@ def test_a_second_label_has_the_new_id_of_its_clip(tmp_path, two):
         "corpus": "korean",
         "source": "third",
     }
-    assert len(group.notes) == 1 and "two labels with other letters, 1 clips" in group.notes[0]
+    assert (
+        len(group.notes) == 1 and "1 clip has two labels that differ in letters" in group.notes[0]
+    )
 
 
 def test_a_corpus_of_several_without_a_usable_clip_stops_the_run_by_name(tmp_path, two):
@@ -169,6 +171,8 @@ def test_a_corpus_of_several_without_a_usable_clip_stops_the_run_by_name(tmp_pat
         (["1/x/a", "2/x/a"], ["1/x/a", "2/x/a"]),
         (["x/a.jsonl", "y/b.v2"], ["a", "b.v2"]),
         (["x/a.json", "x/a.jsonl"], ["x/a.json", "x/a.jsonl"]),
+        (["x/1. a.tar.gz", "y/b.zip.part0", "y/c.v2.ZIP"], ["1. a", "b", "c.v2"]),
+        (["x/a.tar", "x/a.zip", "x/.zip"], ["x/a.tar", "x/a.zip", ".zip"]),
         (["x/../y/a"], ["a"]),
         # Hangul that macOS has decomposed
         (["\u1112\u1161\u11ab"], ["\ud55c"]),
@@ -178,7 +182,7 @@ def test_a_corpus_is_named_by_its_folder_and_by_more_parents_where_that_repeats(
     tmp_path, paths, names
 ):
     for path in paths:
-        if path.endswith((".json", ".jsonl")):
+        if path.lower().endswith((".json", ".jsonl", ".tar", ".gz", ".zip", ".part0")):
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text("")
         else:
@@ -202,12 +206,15 @@ def test_the_current_folder_has_a_name(tmp_path, monkeypatch):
         (["a", "a/b"], "a/b lies inside .*/a:"),
         (["a/b", "a"], "a/b lies inside .*/a:"),
         (["a", "a/m.jsonl"], "a/m.jsonl lies inside .*/a:"),
+        (["x.zip.part0", "x.zip.part9"], "x.zip.part9 and .*/x.zip.part0 are one archive: each"),
+        (["x.zip.part0", "x.zip.part0"], "x.zip.part0 is given twice"),
     ],
 )
 def test_corpora_that_share_files_are_refused_by_name(tmp_path, paths, problem):
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "b").mkdir()
-    (tmp_path / "a/m.jsonl").write_text("")
+    for name in ("a/m.jsonl", "x.zip.part0", "x.zip.part9"):
+        (tmp_path / name).write_text("")
     (tmp_path / "link").symlink_to("a")
     with pytest.raises(DataError, match=problem):
         named_corpora([tmp_path / path for path in paths])

@@ -30,6 +30,7 @@ from korean_asr.archive_file import (
     ReadAt,
     leading_parts,
 )
+from korean_asr.errors import printable
 from korean_asr.gzip_file import GZIP_MARK, gzip_index, opened_gzip
 from korean_asr.preprocessing.archive_scan import (
     DEFLATED,
@@ -115,6 +116,16 @@ def unpack_command(archive: str) -> str:
     if os.path.lexists(archive):
         return f"tar -xf {shlex.quote(archive)} -C {folder}"
     return f"cat {shlex.quote(archive)}.part* | tar -xz -C {folder}"
+
+
+def unpack_hint(archives: list[str]) -> str:
+    """Return the command that unpacks the first of these, and how many others there are."""
+    first, *others = archives
+    likewise = f", and likewise {len(others):,} more" if others else ""
+    return printable(
+        f"install rapidgzip, pip install -r requirements-optional.txt, or run  "
+        f"{unpack_command(first)}{likewise}. Other archives may stay packed."
+    )
 
 
 def label_file(path: str) -> Iterator[Member]:

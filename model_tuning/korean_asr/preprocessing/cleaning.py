@@ -23,6 +23,7 @@ from korean_asr.audio import AUDIO_SUFFIXES, SAMPLE_RATE, AudioInfo, UnreadableA
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import DataError, printable
 from korean_asr.manifest import OPTIONAL_KEYS, PLACE_KEYS, Utterance, manifest_rows
+from korean_asr.preprocessing.archives import unpack_hint
 from korean_asr.preprocessing.corpora import RawUtterance, raw_utterances
 from korean_asr.preprocessing.corpus_names import EarlierIds, renamed
 from korean_asr.preprocessing.counts import (
@@ -34,7 +35,7 @@ from korean_asr.preprocessing.counts import (
     empty_tally,
 )
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
-from korean_asr.preprocessing.listing import Listing, listed_corpus, unpack_hint
+from korean_asr.preprocessing.listing import Listing, listed_corpus
 from korean_asr.preprocessing.second_labels import notes_about_second_labels, second_label
 from korean_asr.progress_line import ProgressLine
 from korean_asr.transcripts import (
@@ -167,8 +168,13 @@ def _complete(group: Group, listing: Listing) -> None:
     corpus.notes = listing.notes
     is_keyed = bool(listing.n_keyed or listing.tables)
     corpus.lacks_keys = any(listing.keys) and listing.has_labels and not is_keyed
+    if listing.only and corpus.tally.reasons["no audio"] and not len(listing.audio):
+        corpus.notes.append(
+            "No audio was found in it: pass the folder that holds the archive of its audio too. "
+            "· 음성 압축 파일도 함께 든 폴더를 지정하세요."
+        )
     if listing.audio_archives and corpus.tally.reasons["no audio"]:
-        corpus.notes.append(f"audio that is still packed: {unpack_hint(listing)}")
+        corpus.notes.append(f"audio that is still packed: {unpack_hint(listing.audio_archives)}")
     if listing.n_keyed and not listing.keys.audio and corpus.tally.reasons["no audio"]:
         corpus.notes.append(
             "Audio was looked for by the names of the label files: if a key holds its name, add "

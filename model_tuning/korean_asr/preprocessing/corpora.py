@@ -17,12 +17,7 @@ from korean_asr.archive_file import Place, path_within
 from korean_asr.audio_file import UnreadableAudio
 from korean_asr.files import json_line
 from korean_asr.manifest import absolute_audio, clip_name, cut_name
-from korean_asr.preprocessing.archive_scan import (
-    TOO_LARGE,
-    UNREADABLE,
-    UNSAFE,
-    Scanned,
-)
+from korean_asr.preprocessing.archive_scan import TOO_LARGE, UNREADABLE, UNSAFE, Scanned
 from korean_asr.preprocessing.archive_walk import leaves_its_folder
 from korean_asr.preprocessing.archives import (
     ARCHIVE_ERRORS,
@@ -315,9 +310,11 @@ def _manifest_clip(label: Label, member: Member, listing: Listing) -> RawUtteran
     if not is_named_by_user and _leads_out(label.name, path, listing.root):
         return RawUtterance(label.name, label.raw, None, UNSAFE, label.encoding)
     claim = _manifest_claim(label, path, is_named_by_user, listing.audio)
-    if claim.reason is None and label.id not in ("", claim.id, stem_of(label.name)):
+    # A clip that is rejected keeps its own id too, so that the user finds it again.
+    if label.id not in ("", claim.id, stem_of(label.name)):
         claim.id = label.id
-        claim.reason = None if listing.audio.is_new_id(label.id) else "duplicate id"
+        if claim.reason is None and not listing.audio.is_new_id(label.id):
+            claim.reason = "duplicate id"
     return _joined(label, claim, label.facts)
 
 

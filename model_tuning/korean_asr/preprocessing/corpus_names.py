@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import unicodedata
 from array import array
 from bisect import bisect_left
@@ -12,23 +13,35 @@ from pathlib import Path
 import numpy as np
 
 from korean_asr.errors import DataError, printable
+from korean_asr.preprocessing.archives import ARCHIVE_SUFFIXES
+
+# The name of an archive or of a part of one: [1] without `.part0`, [2] without all suffixes.
+_ARCHIVE = re.compile(
+    rf"((.+?)(?:{'|'.join(map(re.escape, ARCHIVE_SUFFIXES))}))(?:\.part\d+)?", re.I | re.S
+)
 
 
 def named_corpora(roots: list[Path]) -> dict[str, Path]:
     """Return name -> root for each corpus, in the order given. The name is that of its folder.
 
-    A manifest is named by its stem. Where two names are the same, both take one more parent folder.
+    A manifest or an archive is named by its stem. Where two names are the same, both take one more
+    parent folder.
     Raises DataError where a root was given twice, or lies inside another.
     """
     _refuse_nested(roots)
     paths = [Path(os.path.abspath(root)) for root in roots]
-    stems = [path.with_suffix("") if path.is_file() else path for path in paths]
+    stems = [_without_suffix(path) if path.is_file() else path for path in paths]
     names = [_last_parts(path, 1) for path in stems]
     for n_parts in range(2, max((len(path.parts) for path in paths), default=0) + 1):
         names = _longer_where_equal(names, [_last_parts(path, n_parts) for path in stems])
     # train.json and train.jsonl in one folder have no other difference.
     names = _longer_where_equal(names, [_last_parts(path, 2) for path in paths])
     return dict(zip(names, roots, strict=True))
+
+
+def _without_suffix(path: Path) -> Path:
+    archive = _ARCHIVE.fullmatch(path.name)
+    return path.with_name(archive[2]) if archive else path.with_suffix("")
 
 
 def _last_parts(path: Path, n_parts: int) -> str:
@@ -45,9 +58,11 @@ def _refuse_nested(roots: list[Path]) -> None:
     """Two corpora that share files would give each clip twice."""
     for i, root in enumerate(roots):
         for other in roots[:i]:
-            here, there = (Path(os.path.realpath(path)) for path in (root, other))
-            if here == there:
+            here, there = map(_place, (root, other))
+            if os.path.realpath(root) == os.path.realpath(other):
                 problem = f"{root} is given twice"
+            elif here == there:
+                problem = f"{root} and {other} are one archive"
             elif here.is_relative_to(there):
                 problem = f"{root} lies inside {other}"
             elif there.is_relative_to(here):
@@ -58,6 +73,13 @@ def _refuse_nested(roots: list[Path]) -> None:
                 f"{printable(problem)}: each clip would be there twice. Give each corpus once. "
                 "· 말뭉치마다 한 번씩만 지정하세요."
             )
+
+
+def _place(root: Path) -> Path:
+    """The path without links, of a part of an archive that of the whole."""
+    path = Path(os.path.realpath(root))
+    archive = _ARCHIVE.fullmatch(path.name)
+    return path.with_name(archive[1]) if archive and path.is_file() else path
 
 
 def short_hash(text: str) -> int:

@@ -1,6 +1,6 @@
 """What a corpus holds on disk: label files, archives, audio by name.
 
-A corpus is a folder, or one manifest. File names show what its labels are.
+A corpus is a folder, one archive, or one manifest. File names show what its labels are.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from korean_asr.archive_file import files_of_archive
 from korean_asr.audio import OTHER_AUDIO_SUFFIXES
 from korean_asr.errors import DataError, printable
 from korean_asr.preprocessing.archive_scan import Scanned
@@ -22,12 +23,9 @@ from korean_asr.preprocessing.archives import (
     label_file,
     label_members,
     scanned,
-    unpack_command,
+    unpack_hint,
 )
-from korean_asr.preprocessing.audio_index import (
-    AudioIndex,
-    stem_of,
-)
+from korean_asr.preprocessing.audio_index import AudioIndex, stem_of
 from korean_asr.preprocessing.embedded_audio import EmbeddedAudio
 from korean_asr.preprocessing.json_labels import NO_KEYS, LabelKeys
 from korean_asr.preprocessing.labels import is_clip_text, is_label, is_metadata
@@ -52,7 +50,7 @@ MAX_UNKNOWN_KINDS, N_UNKNOWN_SHOWN = 100, 3
 class Listing:
     """A corpus as it was found: label files, archives, audio, and notes for the user.
 
-    root: the folder, or the one manifest or table.
+    root: the folder, or the one manifest or table. only: files of the one archive to read there.
     clip_texts: texts beside the clips. text_archives: archives with such texts.
     tables: those that are read. other_tables: those of other splits.
     embedded: where audio goes that lies inside tables.
@@ -86,6 +84,7 @@ class Listing:
     digest: Any = field(default_factory=hashlib.sha256)
     tables: list[str] = field(default_factory=list)
     other_tables: list[str] = field(default_factory=list)
+    only: list[str] = field(default_factory=list)
 
     @property
     def has_labels(self) -> bool:
@@ -167,7 +166,7 @@ def listed_corpus(
     split: str | None = None,
     n_jobs: int = 1,
 ) -> Listing:
-    """Find the labels and the audio of a corpus: a folder, a manifest, a table, a hub data set.
+    """Find the labels and the audio of a corpus: folder, archive, manifest, table or hub data set.
 
     corpus: the name of the folder below `output`/audio for the audio that lies inside tables.
     output: a folder to leave out, because script 1 writes there.
@@ -179,11 +178,11 @@ def listed_corpus(
     if str(root).startswith(HUB):
         root = hub_folder(str(root))
     embedded = EmbeddedAudio(output.resolve() / "audio" / corpus)
-    if root.is_file():
+    if root.is_file() and not is_archive(root.name):
         audio = AudioIndex(str(root.parent))
         return _one_file(Listing(root, audio, fact_keys, embedded, keys, split))
-    _refuse_unusable_folder(root, output)
-    listing = Listing(root, AudioIndex(str(root)), fact_keys, embedded, keys, split)
+    folder, only = _folder_and_archive(root, output)
+    listing = Listing(folder, AudioIndex(str(folder)), fact_keys, embedded, keys, split, only=only)
     suffixes = (*audio_suffixes, *OTHER_AUDIO_SUFFIXES)
     archives = []
     for folder, names in _folders(listing, output):
@@ -203,7 +202,7 @@ def listed_corpus(
     if not listing.has_labels:
         listing.clip_texts = _clip_texts(listing, output)
         listing.text_archives = _text_archives(archives, listing, suffixes, output, n_jobs)
-    _refuse_incomplete(listing)
+    _refuse_incomplete(listing, root)
     return listing
 
 
@@ -266,8 +265,9 @@ def _one_file(listing: Listing) -> Listing:
         listing.labels = [str(root)]
     else:
         raise DataError(
-            f"{root} is a file, but not a manifest (*.json, *.jsonl) or a table (*.csv, *.tsv, "
-            "*.parquet). Pass its folder. · 폴더를 지정하세요."
+            f"{root} is a file, but not a manifest (*.json, *.jsonl), a table (*.csv, *.tsv, "
+            "*.parquet) or an archive (*.tar, *.tar.gz, *.tgz, *.zip, or a part of one). Pass its "
+            "folder. · 폴더를 지정하세요."
         )
     return listing
 
@@ -302,6 +302,14 @@ def _choose_tables(listing: Listing) -> None:
         listing.note("--split has no effect here: it is for tables and hub data sets.")
 
 
+def _folder_and_archive(root: Path, output: Path) -> tuple[Path, list[str]]:
+    """The folder of a corpus, and the files in it that are the one archive to read."""
+    if root.is_file():
+        return root.parent, files_of_archive(root)
+    _refuse_unusable_folder(root, output)
+    return root, []
+
+
 def _refuse_unusable_folder(root: Path, output: Path) -> None:
     if not root.is_dir():
         what = "is neither a folder nor a file" if root.exists() else "does not exist"
@@ -315,34 +323,27 @@ def _refuse_unusable_folder(root: Path, output: Path) -> None:
         )
 
 
-def _refuse_incomplete(listing: Listing) -> None:
+def _refuse_incomplete(listing: Listing, root: Path) -> None:
     if listing.audio_archives and not len(listing.audio):
         raise DataError(
-            f"the audio of {listing.root} is still packed: {unpack_hint(listing)} "
-            "· 음성 압축을 먼저 푸세요."
+            f"the audio of {root} is still packed: {unpack_hint(listing.audio_archives)} "
+            "Once it is unpacked, pass its folder. · 음성 압축을 먼저 푸세요."
         )
     if not listing.has_labels:
         notes = "".join(f" {note}" for note in listing.notes)
         raise DataError(
-            f"{listing.root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json, "
+            f"{root} holds no labels: no *scripts.txt, *.trn, *.trans.txt, *.json, "
             "*.jsonl or text beside a clip, no archive with some, and no *.parquet or metadata.csv "
             "outside archives. Pass the folder that holds 1.Training, or a manifest."
             f"{notes} · 전사 파일이 없습니다."
         )
 
 
-def unpack_hint(listing: Listing) -> str:
-    """Return the command that unpacks the first audio archive, and how many others there are."""
-    first, *others = listing.audio_archives
-    likewise = f", and likewise {len(others):,} more" if others else ""
-    return printable(
-        f"install rapidgzip, pip install -r requirements-optional.txt, or run  "
-        f"{unpack_command(first)}{likewise}. Other archives may stay packed."
-    )
-
-
 def _folders(listing: Listing, output: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield every folder of the corpus with the names of its files; links are followed."""
+    if listing.only:
+        yield str(listing.root), listing.only
+        return
     visited = {os.path.realpath(output)}
     unreadable: list[OSError] = []
     walk = os.walk(listing.root, followlinks=True, onerror=unreadable.append)

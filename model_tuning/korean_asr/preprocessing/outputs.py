@@ -1,11 +1,13 @@
 """Write what script 1 has counted: manifests, rejected.jsonl, preprocessing.json and its page."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from korean_asr.errors import DataError, printable
 from korean_asr.files import file_checksum, parsed_json, read_json, whole_file, write_json
 from korean_asr.pages.preprocessing_page import preprocessing_page
 from korean_asr.preprocessing.counts import (
@@ -24,6 +26,24 @@ from korean_asr.rates import stored_rate
 from korean_asr.vocabulary import advice
 
 N_SPEAKERS_SHOWN, N_CHARACTERS_SHOWN = 50, 100
+# Those of the outputs that a user could pass as a manifest.
+JSON_OUTPUTS = ("korean.jsonl", "foreign.jsonl", "rejected.jsonl", "preprocessing.json")
+
+
+def refuse_inputs_among_outputs(folder: Path, roots: Iterable[Path]) -> None:
+    """Raise DataError where a corpus is a file that this script writes into the folder.
+
+    It would be replaced, and the labels as they stood be lost.
+    """
+    for root in roots:
+        for output in (folder / name for name in JSON_OUTPUTS):
+            # Whatever links lead to it: the new file takes the place of the old one.
+            if all(map(os.path.exists, (root, output))) and os.path.samefile(root, output):
+                raise DataError(
+                    f"{printable(f'{root} would be replaced: script 1 writes {output}')} itself. "
+                    "Pass another --output. · 입력 파일을 덮어쓰게 됩니다. 출력 폴더를 따로 "
+                    "지정하세요."
+                )
 
 
 def write_outputs(

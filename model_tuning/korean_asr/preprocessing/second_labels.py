@@ -7,6 +7,7 @@ from typing import Any
 from korean_asr.errors import printable
 from korean_asr.files import SortedLines, parsed_json
 from korean_asr.manifest import Utterance, manifest_rows
+from korean_asr.pages.html import counted
 from korean_asr.preprocessing.corpora import RawUtterance
 from korean_asr.preprocessing.corpus_names import short_hash
 from korean_asr.preprocessing.counts import Corpus, SecondLabel
@@ -14,6 +15,7 @@ from korean_asr.transcripts import Rejected, clean_transcript
 
 # Pairs of places with labels of the same clips, of which so many are named.
 N_RIVALS_SHOWN = 3
+KOREAN = "· 한 발화의 두 라벨이 서로 다르면 첫 번째를 사용합니다."
 
 
 def second_label(clip: RawUtterance, choices: dict[str, Any], output: Path) -> list[SecondLabel]:
@@ -46,17 +48,17 @@ def notes_about_second_labels(corpus: Corpus, rows: SortedLines) -> list[str]:
                 n_other[_without_common_end(*second.rivals)] += 1
     notes = []
     for (first, second), n in n_other.most_common(N_RIVALS_SHOWN):
-        where = f"from {first}, the second from {second}"
-        choice = f"move the label files of {first} out of the corpus"
-        if first == second:
-            where, choice = f"and the second are both in {first}", "take the first ones out of it"
-        notes.append(
-            f"two labels with other letters, {n:,} clips: the first is used, {where}. "
-            f"To use the second, {choice}."
+        clips = f"{counted(n, 'clip')} {'has' if n == 1 else 'have'}"
+        choice = (
+            f": the one in {first} is used, not the one in {second}. To use that one, move the "
+            f"labels in {first} out of the corpus."
         )
+        if first == second:
+            choice = f", both in {first}: the first is used. To use the second, take the first out."
+        notes.append(f"{clips} two labels that differ in letters{choice} {KOREAN}")
     if len(n_other) > N_RIVALS_SHOWN:
         n_more = len(n_other) - N_RIVALS_SHOWN
-        notes.append(f"and clips with two such labels in {n_more:,} other places.")
+        notes.append(f"and clips with two such labels in {counted(n_more, 'other place')}.")
     return [printable(note) for note in notes]
 
 
