@@ -20,7 +20,6 @@ def main() -> None:
     from korean_asr import hardware
     from korean_asr.hardware import from_first, is_first
     from korean_asr.model import SEVEN_FILES, base_identity, expanded_base_model, versions
-    from korean_asr.model_folder import weights_checksum
     from korean_asr.training import experiment, inspection, loop, record, trial, watching
 
     source, say = command.base_model, print if is_first() else lambda *_: None
@@ -61,10 +60,10 @@ def main() -> None:
     # 5. The model folder: seven files that transformers loads, and the record of how it was made.
     if is_first():
         recogniser.save(this.output)
-        n_same = inspection.same_text_after_reload(recogniser, this.output, split.validation)
-        facts = {"precision": precision_note, "same_text_after_reload": n_same}
-        facts["weights_sha256"] = weights_checksum(this.output)
-        record.write_record(this, data, run, {**found.facts, **facts, "versions": versions()})
+        saved = inspection.facts_of_saved(recogniser, this.output, split.validation)
+        facts = {"precision": precision_note, **saved, "versions": versions()}
+        record.write_record(this, data, run, {**found.facts, **facts})
+        n_same = saved["same_text_after_reload"]
         say(f"saved to {this.output}; loaded again, it gives the same text for all {n_same} clips")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.files import as_read
+from korean_asr.model_folder import weights_checksum
 from korean_asr.overlap import (
     EARLIER_FILE,
     overlaps,
@@ -106,6 +107,12 @@ def _checked_head(base_model: str, head: str, split, recogniser, added: list[str
     step_0 = model_checks.step_0(base_model, recogniser, head, clips)
     print(model_checks.printed_step_0(step_0))
     return step_0
+
+
+def facts_of_saved(recogniser, folder: Path, validation: list[Any]) -> dict[str, Any]:
+    """What experiment.json tells of the saved model. Raises as same_text_after_reload does."""
+    n_same = same_text_after_reload(recogniser, folder, validation)
+    return {"same_text_after_reload": n_same, "weights_sha256": weights_checksum(folder)}
 
 
 def same_text_after_reload(recogniser, folder: Path, validation: list[Any]) -> int:
