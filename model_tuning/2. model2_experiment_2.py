@@ -19,7 +19,7 @@ def main() -> None:
     # Imported here: torch takes seconds, and --help and wrong usage are answered without it.
     from korean_asr import hardware
     from korean_asr.hardware import from_first, is_first
-    from korean_asr.model import SEVEN_FILES, base_identity, expanded_base_model, versions
+    from korean_asr.model import SEVEN_FILES, base_identity, expanded_base_model
     from korean_asr.training import experiment, inspection, loop, record, trial, watching
 
     source, say = command.base_model, print if is_first() else lambda *_: None
@@ -61,8 +61,7 @@ def main() -> None:
     if is_first():
         recogniser.save(this.output)
         saved = inspection.facts_of_saved(recogniser, this.output, split.validation)
-        facts = {"precision": precision_note, **saved, "versions": versions()}
-        record.write_record(this, data, run, {**found.facts, **facts})
+        record.write_record(this, data, run, {**found.facts, "precision": precision_note, **saved})
         n_same = saved["same_text_after_reload"]
         say(f"saved to {this.output}; loaded again, it gives the same text for all {n_same} clips")
 

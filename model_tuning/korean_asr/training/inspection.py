@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.files import as_read
+from korean_asr.model import versions
 from korean_asr.model_folder import weights_checksum
 from korean_asr.overlap import (
     EARLIER_FILE,
@@ -110,9 +111,15 @@ def _checked_head(base_model: str, head: str, split, recogniser, added: list[str
 
 
 def facts_of_saved(recogniser, folder: Path, validation: list[Any]) -> dict[str, Any]:
-    """What experiment.json tells of the saved model. Raises as same_text_after_reload does."""
-    n_same = same_text_after_reload(recogniser, folder, validation)
-    return {"same_text_after_reload": n_same, "weights_sha256": weights_checksum(folder)}
+    """What experiment.json tells of the saved model and of what it was saved by.
+
+    Raises DataError as same_text_after_reload does.
+    """
+    return {
+        "same_text_after_reload": same_text_after_reload(recogniser, folder, validation),
+        "weights_sha256": weights_checksum(folder),
+        "versions": versions(),
+    }
 
 
 def same_text_after_reload(recogniser, folder: Path, validation: list[Any]) -> int:
