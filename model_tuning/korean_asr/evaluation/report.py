@@ -1,5 +1,6 @@
 """Format the printed report of an evaluation; write its JSON, JSON lines, HTML and Excel files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from korean_asr.audio_container import with_remedy
 from korean_asr.evaluation.comparison import names_apart
 from korean_asr.evaluation.learner_report import learner_lines
 from korean_asr.evaluation.pictures import pictures
+from korean_asr.evaluation.result_files import stems_of
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -339,20 +341,17 @@ def write_reports(
     owner: int = 0,
     embed_audio: bool = False,
     experiments: Any = None,
+    stems: Sequence[str] = (),
 ) -> list[Path]:
     """Write korean.{json,jsonl,html,xlsx}, or foreign.*, and return the paths.
 
     owner: index of the model whose files get the plain names. Other files carry their model's name.
     experiments: a ShownExperiments for the owner's page, or None.
+    stems: the names of the files of each report, if not these.
     """
     written: list[Path] = []
-    for index, report in enumerate(reports):
-        stem, model = report.summary["corpus"], report.summary["model"]
-        if index != owner:
-            stem += f".{model.rpartition('/')[2]}"
-        if folder / f"{stem}.json" in written:
-            # Two models of one name.
-            stem += f".{index + 1}"
+    stems = stems or stems_of([report.summary for report in reports], owner)
+    for index, (report, stem) in enumerate(zip(reports, stems, strict=True)):
         tables = experiments if index == owner else None
         others = [other for other in reports if other is not report]
         written += _write_report(report, others, folder, stem, embed_audio, tables)
