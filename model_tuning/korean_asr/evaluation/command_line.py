@@ -25,7 +25,7 @@ from korean_asr.evaluation.experiment_table import ExperimentTable
 from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import natives_of, rescored
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
-from korean_asr.evaluation.result_files import stems_in_model
+from korean_asr.evaluation.result_files import set_aside, stems_in_model, stems_of
 from korean_asr.evaluation.scores import Evaluation, duration_notes
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
@@ -349,7 +349,7 @@ def show(
     owner: index of the model that the plain file names belong to.
     by_speaker: make a report card of each learner.
     experiments: the result of experiment_report.compared_experiments().
-    stems: as for write_reports().
+    stems: names of the files of each report; stems_of() makes them if they are not given.
     Raises DataError where the evaluations are not of the same clips.
     """
     from korean_asr.hardware import is_first
@@ -360,7 +360,12 @@ def show(
     reports = reports_of(evaluations, folder or Path(), owner, by_speaker)
     # Written first: a reader such as `| head`, which closes the output, must not lose the files.
     shown = shown_experiments(experiments) if experiments else None
-    written = write_reports(reports, folder, owner, embed_audio, shown, stems) if folder else []
+    told, written = [], []
+    if folder:
+        stems = stems or stems_of([report.summary for report in reports], owner)
+        for stem, report in zip(stems, reports, strict=True):
+            told += set_aside(folder, stem, report.summary)
+        written = write_reports(reports, folder, owner, embed_audio, shown, stems)
     lines = [line for report in reports for line in report_lines(report)]
     if len(reports) > 1:
         others = [comparison(evaluations[0], other) for other in evaluations[1:]]
@@ -368,7 +373,7 @@ def show(
     if experiments:
         written += write_experiments(experiments, folder) if folder else []
         lines += experiment_lines(experiments)
-    lines += [f"wrote {path}" for path in written]
+    lines += [*told, *(f"wrote {path}" for path in written)]
     for line in lines:
         # Names and texts may hold line ends and escape sequences of a terminal.
         print(printable(line))
