@@ -312,7 +312,7 @@ def _repair_rows(repairs: list[dict[str, Any]]) -> list[list[str]]:
 def verdict(name: str, difference: dict[str, Any]) -> str:
     """`B is lower by 0.8 points, 95 % interval 0.2 to 1.4`, or too close to call.
 
-    A point is 0.01.
+    A point is 0.01. A difference that is shown as 0.00 has no direction.
     """
     low, high = difference["interval"] or (0.0, 0.0)
     # The four digits that the tables show.
@@ -323,7 +323,8 @@ def verdict(name: str, difference: dict[str, Any]) -> str:
         direction, points, low, high = "higher", -points, -high, -low
     # Adding 0 turns -0.0 into 0.0, which is written without a sign.
     shown, low, high = (f"{round(value, 2) + 0:.2f}" for value in (points, low, high))
-    line = f"{name} is {direction} by {shown} points, {INTERVAL} {low} to {high}"
+    told = "equal" if shown == "0.00" else f"{direction} by {shown} points"
+    line = f"{name} is {told}, {INTERVAL} {low} to {high}"
     return line if difference["decided"] else f"{TOO_CLOSE}: {line}"
 
 
