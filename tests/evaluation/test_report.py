@@ -150,8 +150,7 @@ def test_names_cannot_write_to_the_terminal(scored, capsys):
             -0.00001,
             [-0.00004, 0.0],
             False,
-            "too close to call · 뚜렷한 차이 없음: "
-            "B is equal, 95 % interval 0.00 to 0.00",
+            "too close to call · 뚜렷한 차이 없음: B is equal, 95 % interval 0.00 to 0.00",
         ),
         (
             -0.5,

@@ -10,6 +10,7 @@ from pathlib import Path
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import SharedError, printable
+from korean_asr.evaluation.clip_notes import duration_notes
 from korean_asr.evaluation.comparison import (
     comparison,
     gap,
@@ -26,7 +27,7 @@ from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import natives_of, rescored
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
 from korean_asr.evaluation.result_files import set_aside, stems_in_model, stems_of
-from korean_asr.evaluation.scores import Evaluation, duration_notes
+from korean_asr.evaluation.scores import Evaluation
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.metrics import Hypothesis
