@@ -17,6 +17,7 @@ from korean_asr.messages import (
     FEW_CLIPS,
     INTERVAL,
     JAMO_POSITIONS,
+    LEADING,
     LOWEST_CER,
     REPAIR_RATE,
     SCORES,
@@ -60,6 +61,7 @@ def report_lines(report: Report) -> list[str]:
         *_heading_lines(summary),
         f"CER: {shown_rate(scores['cer']['rate'])}",
         f"WER: {shown_rate(scores['wer']['rate'])}",
+        *_leading_lines(summary),
         "",
         *_error_rate_lines(scores),
         "",
@@ -101,6 +103,19 @@ def _heading_lines(summary: dict[str, Any]) -> list[str]:
         *(f"Note: {note}" for note in summary["notes"]),
         "  ".join(clips),
         *(f"  {with_remedy(problem)}: {n:,}, counted as all deletions" for problem, n in problems),
+    ]
+
+
+def _leading_lines(summary: dict[str, Any]) -> list[str]:
+    """The score that is fair to learners, told below the first lines, which are of their labels."""
+    leading = LEADING[summary["corpus"]]
+    if leading == "cer":
+        return []
+    # Not `CER: ` again, which users find with grep.
+    rate = _named_rate(leading, summary["scores"])
+    return [
+        f"fair to learners, whose labels have no punctuation: {rate} "
+        "· 전사에 문장 부호가 없으므로 이 점수로 비교하세요."
     ]
 
 
