@@ -17,6 +17,8 @@ SCORES = {
     "swer": "sWER (spacing of the reference) · 정답 띄어쓰기 기준 WER",
     "jamo": "jamo error rate · 자모 오류율",
 }
+# The score that leads the report of each corpus: learners' labels have no punctuation.
+LEADING = {"korean": "cer", "foreign": "cer_no_punctuation"}
 JAMO_POSITIONS = {
     "onset": "onset · 초성",
     "nucleus": "nucleus · 중성",

@@ -357,6 +357,43 @@ def test_results_beside_another_model_belong_to_the_weights_that_wrote_them(
     assert "korean.renamed.jsonl is of other weights than the other results of" in table.notes[0]
 
 
+def test_a_model_that_was_trained_again_does_not_get_the_scores_of_its_predecessor(
+    add, folder, write_texts, table_of
+):
+    add("a", GOOD, recipe=RECIPE)
+    add("b", recipe=RECIPE | {"epochs": 2.0}, weights_sha256="new weights")
+    beside = folder / "a" / "results"
+    write_texts(BAD, beside, model="b", stem="korean.b", weights="old weights")
+    table = table_of()
+    assert [(row["model"], [*row["corpora"]]) for row in table.rows] == [
+        ("a", ["korean"]),
+        ("b", []),
+    ]
+    assert "korean.b.jsonl is of other weights than the model b. Score it again" in table.notes[0]
+    # Its predecessor, which --fresh renamed, is there.
+    add("b.old", recipe=RECIPE, weights_sha256="old weights")
+    table = table_of()
+    assert not any("other weights" in note for note in table.notes)
+    corpora = {row["model"]: row["corpora"] for row in table.rows}
+    assert corpora["b"] == {}
+    assert corpora["b.old"]["korean"]["scores"]["cer"]["rate"] == pytest.approx(20 / 92, abs=1e-6)
+    # Its own results, copied from there, are not its own either.
+    write_texts(GOOD, folder / "b" / "results", model="b", weights="old weights")
+    assert {row["model"]: [*row["corpora"]] for row in table_of().rows}["b"] == []
+    write_texts(MIXED, folder / "b" / "results", model="b", weights="new weights")
+    corpora = {row["model"]: row["corpora"] for row in table_of().rows}
+    assert corpora["b"]["korean"]["scores"]["cer"]["rate"] == pytest.approx(10 / 92, abs=1e-6)
+
+
+@pytest.mark.parametrize("record", [{}, {"weights_sha256": None}, {"weights_sha256": [3]}])
+def test_a_record_that_does_not_tell_the_weights_leaves_results_to_the_model_of_their_name(
+    add, table_of, record
+):
+    add("a", GOOD, beside=("b", BAD))
+    add("b", recipe=RECIPE, **record)
+    assert [[*row["corpora"]] for row in table_of().rows] == [["korean"], ["korean"]]
+
+
 @pytest.mark.parametrize(
     ("path", "told"),
     [

@@ -26,6 +26,17 @@ def test_headline_rates_stand_alone_on_their_lines(evaluation, printed):
     assert [sum(f"{name}: " in line for line in lines) for name in ("CER", "WER")] == [1, 1]
 
 
+def test_below_the_first_lines_of_learners_stands_the_score_that_is_fair_to_them(scored, printed):
+    pairs = [("밥 먹었어", "밥 먹었어.")] * 4
+    lines = printed(scored(pairs, "foreign")).splitlines()
+    start = lines.index("CER: 0.2000")
+    assert lines[start + 1] == "WER: 0.5000"
+    assert "no punctuation: CER without punctuation 0.0000 · " in lines[start + 2]
+    # A grep for the headline rate finds one line.
+    assert [sum(f"{name}: " in line for line in lines) for name in ("CER", "WER")] == [1, 1]
+    assert "fair" not in printed(scored(pairs))
+
+
 def test_every_rate_is_printed_with_its_interval_and_counts(scored, printed):
     lines = printed(scored([("밥 먹었어?", "법 먹었어.")], "korean")).splitlines()
     row = next(line for line in lines if line.startswith("CER without punctuation and spaces"))
@@ -150,8 +161,7 @@ def test_names_cannot_write_to_the_terminal(scored, capsys):
             -0.00001,
             [-0.00004, 0.0],
             False,
-            "too close to call · 뚜렷한 차이 없음: "
-            "B is higher by 0.00 points, 95 % interval 0.00 to 0.00",
+            "too close to call · 뚜렷한 차이 없음: B is equal, 95 % interval 0.00 to 0.00",
         ),
         (
             -0.5,

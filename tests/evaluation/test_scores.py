@@ -245,3 +245,36 @@ def test_many_clips_fall_into_ten_bins_that_hold_them_all():
     assert len(bins) == 10
     assert sum(row["n_clips"] for row in bins) == 57
     assert bins == sorted(bins, key=lambda row: row["confidence"])
+
+
+def test_clips_that_repeat_are_noted_and_count_as_often(scored, printed):
+    values = {"audio_filepath": ["/a.wav", "/b.wav"] * 2, "id": ["a", "b"] * 2}
+    doubled = scored([("가나", "가나"), ("다라", "다")] * 2, clips=values)
+    note = "2 clips are in the manifest more than once; each counts as often. · 발화 2개가"
+    assert [note in told for told in doubled.summary["notes"]] == [True]
+    assert f"Note: {note}" in printed(doubled) and doubled.summary["n_clips"] == 4
+    assert doubled.totals["cer"].errors == 2
+    again = dataclasses.replace(doubled, notes=tuple(doubled.summary["notes"]))
+    assert again.summary["notes"] == doubled.summary["notes"]
+
+
+@pytest.mark.parametrize(
+    ("values", "noted"),
+    [
+        # Corpora number their clips alike, and a file may be cut into clips of other ids.
+        ({"audio_filepath": ["/a.wav", "/b.wav"], "id": ["a", "a"]}, False),
+        ({"audio_filepath": ["/a.wav"] * 2, "offset": [0.0, 1.0]}, False),
+        ({"audio_filepath": ["/a.wav"] * 2, "offset": [1.0, 1.0], "duration": [1.0, 2.0]}, False),
+        ({"audio_filepath": ["/a.wav"] * 2, "offset": [1.0, 1.0]}, True),
+        ({"audio_filepath": ["/a.wav"] * 2}, True),
+        # Of another system.
+        ({"audio_filepath": [""] * 2}, False),
+        ({"audio_filepath": [""] * 2, "id": ["a", "a"]}, True),
+        ({"audio_filepath": [""] * 2, "id": ["a", "a"], "text": ["가", "나"]}, False),
+    ],
+)
+def test_a_clip_repeats_by_its_audio_and_cut_or_by_id_and_text(scored, values, noted):
+    found = scored([("가", "가")] * 2, clips=values).summary["notes"]
+    assert found == [] or noted
+    if noted:
+        assert found[0].startswith("1 clip is in the manifest more than once")

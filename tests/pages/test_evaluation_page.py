@@ -252,6 +252,25 @@ def test_the_korean_page_has_no_chart_of_first_languages_nor_a_third_headline(su
     assert "제외 CER 0.0522 95 %" not in words(page)
 
 
+def test_the_score_without_punctuation_leads_the_page_of_learners(
+    summary, rows, words, foreign_summary
+):
+    scores = foreign_summary["scores"]["cer_no_punctuation"]
+    for parts in summary["groups"].values():
+        for part in parts.values():
+            part["scores"]["cer_no_punctuation"] = {"rate": 0.4321, "interval": None}
+    page = evaluation_page(summary, rows, AUDIO)
+    text = words(page)
+    first = f"CER without punctuation 문장 부호 제외 CER {scores['rate']:.4f}"
+    assert text.index(first) < text.index("CER 글자 오류율 0.0702") < text.index("WER 어절 오류율")
+    assert "Learners' labels have no punctuation, so compare models by the first score." in text
+    assert "0-2 s 401 0.4321 0.0617" in text
+    assert "Error by duration, CER without punctuation: lowest 0.4321" in page
+    of_natives = words(evaluation_page(summary | {"corpus": "korean"}, rows, AUDIO))
+    assert "Learners' labels" not in of_natives and "0-2 s 401 0.1234" in of_natives
+    assert first not in of_natives.partition("Sections")[0].partition("Scores 점수")[0]
+
+
 @pytest.mark.parametrize("embedded", [False, True])
 def test_embedded_audio_comes_with_its_licence(summary, rows, embedded, words):
     text = words(evaluation_page(summary, rows, ["data:audio/wav;base64,AAAA", None], embedded))

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from playwright.sync_api import expect
 
-from korean_asr.pages.evaluation_page import evaluation_page
+from korean_asr.pages.evaluation_page import evaluation_page, experiments_page
 
 pytestmark = pytest.mark.pipeline
 
@@ -244,6 +244,36 @@ def test_the_keyboard_reaches_search_and_sorting(opened):
 def test_a_phone_shows_the_page_without_scrolling_sideways(opened, name):
     page = opened(name, viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.parametrize("scripted", [True, False])
+def test_a_caption_stays_in_sight_while_its_table_scrolls(opened, scripted):
+    page = opened(viewport={"width": 390, "height": 740}, java_script_enabled=scripted)
+    tables = page.locator(".wide:has(caption)").all()
+    assert len(tables) >= 2
+    for wide in tables:
+        caption = wide.locator("caption")
+        for end in ("0", "e.scrollWidth"):
+            wide.evaluate(f"e => e.scrollTo({end}, 0)")
+            box = caption.bounding_box()
+            assert box["x"] >= 0 and box["x"] + box["width"] <= 390, caption.inner_text()
+
+
+@pytest.mark.parametrize(("width", "is_hinted"), [(390, [True, False]), (1200, [False, False])])
+def test_the_page_of_experiments_says_where_a_table_scrolls(
+    visit, experiments, tmp_path, width, is_hinted
+):
+    (block,) = experiments["blocks"]
+    narrow = {**block, "columns": block["columns"][:2], "rows": [row[:2] for row in block["rows"]]}
+    content = experiments_page(experiments | {"blocks": [block, narrow]})
+    (tmp_path / "experiments.html").write_text(content, encoding="utf-8")
+    page = visit(tmp_path / "experiments.html", "", viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    tables = page.locator(".wide").all()
+    hints = [table.evaluate("e => getComputedStyle(e, '::before').display") for table in tables]
+    assert [hint != "none" for hint in hints] == is_hinted
+    content = tables[0].evaluate("e => getComputedStyle(e, '::before').content")
+    assert "scroll sideways · 옆으로 밀어서 보기" in content
 
 
 def test_the_page_is_dark_where_the_reader_wants_it(opened):

@@ -3,12 +3,14 @@
 import argparse
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from korean_asr.arguments import GivenOnce, given_name, given_path
 from korean_asr.audio_container import with_remedy
 from korean_asr.errors import SharedError, printable
+from korean_asr.evaluation.clip_notes import duration_notes
 from korean_asr.evaluation.comparison import (
     comparison,
     gap,
@@ -24,7 +26,8 @@ from korean_asr.evaluation.experiment_table import ExperimentTable
 from korean_asr.evaluation.learners import summary_with_learners
 from korean_asr.evaluation.natives import natives_of, rescored
 from korean_asr.evaluation.report import Report, comparison_lines, report_lines, write_reports
-from korean_asr.evaluation.scores import Evaluation, duration_notes
+from korean_asr.evaluation.result_files import set_aside, stems_in_model, stems_of
+from korean_asr.evaluation.scores import Evaluation
 from korean_asr.lock import lock
 from korean_asr.manifest import Utterance, read_manifest
 from korean_asr.metrics import Hypothesis
@@ -316,18 +319,21 @@ def show_rescored(arguments: argparse.Namespace, corpus: str, by_speaker: bool =
     """Score files of results again and print the reports; files are written only to --output.
 
     by_speaker: as for show().
+    Raises UsageError where they would replace the results of a model.
     """
     from korean_asr.hardware import is_first
 
     if is_first():
-        if arguments.output:
-            lock(arguments.output, corpus)
+        output, stems = arguments.output, []
+        if output:
+            stems = stems_in_model(arguments.rescore, output, corpus)
+            lock(output, corpus)
         # Script 3 writes the results of several models into one folder, the first one's.
         folders = [path.parent for path in arguments.rescore]
-        if arguments.output:
-            folders.append(arguments.output)
+        if output:
+            folders.append(output)
         evaluations = [rescored(path, corpus, folders) for path in arguments.rescore]
-        show(evaluations, arguments.output, 0, arguments.embed_audio, by_speaker)
+        show(evaluations, output, 0, arguments.embed_audio, by_speaker, stems=stems)
 
 
 def show(
@@ -337,12 +343,14 @@ def show(
     embed_audio: bool = False,
     by_speaker: bool = False,
     experiments: ExperimentTable | None = None,
+    stems: Sequence[str] = (),
 ) -> None:
     """Write the files if a folder is given, then print the reports; only in the first process.
 
     owner: index of the model that the plain file names belong to.
     by_speaker: make a report card of each learner.
     experiments: the result of experiment_report.compared_experiments().
+    stems: names of the files of each report; stems_of() makes them if they are not given.
     Raises DataError where the evaluations are not of the same clips.
     """
     from korean_asr.hardware import is_first
@@ -353,7 +361,12 @@ def show(
     reports = reports_of(evaluations, folder or Path(), owner, by_speaker)
     # Written first: a reader such as `| head`, which closes the output, must not lose the files.
     shown = shown_experiments(experiments) if experiments else None
-    written = write_reports(reports, folder, owner, embed_audio, shown) if folder else []
+    told, written = [], []
+    if folder:
+        stems = stems or stems_of([report.summary for report in reports], owner)
+        for stem, report in zip(stems, reports, strict=True):
+            told += set_aside(folder, stem, report.summary)
+        written = write_reports(reports, folder, owner, embed_audio, shown, stems)
     lines = [line for report in reports for line in report_lines(report)]
     if len(reports) > 1:
         others = [comparison(evaluations[0], other) for other in evaluations[1:]]
@@ -361,7 +374,7 @@ def show(
     if experiments:
         written += write_experiments(experiments, folder) if folder else []
         lines += experiment_lines(experiments)
-    lines += [f"wrote {path}" for path in written]
+    lines += [*told, *(f"wrote {path}" for path in written)]
     for line in lines:
         # Names and texts may hold line ends and escape sequences of a terminal.
         print(printable(line))

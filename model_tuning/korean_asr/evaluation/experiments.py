@@ -98,7 +98,10 @@ def weights_of(known: Evaluation | Results) -> str | None:
 
 @dataclass(slots=True)
 class _Model:
-    """A model that was found, and all its results by corpus."""
+    """A model that was found, and all its results by corpus.
+
+    weights: their checksum, of experiment.json or else of the first results that tell it.
+    """
 
     name: str
     folder: Path | None = None
@@ -115,14 +118,18 @@ def experiments_in(folder: Path) -> Experiments:
     """
     notes: list[str] = []
     children = _children(folder)
-    models = {path.name: _Model(path.name, path) for path in children if _is_model(path)}
+    models = {
+        path.name: _Model(path.name, path, _recorded_weights(path))
+        for path in children
+        if _is_model(path)
+    }
     places = [(path.name, path / "results") for path in children if path.name in models]
     places += [
         (path.name.removeprefix(RESULTS_OF), path)
         for path in children
         if path.name.startswith(RESULTS_OF)
     ]
-    # A model's own results come first, since they tell its weights.
+    # A model's own results come first, since they tell its weights where its record does not.
     for is_own in (True, False):
         for owner, place in places:
             for corpus in CORPORA:
@@ -169,6 +176,18 @@ def _is_model(folder: Path) -> bool:
     return is_model or has_results or (folder / "experiment.json").is_file()
 
 
+def _recorded_weights(folder: Path) -> str | None:
+    """The checksum of the weights that experiment.json tells of; older ones do not say it.
+
+    A model that was trained again has it before it has results. A damaged record is noted later.
+    """
+    try:
+        weights = experiment_of(str(folder)).get("weights_sha256")
+    except DataError:
+        return None
+    return weights if isinstance(weights, str) else None
+
+
 def _result_files(folder: Path, corpus: str) -> list[Path]:
     """`korean.jsonl`, then `korean.<name>.jsonl` of other models, which script 3 writes beside."""
     others = sorted(folder.glob(f"{corpus}.*.jsonl"))
@@ -193,13 +212,14 @@ def _assign(
 ) -> None:
     """Give results to the model of that name, or of those weights; else to a new model."""
     weights = weights_of(results)
-    model = models.get(name)
+    model = named = models.get(name)
     if model and None not in (weights, model.weights) and weights != model.weights:
         same = (one for one in models.values() if one.weights == weights)
         model = next(same, None)
         if not model:
+            known = "the other results of" if any(named.results.values()) else "the model"
             notes.append(
-                f"left out: {results.path} is of other weights than the other results of {name}. "
+                f"left out: {results.path} is of other weights than {known} {name}. "
                 "Score it again. · 다른 가중치의 결과이므로 제외했습니다."
             )
             return

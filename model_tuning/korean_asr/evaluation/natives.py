@@ -37,7 +37,9 @@ def _scored_now(results: Results, corpus: str) -> Evaluation:
     """An evaluation that says which file it scored again, and with which versions."""
     from korean_asr.model import versions
 
-    earlier = evaluation_of(results, corpus, results.facts.get("model") or results.path.stem)
+    # Of another model's file in a results folder, such as korean.base_model.jsonl.
+    name = results.facts.get("model") or results.path.stem.removeprefix(f"{corpus}.")
+    earlier = evaluation_of(results, corpus, name)
     return replace(
         earlier,
         facts=earlier.facts | {"versions": versions()},

@@ -1,5 +1,6 @@
 """Format the printed report of an evaluation; write its JSON, JSON lines, HTML and Excel files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from korean_asr.audio_container import with_remedy
 from korean_asr.evaluation.comparison import names_apart
 from korean_asr.evaluation.learner_report import learner_lines
 from korean_asr.evaluation.pictures import pictures
+from korean_asr.evaluation.result_files import stems_of
 from korean_asr.evaluation.spreadsheet import workbook
 from korean_asr.files import whole_file, write_json, write_json_lines
 from korean_asr.messages import (
@@ -15,6 +17,7 @@ from korean_asr.messages import (
     FEW_CLIPS,
     INTERVAL,
     JAMO_POSITIONS,
+    LEADING,
     LOWEST_CER,
     REPAIR_RATE,
     SCORES,
@@ -58,6 +61,7 @@ def report_lines(report: Report) -> list[str]:
         *_heading_lines(summary),
         f"CER: {shown_rate(scores['cer']['rate'])}",
         f"WER: {shown_rate(scores['wer']['rate'])}",
+        *_leading_lines(summary),
         "",
         *_error_rate_lines(scores),
         "",
@@ -99,6 +103,19 @@ def _heading_lines(summary: dict[str, Any]) -> list[str]:
         *(f"Note: {note}" for note in summary["notes"]),
         "  ".join(clips),
         *(f"  {with_remedy(problem)}: {n:,}, counted as all deletions" for problem, n in problems),
+    ]
+
+
+def _leading_lines(summary: dict[str, Any]) -> list[str]:
+    """The score that is fair to learners, told below the first lines, which are of their labels."""
+    leading = LEADING[summary["corpus"]]
+    if leading == "cer":
+        return []
+    # Not `CER: ` again, which users find with grep.
+    rate = _named_rate(leading, summary["scores"])
+    return [
+        f"fair to learners, whose labels have no punctuation: {rate} "
+        "· 전사에 문장 부호가 없으므로 이 점수로 비교하세요."
     ]
 
 
@@ -310,7 +327,7 @@ def _repair_rows(repairs: list[dict[str, Any]]) -> list[list[str]]:
 def verdict(name: str, difference: dict[str, Any]) -> str:
     """`B is lower by 0.8 points, 95 % interval 0.2 to 1.4`, or too close to call.
 
-    A point is 0.01.
+    A point is 0.01. A difference that is shown as 0.00 has no direction.
     """
     low, high = difference["interval"] or (0.0, 0.0)
     # The four digits that the tables show.
@@ -321,7 +338,8 @@ def verdict(name: str, difference: dict[str, Any]) -> str:
         direction, points, low, high = "higher", -points, -high, -low
     # Adding 0 turns -0.0 into 0.0, which is written without a sign.
     shown, low, high = (f"{round(value, 2) + 0:.2f}" for value in (points, low, high))
-    line = f"{name} is {direction} by {shown} points, {INTERVAL} {low} to {high}"
+    told = "equal" if shown == "0.00" else f"{direction} by {shown} points"
+    line = f"{name} is {told}, {INTERVAL} {low} to {high}"
     return line if difference["decided"] else f"{TOO_CLOSE}: {line}"
 
 
@@ -339,20 +357,17 @@ def write_reports(
     owner: int = 0,
     embed_audio: bool = False,
     experiments: Any = None,
+    stems: Sequence[str] = (),
 ) -> list[Path]:
     """Write korean.{json,jsonl,html,xlsx}, or foreign.*, and return the paths.
 
     owner: index of the model whose files get the plain names. Other files carry their model's name.
     experiments: a ShownExperiments for the owner's page, or None.
+    stems: the names of the files of each report, if not these.
     """
     written: list[Path] = []
-    for index, report in enumerate(reports):
-        stem, model = report.summary["corpus"], report.summary["model"]
-        if index != owner:
-            stem += f".{model.rpartition('/')[2]}"
-        if folder / f"{stem}.json" in written:
-            # Two models of one name.
-            stem += f".{index + 1}"
+    stems = stems or stems_of([report.summary for report in reports], owner)
+    for index, (report, stem) in enumerate(zip(reports, stems, strict=True)):
         tables = experiments if index == owner else None
         others = [other for other in reports if other is not report]
         written += _write_report(report, others, folder, stem, embed_audio, tables)

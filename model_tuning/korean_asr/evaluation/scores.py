@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from korean_asr.evaluation.clip_notes import repeated_notes
 from korean_asr.evaluation.confusions import clip_confusions, confusions
 from korean_asr.evaluation.intervals import LEVEL, N_DRAWS, Units, drawn_rates, interval, units_of
 from korean_asr.manifest import (
     DURATION_NAMES,
-    DURATION_TOLERANCE_S,
     Utterance,
     content_checksum,
     duration_bin,
@@ -231,7 +231,8 @@ class Evaluation:
                 [counts["cer_no_punctuation"] for counts in self.per_utterance],
             ),
             "gap_to_korean": facts.get("gap_to_korean"),
-            "notes": list(self.notes),
+            # What is scored again may have the note already.
+            "notes": list(dict.fromkeys([*self.notes, *repeated_notes(self.utterances)])),
         }
 
     def clip_counts(self) -> list[dict[str, int]]:
@@ -376,27 +377,3 @@ def _calibration_bin(
         "n_clips": len(hits),
         "n_characters": int(n_characters),
     }
-
-
-def duration_notes(clips: list[Utterance], seconds: list[float]) -> list[str]:
-    """A note on the clips whose audio is longer or shorter than the manifest says.
-
-    seconds: of each clip as it was read; 0 for one that could not be read. A manifest's duration of
-    0 is unknown.
-    """
-    differing = [
-        (clip, n_seconds)
-        for clip, n_seconds in zip(clips, seconds, strict=True)
-        if clip.duration and n_seconds and abs(clip.duration - n_seconds) > DURATION_TOLERANCE_S
-    ]
-    if not differing:
-        return []
-    named = ", ".join(
-        f"{clip.id} ({clip.duration:.2f} s, audio {n_seconds:.2f} s)"
-        for clip, n_seconds in differing[:3]
-    )
-    return [
-        f"{len(differing):,} of {len(clips):,} clips have another duration than the manifest says, "
-        f"such as {named}. What the file holds was scored. A clip that is cut out of a longer file "
-        "needs its `offset`. · 매니페스트의 길이와 실제 음성의 길이가 다릅니다."
-    ]

@@ -19,7 +19,8 @@ N_LABEL = 14  # characters of a slice's name
 
 SLICE_HEIGHT, SLICES_TOP, SLICES_BOTTOM = 24, 6, 24
 COUNT_WIDTH = 50  # room for the number of clips beside a slice's name
-# Score, which is also the CSS class of its marks, and their distance from the middle of a row.
+# CSS class of a score's marks, and their distance from the middle of a row. `cer` is the score that
+# leads; see messages.LEADING.
 SCORES = {"cer": -4.5, "cer_no_space": 4.5}
 
 HISTOGRAM_HEIGHT, HISTOGRAM_LEFT, HISTOGRAM_TOP, HISTOGRAM_BOTTOM = 180, 46, 10, 22
@@ -95,25 +96,32 @@ def round_step(largest: float, n_most: int, least: float = 1) -> float:
 # Rates of slices
 
 
-def rates_by_duration(slices: dict[str, Any]) -> Chart | None:
-    """Chart the rates of durations in their own order; None where no slice has both rates."""
-    scored = _scored(slices)
+def rates_by_duration(slices: dict[str, Any], leading: str = "cer") -> Chart | None:
+    """Chart the rates of durations in their own order; None where no slice has both rates.
+
+    leading: the score beside the one without punctuation and spaces.
+    """
+    scored = _scored(slices, leading)
     return _rates(scored, "cer") if scored else None
 
 
-def rates_by_first_language(slices: dict[str, Any]) -> Chart | None:
-    """Chart the rates of first languages, lowest first; None for fewer than two languages."""
-    scored = _scored(slices)
+def rates_by_first_language(slices: dict[str, Any], leading: str = "cer") -> Chart | None:
+    """Chart the rates of first languages, lowest first; None for fewer than two languages.
+
+    leading: as for rates_by_duration().
+    """
+    scored = _scored(slices, leading)
     order = sorted(scored, key=lambda name: scored[name]["scores"]["cer_no_space"]["rate"])
     return _rates({name: scored[name] for name in order}, "cer_no_space") if order[1:] else None
 
 
-def _scored(slices: dict[str, Any]) -> dict[str, Any]:
-    """Select the slices that have both rates."""
+def _scored(slices: dict[str, Any], leading: str) -> dict[str, Any]:
+    """Select the slices that have both rates, and those rates by their keys in SCORES."""
+    names = dict(zip(SCORES, (leading, "cer_no_space"), strict=True))
     return {
-        name: part
+        name: part | {"scores": {key: part["scores"][score] for key, score in names.items()}}
         for name, part in slices.items()
-        if SCORES.keys() <= (part.get("scores") or {}).keys()
+        if {*names.values()} <= (part.get("scores") or {}).keys()
     }
 
 

@@ -46,6 +46,7 @@ def evaluation_page(
         "evaluation.html",
         summary=summary,
         n_rows=len(rows),
+        leading=_leading(summary),
         confusions=_confusions(summary.get("confusions") or {}, rows),
         has_confidence=any(number(row.get("confidence"), 3) is not None for row in rows),
         has_letters=any(data["columns"]["letters"]),
@@ -63,6 +64,14 @@ def evaluation_page(
 def experiments_page(experiments: Any) -> str:
     """Render a page that compares several models; see evaluation_page."""
     return page("experiments.html", experiments=experiments)
+
+
+def _leading(summary: dict[str, Any]) -> str:
+    """The score that leads the slices; CER where one of them lacks the corpus's own."""
+    score = messages.LEADING.get(summary.get("corpus"), "cer")
+    groups = (summary.get("groups") or {}).values()
+    scored = [part.get("scores") or {} for parts in groups for part in (parts or {}).values()]
+    return score if all(score in scores for scores in scored) else "cer"
 
 
 # Confusions
