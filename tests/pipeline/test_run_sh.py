@@ -55,7 +55,7 @@ def test_the_demo_ends_with_both_reports_and_learns_to_write_punctuation(
     # Written last, with the learners.
     experiments = (clone / "demo_output" / "experiments.md").read_text(encoding="utf-8")
     assert "demo-listener" in experiments and "repair rate" in experiments
-    assert "demo_output/experiments.html" in printed.splitlines()[-1]
+    assert "demo_output/experiments.html" in printed.rpartition(">>> open in a browser")[2]
     repair = json_of(results / "slips" / "foreign.json")["repair"]
     assert repair["n"] == demo.n_slip_clips and repair["kept"] > repair["repaired"]
     # Both models are scored on the learners who chose nothing.
