@@ -103,6 +103,15 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def earlier_in(folder):
+    """The files that were renamed, by their names without `earlier-`."""
+    return {
+        name.removeprefix("earlier-"): content
+        for name, content in contents(folder).items()
+        if name.startswith("earlier-")
+    }
+
+
 FILES = [f"korean.{suffix}" for suffix in ("html", "json", "jsonl", "xlsx")]
 
 
@@ -113,20 +122,19 @@ def test_results_of_other_clips_or_weights_move_before_new_ones_take_their_names
     show([of()], tmp_path)
     first = contents(tmp_path)
     show([of(**other)], tmp_path)
-    kept = tmp_path / "earlier"
-    assert contents(kept) == {f"1.{name}": content for name, content in first.items()}
-    assert names_in(tmp_path) == ["earlier", *FILES]
+    assert earlier_in(tmp_path) == {f"1.{name}": content for name, content in first.items()}
+    assert names_in(tmp_path)[4:] == FILES
     assert contents(tmp_path)["korean.json"] != first["korean.json"]
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("moved")]
+    told = [line for line in capsys.readouterr().out.splitlines() if ", are now " in line]
     assert len(told) == 1 and told[0].startswith(
-        f"moved {tmp_path}/korean.*, of other clips or other weights, to {kept}/1.korean.*"
+        f"{tmp_path}/korean.*, of other or unknown clips or weights, are now "
+        f"{tmp_path}/earlier-1.korean.*"
     )
-    second = contents(tmp_path)
+    second = {name: contents(tmp_path)[name] for name in FILES}
     show([of()], tmp_path)
-    assert {f"2.{name}": content for name, content in second.items()}.items() <= contents(
-        kept
-    ).items()
-    assert len(names_in(kept)) == 8
+    kept = earlier_in(tmp_path)
+    assert {f"2.{name}": content for name, content in second.items()}.items() <= kept.items()
+    assert len(kept) == 8
 
 
 def test_results_of_the_same_clips_and_weights_are_replaced_without_a_word(of, tmp_path, capsys):
@@ -136,13 +144,13 @@ def test_results_of_the_same_clips_and_weights_are_replaced_without_a_word(of, t
     show([rescored(tmp_path / "korean.jsonl", "korean")], tmp_path)
     # Learners' results have names of their own.
     show([of("가다", corpus="foreign")], tmp_path)
-    assert "earlier" not in names_in(tmp_path) and "moved" not in capsys.readouterr().out
+    assert not earlier_in(tmp_path) and ", are now " not in capsys.readouterr().out
     # Of another system the weights are unknown, and the name tells it from others.
     show([of(weights=None, model="one")], tmp_path / "theirs")
     show([of(weights=None, model="one")], tmp_path / "theirs")
     assert names_in(tmp_path / "theirs") == FILES
     show([of(weights=None, model="two")], tmp_path / "theirs")
-    assert "earlier" in names_in(tmp_path / "theirs")
+    assert earlier_in(tmp_path / "theirs")
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"checksums": 3}', None])
@@ -153,7 +161,7 @@ def test_results_whose_summary_is_damaged_or_missing_may_be_of_anything(of, tmp_
         (tmp_path / "korean.json").write_text(damage, encoding="utf-8")
     before = contents(tmp_path)
     show([of()], tmp_path)
-    assert contents(tmp_path / "earlier") == {f"1.{n}": text for n, text in before.items()}
+    assert earlier_in(tmp_path) == {f"1.{n}": text for n, text in before.items()}
 
 
 @pytest.mark.parametrize("n_moved", range(4))
@@ -173,10 +181,10 @@ def test_a_run_killed_between_two_files_loses_none_and_the_next_moves_the_rest(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Path, "rename", rename)
         show([of("가다")], tmp_path)
-    now = contents(tmp_path) | contents(tmp_path / "earlier")
+    now = contents(tmp_path)
     assert sorted(now.values()) == sorted(before.values())
     show([of("가다")], tmp_path)
-    assert contents(tmp_path / "earlier") == {f"1.{n}": text for n, text in before.items()}
+    assert earlier_in(tmp_path) == {f"1.{n}": text for n, text in before.items()}
 
 
 def test_earlier_results_are_no_results_of_a_model_but_can_be_scored_again(of, tmp_path):
@@ -189,7 +197,9 @@ def test_earlier_results_are_no_results_of_a_model_but_can_be_scored_again(of, t
     for folder in (results.parent, results):
         with pytest.raises(DataError, match="is a model|is itself a model"):
             experiments_in(folder)
-    assert rescored(results / "earlier" / "1.korean.jsonl", "korean").model == "m"
-    show([of(corpus="foreign", model="m")], results / "earlier")
-    natives = rescored(results / "earlier" / "foreign.jsonl", "foreign").facts["natives"]
-    assert natives is None
+    assert rescored(results / "earlier-1.korean.jsonl", "korean").model == "m"
+    # Audio is named from the folder, which is the same; so are the natives to compare with.
+    show([of("가라", corpus="foreign", model="m")], results)
+    show([of("가마", corpus="foreign", model="m")], results)
+    natives = rescored(results / "earlier-1.foreign.jsonl", "foreign").facts["natives"]
+    assert natives is not None

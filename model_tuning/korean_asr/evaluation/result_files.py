@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from korean_asr.errors import UsageError
-from korean_asr.files import make_folder, read_json
+from korean_asr.files import read_json
 
-# Neither this folder in a results folder nor the names in it are taken for results of a model.
-EARLIER = "earlier"
+# Start of the names of earlier results, which are not taken for results of a model. They stay in
+# their folder, so that their page finds its audio.
+EARLIER = "earlier-"
 # The .json goes last: it tells a run after a killed one that the rest is to be moved, too.
 SUFFIXES = ("jsonl", "html", "xlsx", "json")
 
@@ -54,10 +55,10 @@ def _holds_model(folder: Path) -> bool:
 
 
 def set_aside(folder: Path, stem: str, summary: dict[str, Any]) -> list[str]:
-    """Move the files of a name into `earlier/` if they are of other clips or other weights.
+    """Rename the files of a name, `earlier-1.korean.json`, if they are of other clips or weights.
 
     summary: the content that the .json will have. Returns a line that tells it, or none.
-    Files whose .json is missing or damaged may be of anything, so they are moved, too.
+    Files whose .json is missing or damaged may be of anything, so they are renamed, too.
     """
     paths = [folder / f"{stem}.{suffix}" for suffix in SUFFIXES]
     paths = [path for path in paths if path.is_file()]
@@ -67,14 +68,15 @@ def set_aside(folder: Path, stem: str, summary: dict[str, Any]) -> list[str]:
         is_other = True
     if not paths or not is_other:
         return []
-    kept = folder / EARLIER
-    make_folder(kept)
-    number = next(n for n in count(1) if not any((kept / f"{n}.{p.name}").exists() for p in paths))
+    starts = (f"{EARLIER}{number}." for number in count(1))
+    start = next(
+        start for start in starts if not any((folder / (start + p.name)).exists() for p in paths)
+    )
     for path in paths:
-        path.rename(kept / f"{number}.{path.name}")
+        path.rename(folder / (start + path.name))
     return [
-        f"moved {folder / stem}.*, of other clips or other weights, to "
-        f"{kept / f'{number}.{stem}'}.* · 다른 발화나 다른 가중치의 이전 결과를 옮겼습니다."
+        f"{folder / stem}.*, of other or unknown clips or weights, are now "
+        f"{folder / (start + stem)}.* · 다른 발화나 다른 가중치의 이전 결과의 이름을 바꿨습니다."
     ]
 
 

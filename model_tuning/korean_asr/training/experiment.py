@@ -1,7 +1,7 @@
 """An experiment on disk: its data, its identity and its two folders."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +217,7 @@ class Experiment:
         held = self.held_folders()
         notes = _set_all_aside(held) if self.command.fresh else []
         if complete_checkpoints(self.checkpoints):
-            _refuse_other_sounds(self.checkpoints / "split", split_files)
+            split_files = _with_known_sounds(self.checkpoints / "split", split_files)
         for folder in (self.output, self.checkpoints):
             for name, clips in split_files.items():
                 write_manifest(folder / "split" / name, clips)
@@ -250,18 +250,25 @@ class Experiment:
         return notes
 
 
-def _refuse_other_sounds(folder: Path, split_files: dict[str, list[Utterance]]) -> None:
-    """Raise DataError where audio has changed since the split in the folder was written.
+def _with_known_sounds(
+    folder: Path, split_files: dict[str, list[Utterance]]
+) -> dict[str, list[Utterance]]:
+    """The split with the sounds that it had before, also of clips that cannot be read now.
 
-    A changed training clip is not the one that a model learned, and scores on changed validation
-    clips cannot be compared. A training clip that is gone changes the order of clips, which the
-    checkpoint tells.
+    Raises DataError where audio has changed since the split in the folder was written. A changed
+    training clip is not the one that a model learned, and scores on changed validation clips cannot
+    be compared. A training clip that is gone changes the order of clips, which the checkpoint
+    tells. Its sound stays known, for the time when the file is there again.
     """
+    known = dict(split_files)
     for name in (f"{part}.jsonl" for part in (*TRAINING_NAMES, *VALIDATION_NAMES)):
         path, clips = folder / name, split_files.get(name, [])
         if not path.is_file():
             continue
         before = {clip.id: clip.audio_sha256 for clip in read_manifest(path)}
+        known[name] = [
+            replace(clip, audio_sha256=clip.audio_sha256 or before.get(clip.id)) for clip in clips
+        ]
         others = [
             clip
             for clip in clips
@@ -270,11 +277,12 @@ def _refuse_other_sounds(folder: Path, split_files: dict[str, list[Utterance]]) 
         ]
         if others:
             raise DataError(
-                f"{len(others):,} clips of {path} have other audio than when this run began, or "
-                f"none, such as {others[0].id} ({others[0].audio_filepath}). Restore these files, "
-                "or start over with --fresh. · 음성 파일이 학습을 시작할 때와 다릅니다. 파일을 "
-                "되돌리거나 --fresh로 다시 시작하세요."
+                f"{path}: the audio of {len(others):,} is not there or not what it was when this "
+                f"run began, such as {others[0].id} ({others[0].audio_filepath}). Restore these "
+                "files, or start over with --fresh. · 음성 파일이 학습을 시작할 때와 다릅니다. "
+                "파일을 되돌리거나 --fresh로 다시 시작하세요."
             )
+    return known
 
 
 def _final_values(record: dict[str, Any]) -> list[Any]:
