@@ -17,8 +17,8 @@ from measuring import DEMO
 from korean_asr.manifest import REPOSITORY
 
 LOADS = (0, 1, 2, 4)  # programs beside it
-# libgomp turns 300,000 times where there are as many threads as cores, and gives
-# up early only where there are more.
+# libgomp turns 300,000 times where there are as many threads as cores. It gives up early only where
+# there are more.
 WAYS = {"libgomp's own": "300000", "korean_asr's": None, "none (passive)": "0"}
 MEASURED = """
 import sys, time

@@ -404,6 +404,11 @@ def test_the_same_weights_with_other_tokens_are_another_base_model(tiny_base, sp
     del before["base_model"]["settings_sha256"]
     (tmp_path / "run.json").write_text(json.dumps(before))
     assert claim(tmp_path, "run.json", identity_of(copy), "--checkpoints")
+    # The weights were recorded always.
+    del before["base_model"]["sha256"]
+    (tmp_path / "run.json").write_text(json.dumps(before))
+    with pytest.raises(DataError, match="base_model sha256 was None"):
+        claim(tmp_path, "run.json", identity_of(copy), "--checkpoints")
 
 
 def test_a_folder_is_set_aside_under_the_first_free_name(tmp_path):

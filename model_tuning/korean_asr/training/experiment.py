@@ -38,6 +38,8 @@ from korean_asr.training.splits import (
 EXPERIMENT_FILE = "experiment.json"  # in the model folder
 SCRIPT = "model_tuning/2. model2_experiment_2.py"
 RUN_FILE = "run.json"  # in the checkpoints folder: the experiment that they belong to
+# Of base_model; a run of an earlier version did not record them.
+NEWER_BASE_VALUES = ("settings_sha256",)
 # Without report_to, which is no part of an experiment's identity.
 DEFAULT_VALUES = as_read({key: one.default for key, one in VALUES.items() if key != "report_to"})
 
@@ -343,7 +345,8 @@ def claim(
         before, now = json_value(earlier["recipe"], "name", str), identity["recipe"]["name"]
         # A run of an earlier version lacks the newer values, and did what their defaults do.
         earlier["recipe"] = DEFAULT_VALUES | earlier["recipe"]
-        earlier["base_model"] = identity["base_model"] | earlier["base_model"]
+        known = {key: identity["base_model"].get(key) for key in NEWER_BASE_VALUES}
+        earlier["base_model"] = known | earlier["base_model"]
     except FileNotFoundError:
         if file_name == RUN_FILE and has_checkpoints and not fresh:
             raise DataError(
